@@ -1,0 +1,24 @@
+//! The vocabulary of the venue: ids, prices, order attributes, reasons and times.
+//!
+//! Both protocols translate to and from these types, and the matching core imports nothing else
+//! of this crate. One id is one newtype; converting between them is always by name.
+
+mod client_order_id;
+mod decimal;
+mod ids;
+mod order;
+mod reason;
+mod time;
+
+pub use client_order_id::{ClientOrderId, ClientOrderIdError};
+pub use decimal::{Decimal8, DecimalError};
+pub use ids::{
+    AccountId, Epoch, ExecId, FirmId, Generation, InstrumentId, OrderId, Price, Quantity, Sequence,
+    SessionId, SessionSequence, TradeId,
+};
+pub use order::{
+    ExecutionKind, Liquidity, OrderStatus, OrderType, SessionProtocol, Side, TimeInForce,
+    UnknownValue,
+};
+pub use reason::Reason;
+pub use time::UtcNanos;

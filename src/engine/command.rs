@@ -1,0 +1,584 @@
+//! Commands: what the log orders and the engine applies. Fixed little-endian layouts, the same
+//! bytes in rings, in the journal and (later) in the replicated log.
+//!
+//! Every command is a [`CommandHeader`] and a body chosen by [`CommandKind`]; its length is a
+//! multiple of 8. Gateways build them, the sequencer fills `sequence` and `sequenced_at`.
+
+use trading_engine_protocol::types::{
+    AccountId, ClientOrderId, Epoch, FirmId, Generation, InstrumentId, OrderId, Price, Quantity,
+    Sequence, SessionId, UtcNanos,
+};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+use crate::limits::{COMMAND_LENGTH_MAX, NAME_LENGTH_MAX};
+
+/// Layout version of all commands, in every header.
+pub const COMMAND_VERSION: u8 = 1;
+
+macro_rules! layout {
+    ($(#[$doc:meta])* $name:ident, $size:literal { $($(#[$fdoc:meta])* $field:ident: $type:ty,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+        #[repr(C)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $type,)+ }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new_zeroed()
+            }
+        }
+
+        const _: () = assert!(size_of::<$name>() == $size && $size % 8 == 0);
+    };
+}
+pub(crate) use layout;
+
+/// Zero-padded ASCII text.
+pub type Name = [u8; NAME_LENGTH_MAX];
+
+layout!(
+    /// First 48 bytes of every command.
+    CommandHeader, 48 {
+        /// Bytes of the whole command, header included; a multiple of 8.
+        length: u32,
+        /// [`CommandKind`].
+        kind: u8,
+        /// [`COMMAND_VERSION`].
+        version: u8,
+        /// Reserved, 0.
+        reserved: u16,
+        /// Position in the log; 0 until sequenced.
+        sequence: Sequence,
+        /// The only time the engine ever sees; 0 until sequenced.
+        sequenced_at: UtcNanos,
+        /// When the gateway read the bytes; opaque to the engine.
+        received_at: UtcNanos,
+        /// Session the command speaks for; 0 = the venue itself.
+        session: SessionId,
+        /// Generation of the connection it came through; 0 with session 0.
+        generation: Generation,
+        /// Inbound number this command consumes: MsgSeqNum(34), or the binary client number;
+        /// 0 = none.
+        inbound_seq: u64,
+    }
+);
+
+/// What a command is; the byte in [`CommandHeader::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum CommandKind {
+    /// [`Genesis`]: the log's first command.
+    Genesis = 1,
+    /// [`DefineInstrument`].
+    DefineInstrument = 2,
+    /// [`DefineFirm`].
+    DefineFirm = 3,
+    /// [`DefineSession`].
+    DefineSession = 4,
+    /// [`SessionLogon`].
+    SessionLogon = 10,
+    /// [`SessionDisconnected`].
+    SessionDisconnected = 11,
+    /// [`SessionMessage`]: an admin message that consumes a number, in or out.
+    SessionMessage = 12,
+    /// [`BusinessReject`]: answer 35=j to an inbound FIX message.
+    BusinessReject = 13,
+    /// [`EnterOrder`].
+    EnterOrder = 20,
+    /// [`ReplaceOrder`].
+    ReplaceOrder = 21,
+    /// [`CancelOrder`].
+    CancelOrder = 22,
+    /// [`RefuseOrder`]: an order the edge cannot express in units and lots.
+    RefuseOrder = 23,
+    /// [`RefuseRequest`]: a cancel or replace the edge cannot express.
+    RefuseRequest = 24,
+    /// [`Tick`]: only time passes.
+    Tick = 30,
+    /// [`DayRoll`].
+    DayRoll = 31,
+}
+
+impl CommandKind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[
+        Self::Genesis,
+        Self::DefineInstrument,
+        Self::DefineFirm,
+        Self::DefineSession,
+        Self::SessionLogon,
+        Self::SessionDisconnected,
+        Self::SessionMessage,
+        Self::BusinessReject,
+        Self::EnterOrder,
+        Self::ReplaceOrder,
+        Self::CancelOrder,
+        Self::RefuseOrder,
+        Self::RefuseRequest,
+        Self::Tick,
+        Self::DayRoll,
+    ];
+}
+
+layout!(
+    /// First command of a log.
+    Genesis, 24 {
+        /// Drawn once outside the core; keys the client-order-id table so that clients cannot
+        /// aim at its buckets.
+        hash_key: u64,
+        /// Names this log; snapshots and peers must agree on it.
+        log_id: u64,
+        /// When the log was made.
+        created_at: UtcNanos,
+    }
+);
+
+layout!(
+    /// Defines or re-affirms an instrument. The price unit and lot size never change; a
+    /// second definition of the same id must agree on everything.
+    DefineInstrument, 104 {
+        /// 1..; chosen by the operator.
+        instrument: InstrumentId,
+        /// Decimals a price is shown with.
+        price_decimals: u8,
+        /// Reserved, 0.
+        reserved: [u8; 3],
+        /// Symbol(55).
+        symbol: Name,
+        /// One price unit as a 10^-8 mantissa.
+        price_unit_e8: i64,
+        /// One lot as a 10^-8 mantissa.
+        lot_size_e8: i64,
+        /// Tick in price units.
+        tick: u64,
+        /// Lowest price, in price units, a multiple of the tick.
+        price_min: Price,
+        /// Highest price; `(max - min) / tick < PRICE_TICKS_MAX`.
+        price_max: Price,
+        /// Smallest order, lots.
+        quantity_min: Quantity,
+        /// Largest order, lots, at most `QUANTITY_MAX`.
+        quantity_max: Quantity,
+        /// Market orders reach this many ticks beyond the best opposite price.
+        protection_ticks: u64,
+        /// Orders must be a multiple of this many lots (usually 1).
+        quantity_increment: Quantity,
+    }
+);
+
+layout!(
+    /// Defines a participant.
+    DefineFirm, 32 {
+        /// 1..
+        firm: FirmId,
+        /// Reserved, 0.
+        reserved: u32,
+        /// Short name.
+        name: Name,
+    }
+);
+
+layout!(
+    /// Defines an order-entry session. A second definition may rotate the key; everything else
+    /// must agree.
+    DefineSession, 72 {
+        /// 1..
+        session: SessionId,
+        /// Owner.
+        firm: FirmId,
+        /// `SessionProtocol`.
+        protocol: u8,
+        /// 1 = numbers restart at 1 with the day roll.
+        reset_at_day_roll: u8,
+        /// Reserved, 0.
+        reserved: [u8; 6],
+        /// FIX: the client's SenderCompID(49); binary: its key id (first 16 bytes).
+        name: Name,
+        /// Binary with Ed25519: the public key; all zero otherwise. Secrets never enter the log.
+        public_key: [u8; 32],
+    }
+);
+
+layout!(
+    /// A connection whose credentials were checked asks for the session. Takes over: the core
+    /// raises the generation, older connections are fenced.
+    SessionLogon, 32 {
+        /// Binary: epoch the client believes in, 0 = current. FIX: 0.
+        epoch: Epoch,
+        /// FIX: 1 = ResetSeqNumFlag(141)=Y.
+        reset: u8,
+        /// FIX: 1 = the reply consumes an outbound number (always so in FIX).
+        numbered_reply: u8,
+        /// Reserved, 0.
+        reserved: u16,
+        /// Gateway that holds the connection, and its name for it; echoed in the answer.
+        connection: u64,
+        /// Binary: replay from this number, 0 = live only. FIX: 0.
+        from_seq: u64,
+        /// FIX: 789 NextExpectedMsgSeqNum, 0 = absent (opaque to the core).
+        next_expected: u64,
+    }
+);
+
+layout!(
+    /// The edge noticed that the connection is gone.
+    SessionDisconnected, 8 {
+        /// Why, a `Reason` code.
+        reason: u16,
+        /// Reserved, 0.
+        reserved: [u16; 3],
+    }
+);
+
+layout!(
+    /// A session-level message that consumes an inbound number (header), an outbound number, or
+    /// both. The content stays at the gateway under `token`; the core keeps kind and numbers.
+    SessionMessage, 24 {
+        /// FIX MsgType character of the outbound message to number, 0 = none.
+        outbound_kind: u8,
+        /// FIX MsgType character of the inbound message, 0 = none.
+        inbound_kind: u8,
+        /// 1 = close the session after the outbound message (Logout).
+        closes: u8,
+        /// Reserved, 0.
+        reserved: u8,
+        /// Reserved, 0.
+        reserved2: u32,
+        /// Gateway's name for the content.
+        token: u64,
+        /// SequenceReset: next inbound number expected afterwards; 0 = `inbound_seq + 1`.
+        /// With `inbound_seq` 0 (Reset mode) it alone moves the expectation; never backwards.
+        next_inbound: u64,
+    }
+);
+
+layout!(
+    /// Answers an inbound FIX message with BusinessMessageReject (35=j), an application message
+    /// that must be resendable word for word, so its content is here.
+    BusinessReject, 64 {
+        /// RefMsgType(372), zero-padded.
+        ref_msg_type: [u8; 8],
+        /// BusinessRejectReason(380).
+        business_reason: u16,
+        /// `Reason` code for Text(58).
+        reason: u16,
+        /// Field at fault, 0 = none.
+        ref_tag: u32,
+        /// BusinessRejectRefID(379), or none.
+        ref_id: ClientOrderId,
+        /// Reserved, 0.
+        reserved: u64,
+    }
+);
+
+layout!(
+    /// Enters an order.
+    EnterOrder, 72 {
+        /// ClOrdID(11).
+        client_order_id: ClientOrderId,
+        /// Limit, price units; `i64::MIN` = none.
+        price: Price,
+        /// OrderQty(38), lots.
+        quantity: Quantity,
+        /// Instrument.
+        instrument: InstrumentId,
+        /// Account, 0 = default.
+        account: AccountId,
+        /// `Side`.
+        side: u8,
+        /// `OrderType`.
+        order_type: u8,
+        /// `TimeInForce`.
+        time_in_force: u8,
+        /// Reserved, 0.
+        reserved: [u8; 5],
+    }
+);
+
+layout!(
+    /// Replaces an order: quantity is the new total, OrderQty(38).
+    ReplaceOrder, 120 {
+        /// New ClOrdID(11).
+        client_order_id: ClientOrderId,
+        /// OrigClOrdID(41), or none.
+        original: ClientOrderId,
+        /// OrderID(37), or 0.
+        order_id: OrderId,
+        /// New limit, price units.
+        price: Price,
+        /// New total, lots.
+        quantity: Quantity,
+        /// Must agree with the order.
+        instrument: InstrumentId,
+        /// `Side` as the request states it, 0 = not stated; must agree with the order.
+        side: u8,
+        /// `OrderType` as stated, 0 = not stated; must agree.
+        order_type: u8,
+        /// `TimeInForce` as stated, 0xFF = not stated; must agree.
+        time_in_force: u8,
+        /// Reserved, 0.
+        reserved: u8,
+        /// Reserved, 0.
+        reserved2: u64,
+    }
+);
+
+layout!(
+    /// Cancels what is open of an order.
+    CancelOrder, 96 {
+        /// ClOrdID(11) of the request.
+        client_order_id: ClientOrderId,
+        /// OrigClOrdID(41), or none.
+        original: ClientOrderId,
+        /// OrderID(37), or 0.
+        order_id: OrderId,
+        /// 0 = not stated; must agree otherwise.
+        instrument: InstrumentId,
+        /// `Side` as stated, 0 = not stated; must agree.
+        side: u8,
+        /// Reserved, 0.
+        reserved: [u8; 3],
+    }
+);
+
+layout!(
+    /// A new order that the edge understood but cannot express: an unknown symbol, a price that
+    /// is no multiple of the price unit, an unsupported type. Sequenced all the same, so that its
+    /// inbound number, ClientOrderId and reject are in the log.
+    RefuseOrder, 104 {
+        /// ClOrdID(11).
+        client_order_id: ClientOrderId,
+        /// Symbol(55) as sent, zero-padded; empty when `instrument` says it.
+        symbol: Name,
+        /// Price as sent, 10^-8 mantissa; `i64::MIN` = none.
+        price_e8: i64,
+        /// OrderQty(38) as sent, 10^-8 mantissa.
+        quantity_e8: i64,
+        /// 0 = unknown.
+        instrument: InstrumentId,
+        /// `Reason` code.
+        reason: u16,
+        /// FIX tag at fault, 0 = the reason's own.
+        ref_tag: u16,
+        /// Side(54) as sent (FIX digit or letter as its byte value is not kept: 0 = unknown).
+        side: u8,
+        /// OrdType(40) as sent, ASCII byte or binary value.
+        order_type: u8,
+        /// TimeInForce(59) as sent, ASCII byte or binary value.
+        time_in_force: u8,
+        /// Reserved, 0.
+        reserved: [u8; 5],
+        /// Reserved, 0.
+        reserved2: u64,
+    }
+);
+
+layout!(
+    /// A cancel or replace that the edge cannot express.
+    RefuseRequest, 104 {
+        /// ClOrdID(11) of the request.
+        client_order_id: ClientOrderId,
+        /// OrigClOrdID(41), or none.
+        original: ClientOrderId,
+        /// OrderID(37), or 0.
+        order_id: OrderId,
+        /// `CommandKind::ReplaceOrder` or `CommandKind::CancelOrder`.
+        request: u8,
+        /// Reserved, 0.
+        reserved: u8,
+        /// `Reason` code.
+        reason: u16,
+        /// FIX tag at fault, 0 = the reason's own.
+        ref_tag: u16,
+        /// Reserved, 0.
+        reserved2: [u16; 5],
+    }
+);
+
+layout!(
+    /// Time passes; nothing else.
+    Tick, 8 {
+        /// Reserved, 0.
+        reserved: u64,
+    }
+);
+
+layout!(
+    /// The trading day ends: Day orders expire, ClientOrderIds are free again, numbers restart
+    /// where configured.
+    DayRoll, 8 {
+        /// The new trading day, YYYYMMDD.
+        trading_day: u32,
+        /// Reserved, 0.
+        reserved: u32,
+    }
+);
+
+/// A command read in place.
+#[derive(Clone, Copy, Debug)]
+pub enum CommandBody<'a> {
+    #[allow(missing_docs)]
+    Genesis(&'a Genesis),
+    DefineInstrument(&'a DefineInstrument),
+    DefineFirm(&'a DefineFirm),
+    DefineSession(&'a DefineSession),
+    SessionLogon(&'a SessionLogon),
+    SessionDisconnected(&'a SessionDisconnected),
+    SessionMessage(&'a SessionMessage),
+    BusinessReject(&'a BusinessReject),
+    EnterOrder(&'a EnterOrder),
+    ReplaceOrder(&'a ReplaceOrder),
+    CancelOrder(&'a CancelOrder),
+    RefuseOrder(&'a RefuseOrder),
+    RefuseRequest(&'a RefuseRequest),
+    Tick(&'a Tick),
+    DayRoll(&'a DayRoll),
+}
+
+/// Bytes that are no command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// Fewer bytes than a header, or not 8-byte aligned.
+    Truncated,
+    /// `length` disagrees with the bytes or the kind.
+    Length {
+        /// The kind byte.
+        kind: u8,
+        /// The stated length.
+        length: u32,
+    },
+    /// A layout version this build does not know.
+    Version(u8),
+    /// A kind this build does not know.
+    Kind(u8),
+}
+
+impl core::fmt::Display for CommandError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Truncated => f.write_str("command shorter than its header or misaligned"),
+            Self::Length { kind, length } => {
+                write!(f, "command kind {kind} has impossible length {length}")
+            }
+            Self::Version(version) => write!(f, "command layout version {version} is unknown"),
+            Self::Kind(kind) => write!(f, "command kind {kind} is unknown"),
+        }
+    }
+}
+
+impl std::error::Error for CommandError {}
+
+/// A body type with its kind.
+pub trait Body: IntoBytes + FromBytes + Immutable + KnownLayout {
+    /// The kind byte that announces this body.
+    const KIND: CommandKind;
+}
+
+macro_rules! bodies {
+    ($($name:ident),+) => {
+        $(impl Body for $name { const KIND: CommandKind = CommandKind::$name; })+
+
+        /// Reads a command in place. `bytes` starts 8-aligned and may be longer than the command.
+        ///
+        /// # Errors
+        /// Anything that is not exactly one of the layouts above.
+        #[inline]
+        pub fn read(bytes: &[u8]) -> Result<(&CommandHeader, CommandBody<'_>), CommandError> {
+            let (header, rest) =
+                CommandHeader::ref_from_prefix(bytes).map_err(|_| CommandError::Truncated)?;
+            if header.version != COMMAND_VERSION {
+                return Err(CommandError::Version(header.version));
+            }
+            let wrong = CommandError::Length { kind: header.kind, length: header.length };
+            let length = header.length as usize;
+            if length > COMMAND_LENGTH_MAX || length > bytes.len() {
+                return Err(wrong);
+            }
+            $(if header.kind == CommandKind::$name as u8 {
+                if length != size_of::<CommandHeader>() + size_of::<$name>() {
+                    return Err(wrong);
+                }
+                let (body, _) = $name::ref_from_prefix(rest).map_err(|_| wrong)?;
+                return Ok((header, CommandBody::$name(body)));
+            })+
+            Err(CommandError::Kind(header.kind))
+        }
+    };
+}
+
+bodies!(
+    EnterOrder,
+    CancelOrder,
+    ReplaceOrder,
+    SessionMessage,
+    RefuseOrder,
+    RefuseRequest,
+    BusinessReject,
+    SessionLogon,
+    SessionDisconnected,
+    Tick,
+    DayRoll,
+    Genesis,
+    DefineInstrument,
+    DefineFirm,
+    DefineSession
+);
+
+/// A command built on the stack: header and body, ready to be copied into a ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Command<B> {
+    /// The header; `length`, `kind` and `version` are right.
+    pub header: CommandHeader,
+    /// The body.
+    pub body: B,
+}
+
+impl<B: Body> Command<B> {
+    /// A command of the venue itself (no session).
+    #[inline]
+    pub fn new(body: B) -> Self {
+        #[allow(clippy::cast_possible_truncation, reason = "layouts are under 8 KiB")]
+        let length = (size_of::<CommandHeader>() + size_of::<B>()) as u32;
+        Self {
+            header: CommandHeader {
+                length,
+                kind: B::KIND as u8,
+                version: COMMAND_VERSION,
+                ..CommandHeader::default()
+            },
+            body,
+        }
+    }
+
+    /// The command's bytes, to be written one part after the other.
+    #[inline(always)]
+    pub fn parts(&self) -> [&[u8]; 2] {
+        [self.header.as_bytes(), self.body.as_bytes()]
+    }
+
+    /// The command's bytes in one piece.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.parts().concat()
+    }
+}
+
+/// Text as a zero-padded [`Name`]; `None` when it is empty, too long or not printable ASCII.
+pub fn name(text: &str) -> Option<Name> {
+    let bytes = text.as_bytes();
+    if bytes.is_empty() || bytes.len() > NAME_LENGTH_MAX || !bytes.iter().all(u8::is_ascii_graphic)
+    {
+        return None;
+    }
+    let mut out = [0; NAME_LENGTH_MAX];
+    out[..bytes.len()].copy_from_slice(bytes);
+    Some(out)
+}
+
+/// The text of a [`Name`].
+pub fn name_text(name: &Name) -> &str {
+    let length = name
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(name.len());
+    core::str::from_utf8(&name[..length]).unwrap_or("?")
+}

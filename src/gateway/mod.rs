@@ -1,0 +1,1 @@
+//! gateway/mod: in work.

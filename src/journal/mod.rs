@@ -1,0 +1,1 @@
+//! journal/mod: in work.

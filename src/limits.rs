@@ -1,0 +1,62 @@
+//! Every bound of the venue, asserted against each other at compile time.
+//!
+//! Capacities that an operator may choose are in [`EngineLimits`]; the constants are layout or
+//! protocol bounds. What happens when a bound is reached is written at the bound.
+
+/// Bits of an order id that name its slot: an engine holds at most `2^24` open orders.
+pub const ORDER_SLOT_BITS: u32 = 24;
+/// Bits of an order id that count entries; the id space is refused at its end, never wrapped.
+pub const ORDER_ENTRY_BITS: u32 = 40;
+
+/// Longest command in bytes, header included (a mass quote of 100 entries fits).
+pub const COMMAND_LENGTH_MAX: usize = 8192;
+/// Longest event in bytes, header included.
+pub const EVENT_LENGTH_MAX: usize = 512;
+/// Events that one [`crate::engine::Engine::apply`] or `resume` step may write at most. A command
+/// that causes more (a deep sweep, a day roll) goes on in further steps.
+pub const STEP_EVENTS_MAX: usize = 256;
+/// Room an event sink must have before a step.
+pub const STEP_BYTES_MAX: usize = STEP_EVENTS_MAX * EVENT_LENGTH_MAX;
+
+/// Ticks between an instrument's lowest and highest price: three bitmap levels of 64.
+pub const PRICE_TICKS_MAX: u64 = 64 * 64 * 64;
+/// Highest lots of one order, so that sums over a full book stay within `u64`.
+pub const QUANTITY_MAX: u64 = 1 << 38;
+
+/// Longest symbol, firm, key or CompID text in bytes.
+pub const NAME_LENGTH_MAX: usize = 24;
+
+const _: () = assert!(ORDER_SLOT_BITS + ORDER_ENTRY_BITS == u64::BITS);
+const _: () = assert!(QUANTITY_MAX.checked_mul(1 << ORDER_SLOT_BITS).is_some());
+
+/// Capacities an engine allocates once, at start; each is refused at by name, never grown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineLimits {
+    /// Open orders over all instruments, 1..=2^24. Full: `Reason::OrderCapacity`.
+    pub orders: u32,
+    /// Client order ids remembered per trading day. Full: `Reason::ClientOrderIdCapacity`.
+    pub client_order_ids: u32,
+    /// Price pages (64 levels each) over all instruments and sides. Full:
+    /// `Reason::PriceLevelCapacity`.
+    pub price_pages: u32,
+    /// Instruments. Full: `Reason::DefinitionCapacity`.
+    pub instruments: u32,
+    /// Firms. Full: `Reason::DefinitionCapacity`.
+    pub firms: u32,
+    /// Sessions. Full: `Reason::DefinitionCapacity`.
+    pub sessions: u32,
+}
+
+impl Default for EngineLimits {
+    /// A small venue: about 500 MiB of address space, touched only as it fills.
+    fn default() -> Self {
+        Self {
+            orders: 1 << 20,
+            client_order_ids: 1 << 23,
+            price_pages: 1 << 14,
+            instruments: 1 << 12,
+            firms: 1 << 10,
+            sessions: 1 << 12,
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Venue.
+fn main() {}

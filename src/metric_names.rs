@@ -1,0 +1,1 @@
+//! metric_names: in work.

@@ -1,0 +1,1 @@
+//! ring/mod: in work.
