@@ -1,1 +1,5 @@
-//! gateway/mod: in work.
+//! The edge: sockets in, commands out; durable events in, bytes out.
+
+pub mod authenticator;
+pub mod keystore;
+pub mod reference;
