@@ -48,8 +48,8 @@ layout!(
         index: u32,
         /// FIX tag of the field at fault, 0 = the reason's own.
         ref_tag: u32,
-        /// Bit 0: last event of its command.
-        flags: u32,
+        /// Reserved, 0.
+        reserved: u32,
     }
 );
 
@@ -77,7 +77,8 @@ pub enum EventKind {
     CommandRefused = 14,
     /// [`OrderAccepted`].
     OrderAccepted = 20,
-    /// [`OrderReplaced`].
+    /// [`OrderReplaced`]. With reason `ReplacedToFilled` the new total was not above what was
+    /// filled: the order ended Filled with OrderQty := CumQty.
     OrderReplaced = 21,
     /// [`OrderCanceled`]: by request, or ended by its own terms (`reason`).
     OrderCanceled = 22,

@@ -4,8 +4,528 @@
 //! [`Engine::apply`], then [`Engine::resume`] until [`Progress::Done`]. It never reads a clock, a
 //! socket, a file, an environment variable or a random number, never allocates after
 //! construction and never fails: a refusal is an event.
+//!
+//! * `order`: the slab; `ladder`: price levels; `client_ids`: ids of the day
+//! * `matching`: enter, replace, cancel, fills, the day roll
+//! * `session`, `definitions`: logons and numbers, reference data
+//! * `state_hash`: what two engines must agree on
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod client_ids;
 pub mod command;
+mod definitions;
 pub mod event;
+mod instrument;
+mod ladder;
+mod matching;
+mod order;
+mod session;
+mod sessions;
+mod state_hash;
+
+pub use session::SessionState;
+
+use client_ids::ClientIds;
+use command::{
+    CommandBody, CommandError, CommandHeader, CommandKind, DefineFirm, DefineInstrument,
+};
+use event::{Body, CommandRefused, Event, EventHeader, EventSink, OrderState};
+use instrument::{Instrument, ladder_side};
+use ladder::Ladders;
+use order::{NIL, Orders};
+use trading_engine_protocol::types::{
+    Epoch, ExecId, Generation, InstrumentId, OrderId, OrderStatus, Price, Quantity, Reason,
+    Sequence, SessionId, SessionSequence, Side, TradeId, UtcNanos,
+};
+
+use crate::limits::{EngineLimits, ORDER_SLOT_BITS};
+
+/// Whether a command is finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// Everything it causes has been written.
+    Done,
+    /// [`Engine::resume`] has more to write; no other command may come in between.
+    More,
+}
+
+/// What is left of a command whose events did not fit one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    Nothing,
+    /// The order in this slot goes on matching.
+    Match {
+        slot: u32,
+    },
+    /// Day orders expire; the list of them is in `scratch`, `next` is the first not done.
+    Expire {
+        next: usize,
+        trading_day: u32,
+    },
+    /// Sessions from `next` on roll to the new day.
+    RollSessions {
+        next: usize,
+        trading_day: u32,
+    },
+}
+
+/// The matching core of one segment.
+pub struct Engine {
+    limits: EngineLimits,
+    orders: Orders,
+    ladders: Ladders,
+    ids: ClientIds,
+    instruments: Box<[Instrument]>,
+    firms: Box<[DefineFirm]>,
+    sessions: Box<[SessionState]>,
+    /// Order ids to expire, for the day roll.
+    scratch: Vec<u64>,
+    sequence: Sequence,
+    sequenced_at: UtcNanos,
+    executions: u64,
+    trades: u64,
+    trading_day: u32,
+    log_id: u64,
+    work: Work,
+    /// Header fields that all events of the command at work share.
+    cause: EventHeader,
+    /// Inbound number and session of the command at work.
+    asking: (SessionId, u64),
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("sequence", &self.sequence)
+            .field("open_orders", &self.orders.live())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An empty engine; all memory it will ever use is allocated here.
+    ///
+    /// # Panics
+    /// When a limit is outside what the layouts can name.
+    pub fn new(limits: EngineLimits) -> Self {
+        assert!(
+            limits.orders >= 1 && limits.orders <= 1 << ORDER_SLOT_BITS,
+            "Invariant: an order id can name every slot"
+        );
+        assert!(
+            limits.client_order_ids >= 1,
+            "Invariant: some client order id fits"
+        );
+        let count = |limit: u32| limit as usize + 1;
+        Self {
+            limits,
+            orders: Orders::new(limits.orders),
+            ladders: Ladders::new(limits.instruments, limits.price_pages),
+            ids: ClientIds::new(limits.client_order_ids),
+            instruments: vec![Instrument::default(); count(limits.instruments)].into(),
+            firms: vec![DefineFirm::default(); count(limits.firms)].into(),
+            sessions: vec![SessionState::undefined(); count(limits.sessions)].into(),
+            scratch: Vec::with_capacity(limits.orders as usize),
+            sequence: Sequence(0),
+            sequenced_at: UtcNanos(0),
+            executions: 0,
+            trades: 0,
+            trading_day: 0,
+            log_id: 0,
+            work: Work::Nothing,
+            cause: EventHeader::default(),
+            asking: (SessionId(0), 0),
+        }
+    }
+
+    /// Applies a command's bytes, 8-aligned.
+    ///
+    /// # Errors
+    /// Bytes that are no command; the state is unchanged.
+    #[inline]
+    pub fn apply_bytes(
+        &mut self,
+        bytes: &[u8],
+        sink: &mut impl EventSink,
+    ) -> Result<Progress, CommandError> {
+        let (header, body) = command::read(bytes)?;
+        Ok(self.apply(header, body, sink))
+    }
+
+    /// Applies the next command of the log. The sink has room for `STEP_BYTES_MAX`.
+    ///
+    /// # Panics
+    /// When the command is not the next one, or the last one is unfinished: going on would make
+    /// lasting damage.
+    #[inline]
+    pub fn apply(
+        &mut self,
+        header: &CommandHeader,
+        body: CommandBody<'_>,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        assert!(
+            self.work == Work::Nothing,
+            "Invariant: the last command is finished"
+        );
+        assert!(
+            header.sequence.0 == self.sequence.0 + 1,
+            "Invariant: commands come without gap or repetition"
+        );
+        assert!(
+            header.sequenced_at >= self.sequenced_at,
+            "Invariant: log time never goes back"
+        );
+        self.sequence = header.sequence;
+        self.sequenced_at = header.sequenced_at;
+        self.cause = EventHeader {
+            sequence: header.sequence,
+            sequenced_at: header.sequenced_at,
+            received_at: header.received_at,
+            ..EventHeader::default()
+        };
+        self.asking = (header.session, header.inbound_seq);
+
+        match body {
+            CommandBody::EnterOrder(order) => {
+                if !self.admit(header, sink) {
+                    return Progress::Done;
+                }
+                self.enter(order, sink)
+            }
+            CommandBody::CancelOrder(cancel) => {
+                if self.admit(header, sink) {
+                    self.cancel(cancel, sink);
+                }
+                Progress::Done
+            }
+            CommandBody::ReplaceOrder(replace) => {
+                if !self.admit(header, sink) {
+                    return Progress::Done;
+                }
+                self.replace(replace, sink)
+            }
+            CommandBody::RefuseOrder(refuse) => {
+                if self.admit(header, sink) {
+                    self.refuse_order(refuse, sink);
+                }
+                Progress::Done
+            }
+            CommandBody::RefuseRequest(refuse) => {
+                if self.admit(header, sink) {
+                    self.refuse_request(refuse, sink);
+                }
+                Progress::Done
+            }
+            CommandBody::DayRoll(roll) => self.day_roll(roll.trading_day, sink),
+            CommandBody::Tick(_) => Progress::Done,
+            CommandBody::SessionLogon(_)
+            | CommandBody::SessionDisconnected(_)
+            | CommandBody::SessionMessage(_)
+            | CommandBody::BusinessReject(_) => {
+                self.apply_session(header, body, sink);
+                Progress::Done
+            }
+            CommandBody::Genesis(_)
+            | CommandBody::DefineInstrument(_)
+            | CommandBody::DefineFirm(_)
+            | CommandBody::DefineSession(_) => {
+                self.apply_definition(body, sink);
+                Progress::Done
+            }
+        }
+    }
+
+    /// Goes on with a command that has more to write. The sink has room for `STEP_BYTES_MAX`.
+    pub fn resume(&mut self, sink: &mut impl EventSink) -> Progress {
+        match self.work {
+            Work::Nothing => Progress::Done,
+            Work::Match { slot } => self.match_on(slot, sink),
+            Work::Expire { next, trading_day } => self.expire_from(next, trading_day, sink),
+            Work::RollSessions { next, trading_day } => {
+                self.roll_sessions_from(next, trading_day, sink)
+            }
+        }
+    }
+
+    /// Sequence of the last command applied.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// Time of the last command applied.
+    pub fn sequenced_at(&self) -> UtcNanos {
+        self.sequenced_at
+    }
+
+    /// What it was built for.
+    pub fn limits(&self) -> EngineLimits {
+        self.limits
+    }
+
+    /// Name of the log, 0 before genesis.
+    pub fn log_id(&self) -> u64 {
+        self.log_id
+    }
+
+    /// Current trading day, YYYYMMDD; 0 before the first roll.
+    pub fn trading_day(&self) -> u32 {
+        self.trading_day
+    }
+
+    /// Open orders.
+    pub fn open_orders(&self) -> u32 {
+        self.orders.live()
+    }
+
+    /// Free price pages.
+    pub fn free_price_pages(&self) -> usize {
+        self.ladders.free_pages()
+    }
+
+    /// Defined instruments, ascending id.
+    pub fn instruments(&self) -> impl Iterator<Item = &DefineInstrument> {
+        self.instruments
+            .iter()
+            .filter(|i| i.is_defined())
+            .map(|i| &i.definition)
+    }
+
+    /// Defined firms, ascending id.
+    pub fn firms(&self) -> impl Iterator<Item = &DefineFirm> {
+        self.firms.iter().filter(|firm| firm.firm.0 != 0)
+    }
+
+    /// Defined sessions, ascending id.
+    pub fn sessions(&self) -> impl Iterator<Item = &SessionState> {
+        self.sessions.iter().filter(|session| session.is_defined())
+    }
+
+    /// Best price and lots of a side, if anything rests there.
+    pub fn best(&self, instrument: InstrumentId, side: Side) -> Option<(Price, Quantity)> {
+        self.levels(instrument, side)
+            .next()
+            .map(|(price, lots, _)| (price, lots))
+    }
+
+    /// Price, lots and orders of each level of a side, best first.
+    pub fn levels(
+        &self,
+        instrument: InstrumentId,
+        side: Side,
+    ) -> impl Iterator<Item = (Price, Quantity, u32)> + '_ {
+        let defined = self
+            .instruments
+            .get(instrument.0 as usize)
+            .filter(|instrument| instrument.is_defined());
+        defined.into_iter().flat_map(move |found| {
+            let ladder = ladder_side(instrument.0, side);
+            self.ladders.keys(ladder).map(move |key| {
+                let level = self.ladders.level(ladder, key);
+                let price = found.price_of(found.key(side, key));
+                (price, Quantity(level.lots), level.count)
+            })
+        })
+    }
+
+    /// Resting orders of a side as reports would state them, in priority order (with ExecID 0).
+    pub fn resting(
+        &self,
+        instrument: InstrumentId,
+        side: Side,
+    ) -> impl Iterator<Item = (SessionId, OrderState)> + '_ {
+        let defined = self
+            .instruments
+            .get(instrument.0 as usize)
+            .is_some_and(Instrument::is_defined);
+        let ladder = if defined {
+            ladder_side(instrument.0, side)
+        } else {
+            0
+        };
+        self.ladders
+            .keys(ladder)
+            .filter(move |_| defined)
+            .flat_map(move |key| {
+                let mut next = self.ladders.level(ladder, key).head;
+                std::iter::from_fn(move || {
+                    let slot = next;
+                    if slot == NIL {
+                        return None;
+                    }
+                    next = self.orders.hot[slot as usize].next;
+                    let cold = &self.orders.cold[slot as usize];
+                    Some((
+                        cold.session,
+                        self.order_state(slot, ExecId(0), cold.open_status()),
+                    ))
+                })
+            })
+    }
+
+    #[inline(always)]
+    fn next_exec_id(&mut self) -> ExecId {
+        self.executions += 1;
+        ExecId(self.executions)
+    }
+
+    #[inline(always)]
+    fn next_trade_id(&mut self) -> TradeId {
+        self.trades += 1;
+        TradeId(self.trades)
+    }
+
+    /// An order as an event states it.
+    #[inline(always)]
+    fn order_state(&self, slot: u32, exec_id: ExecId, status: OrderStatus) -> OrderState {
+        let hot = &self.orders.hot[slot as usize];
+        let cold = &self.orders.cold[slot as usize];
+        #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
+        let notional = [cold.notional as u64, (cold.notional >> 64) as u64];
+        OrderState {
+            order_id: OrderId(hot.entry << ORDER_SLOT_BITS | u64::from(slot)),
+            exec_id,
+            client_order_id: cold.client_order_id,
+            price: cold.price,
+            quantity: Quantity(cold.quantity),
+            leaves: Quantity(hot.leaves),
+            cumulative: Quantity(cold.cumulative),
+            notional,
+            instrument: InstrumentId(hot.instrument),
+            account: cold.account,
+            side: cold.side.as_u8(),
+            order_type: cold.order_type.as_u8(),
+            time_in_force: cold.time_in_force.as_u8(),
+            status: status.as_u8(),
+            reserved: 0,
+        }
+    }
+
+    /// Writes a message to a session: it takes the session's next outbound number.
+    #[inline(always)]
+    fn tell<B: Body>(
+        &mut self,
+        sink: &mut impl EventSink,
+        session: SessionId,
+        reason: Reason,
+        body: B,
+    ) {
+        self.tell_about(sink, session, reason, 0, body);
+    }
+
+    /// [`Engine::tell`], naming the field at fault.
+    #[inline(always)]
+    fn tell_about<B: Body>(
+        &mut self,
+        sink: &mut impl EventSink,
+        session: SessionId,
+        reason: Reason,
+        ref_tag: u16,
+        body: B,
+    ) {
+        let state = &mut self.sessions[session.0 as usize];
+        let number = state.next_outbound;
+        state.next_outbound += 1;
+        let header = EventHeader {
+            reason: reason.code(),
+            session,
+            generation: Generation(state.generation),
+            session_seq: SessionSequence(number),
+            inbound_seq: if self.asking.0 == session {
+                self.asking.1
+            } else {
+                0
+            },
+            epoch: Epoch(state.epoch),
+            ref_tag: u32::from(ref_tag),
+            ..self.cause
+        };
+        self.cause.index += 1;
+        Event::new(header, body).write_to(sink);
+    }
+
+    /// Writes an event without a number. `session` 0 = to nobody.
+    #[inline]
+    fn note<B: Body>(
+        &mut self,
+        sink: &mut impl EventSink,
+        session: SessionId,
+        reason: Reason,
+        body: B,
+    ) {
+        let (generation, epoch) = self
+            .sessions
+            .get(session.0 as usize)
+            .filter(|state| state.is_defined())
+            .map_or((0, 0), |state| (state.generation, state.epoch));
+        let header = EventHeader {
+            reason: reason.code(),
+            session,
+            generation: Generation(generation),
+            inbound_seq: if self.asking.0 == session {
+                self.asking.1
+            } else {
+                0
+            },
+            epoch: Epoch(epoch),
+            ..self.cause
+        };
+        self.cause.index += 1;
+        Event::new(header, body).write_to(sink);
+    }
+
+    /// A command without effect, for metrics and logs.
+    fn refuse(&mut self, sink: &mut impl EventSink, command: CommandKind, reason: Reason) {
+        let (session, _) = self.asking;
+        let known = self
+            .sessions
+            .get(session.0 as usize)
+            .is_some_and(SessionState::is_defined);
+        let session = if known { session } else { SessionId(0) };
+        let body = CommandRefused {
+            command: command as u8,
+            ..CommandRefused::default()
+        };
+        self.note(sink, session, reason, body);
+    }
+
+    /// Whether a command may speak for its session; consumes its inbound number if so.
+    #[inline(always)]
+    fn admit(&mut self, header: &CommandHeader, sink: &mut impl EventSink) -> bool {
+        let verdict = match self.sessions.get_mut(header.session.0 as usize) {
+            Some(state) if state.is_defined() => {
+                if state.connected && state.generation == header.generation.0 {
+                    state.accept_inbound(header.inbound_seq)
+                } else {
+                    Err(Reason::StaleGeneration)
+                }
+            }
+            _ => Err(Reason::UnknownSession),
+        };
+        match verdict {
+            Ok(()) => true,
+            Err(reason) => {
+                self.refuse_kind(sink, header.kind, reason);
+                false
+            }
+        }
+    }
+
+    #[cold]
+    fn refuse_kind(&mut self, sink: &mut impl EventSink, kind: u8, reason: Reason) {
+        let command = CommandKind::ALL
+            .iter()
+            .copied()
+            .find(|&known| known as u8 == kind)
+            .unwrap_or(CommandKind::Tick);
+        self.refuse(sink, command, reason);
+    }
+
+    /// A definition as last accepted.
+    pub fn instrument(&self, id: InstrumentId) -> Option<&DefineInstrument> {
+        let found = self.instruments.get(id.0 as usize)?;
+        found.is_defined().then_some(&found.definition)
+    }
+}

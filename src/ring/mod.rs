@@ -1,1 +1,23 @@
-//! ring/mod: in work.
+//! What threads say to each other: a byte ring with one writer and several readers, published
+//! counters, doorbells for parked threads, and pinning. The only folder with `unsafe` code.
+//!
+//! Why an own ring: a command is 100 bytes or, as a mass quote, four thousand; several readers
+//! must hold the writer back (journal and engine read one log); reader and writer may be on one
+//! thread (`compact`), and a batch must become visible at once. `rtrb` (SPSC, fixed elements or
+//! split byte chunks) and `disruptor` (fixed slots, consumers on threads it manages) each lack
+//! two of these. The whole protocol is two kinds of cursor; `tests/ring_loom.rs` explores it.
+
+#![allow(unsafe_code)]
+
+mod affinity;
+mod bytes;
+mod cursor;
+mod doorbell;
+mod prefetch;
+mod sync;
+
+pub use affinity::{PinError, allowed_cores, lock_memory, pin_to_core};
+pub use bytes::{Full, Reader, Writer, channel, publish_and_ring};
+pub use cursor::Cursor;
+pub use doorbell::Doorbell;
+pub use prefetch::prefetch;

@@ -1,1 +1,0 @@
-//! admin/mod: in work.

@@ -1,0 +1,239 @@
+//! ClientOrderIds of the trading day: which were used, and where their orders are.
+//!
+//! One open-addressing table with linear probing, at most half full, never iterated. An entry is
+//! 96 bits of a keyed hash of (session, id) and a slot: two different ids of a venue that uses ten
+//! million a day share an entry with a probability of about 10^-15. The key is drawn at genesis and
+//! is in the log, so the table is the same in every replay and nobody outside can aim at a bucket.
+//! Entries leave only at the day roll, all at once, so there is no deletion to get wrong.
+
+use trading_engine_protocol::types::{ClientOrderId, OrderStatus, SessionId};
+
+use super::order::NIL;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Entry {
+    /// 0 = empty.
+    fingerprint: u64,
+    /// Low 28 bits: more of the hash. High 4 bits: `OrderStatus` once the order ended, 15 = open
+    /// or never accepted.
+    tail: u32,
+    /// Slot of the order, `NIL` = refused.
+    slot: u32,
+}
+
+const EMPTY: Entry = Entry {
+    fingerprint: 0,
+    tail: 0,
+    slot: 0,
+};
+const TAIL_BITS: u32 = 28;
+const TAIL_MASK: u32 = (1 << TAIL_BITS) - 1;
+const STATUS_OPEN: u32 = 15;
+
+/// A hashed id.
+#[derive(Clone, Copy)]
+pub(super) struct IdHash {
+    fingerprint: u64,
+    tail: u32,
+}
+
+/// What the table knows of an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Slot its order had, `None` = it was refused.
+    pub slot: Option<u32>,
+    /// How its order ended, if it did under this id.
+    pub ended: Option<OrderStatus>,
+}
+
+pub(super) struct ClientIds {
+    entries: Box<[Entry]>,
+    /// Buckets in use, for the day roll.
+    used: Vec<u32>,
+    capacity: usize,
+    key: u64,
+    digest: u64,
+}
+
+/// Multiplies to 128 bits and folds: every input bit reaches every output bit.
+#[inline(always)]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
+    {
+        product as u64 ^ (product >> 64) as u64
+    }
+}
+
+impl ClientIds {
+    pub fn new(capacity: u32) -> Self {
+        let buckets = (capacity as usize * 2).next_power_of_two().max(16);
+        Self {
+            entries: vec![EMPTY; buckets].into_boxed_slice(),
+            used: Vec::with_capacity(capacity as usize),
+            capacity: capacity as usize,
+            key: 0x9E37_79B9_7F4A_7C15,
+            digest: 0,
+        }
+    }
+
+    pub fn set_key(&mut self, key: u64) {
+        self.key = key;
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.used.len() < self.capacity
+    }
+
+    #[inline]
+    pub fn hash(&self, session: SessionId, id: &ClientOrderId) -> IdHash {
+        let words = id.words();
+        let key = self.key;
+        let a = fold(words[0] ^ key, words[4] ^ 0xA076_1D64_78BD_642F);
+        let b = fold(
+            words[1] ^ key.rotate_left(17),
+            words[2] ^ 0xE703_7ED1_A0B4_28DB,
+        );
+        let c = fold(
+            words[3] ^ 0x8EBC_6AF0_9C88_C6E3,
+            u64::from(session.0) ^ key.rotate_left(31),
+        );
+        let first = fold(a ^ b.rotate_left(23), c ^ 0x5899_65CC_7537_4CC3);
+        let second = fold(first ^ a, b ^ c.rotate_left(41) ^ 0x1D8E_4E27_C47D_124F);
+        #[allow(clippy::cast_possible_truncation, reason = "28 bits are kept")]
+        IdHash {
+            fingerprint: first.max(1),
+            tail: (second >> 32) as u32 & TAIL_MASK,
+        }
+    }
+
+    /// Bucket of the id, or the empty one where it would go.
+    #[inline]
+    fn probe(&self, hash: IdHash) -> (u32, bool) {
+        let mask = self.entries.len() - 1;
+        #[allow(clippy::cast_possible_truncation, reason = "masked")]
+        let mut bucket = (hash.fingerprint >> 7) as usize & mask;
+        // Ends: the table is at most half full.
+        loop {
+            let entry = &self.entries[bucket];
+            if entry.fingerprint == 0 {
+                return (bucket as u32, false);
+            }
+            if entry.fingerprint == hash.fingerprint && entry.tail & TAIL_MASK == hash.tail {
+                return (bucket as u32, true);
+            }
+            bucket = (bucket + 1) & mask;
+        }
+    }
+
+    pub fn find(&self, hash: IdHash) -> Option<Known> {
+        let (bucket, found) = self.probe(hash);
+        if !found {
+            return None;
+        }
+        let entry = &self.entries[bucket as usize];
+        let status = entry.tail >> TAIL_BITS;
+        Some(Known {
+            slot: (entry.slot != NIL).then_some(entry.slot),
+            ended: u8::try_from(status)
+                .ok()
+                .and_then(|status| OrderStatus::try_from(status).ok())
+                .filter(|_| status != STATUS_OPEN),
+        })
+    }
+
+    /// Records an id; `None` when it is there already. The caller checked [`ClientIds::has_room`].
+    #[inline]
+    pub fn insert(&mut self, hash: IdHash) -> Option<u32> {
+        let (bucket, found) = self.probe(hash);
+        if found {
+            return None;
+        }
+        self.entries[bucket as usize] = Entry {
+            fingerprint: hash.fingerprint,
+            tail: hash.tail | STATUS_OPEN << TAIL_BITS,
+            slot: NIL,
+        };
+        self.used.push(bucket);
+        self.digest ^= fold(hash.fingerprint, u64::from(hash.tail) | 1 << 63);
+        Some(bucket)
+    }
+
+    /// The id's order got a slot.
+    #[inline]
+    pub fn set_slot(&mut self, bucket: u32, slot: u32) {
+        self.entries[bucket as usize].slot = slot;
+    }
+
+    /// The id's order ended.
+    #[inline]
+    pub fn set_ended(&mut self, bucket: u32, status: OrderStatus) {
+        let entry = &mut self.entries[bucket as usize];
+        entry.tail = entry.tail & TAIL_MASK | u32::from(status.as_u8()) << TAIL_BITS;
+    }
+
+    /// A new trading day: all ids are free again.
+    pub fn clear(&mut self) {
+        for &bucket in &self.used {
+            self.entries[bucket as usize] = EMPTY;
+        }
+        self.used.clear();
+        self.digest = 0;
+    }
+
+    /// Of the set of ids, whatever order they came in.
+    pub fn digest(&self) -> u64 {
+        self.digest ^ self.used.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_known_per_session_until_the_day_rolls() {
+        let mut ids = ClientIds::new(1_000);
+        let id = ClientOrderId::from_u64(7);
+        let mine = ids.hash(SessionId(1), &id);
+        let theirs = ids.hash(SessionId(2), &id);
+        let bucket = ids.insert(mine).unwrap();
+        assert_eq!(ids.insert(mine), None);
+        assert_eq!(ids.find(theirs), None);
+        assert_eq!(
+            ids.find(mine),
+            Some(Known {
+                slot: None,
+                ended: None
+            })
+        );
+        ids.set_slot(bucket, 3);
+        ids.set_ended(bucket, OrderStatus::Filled);
+        assert_eq!(
+            ids.find(mine),
+            Some(Known {
+                slot: Some(3),
+                ended: Some(OrderStatus::Filled)
+            })
+        );
+        ids.clear();
+        assert_eq!(ids.find(mine), None);
+        assert_eq!(ids.digest(), 0);
+    }
+
+    #[test]
+    fn a_full_table_still_finds_everything() {
+        let mut ids = ClientIds::new(1_000);
+        for number in 1..=1_000 {
+            assert!(ids.has_room());
+            ids.insert(ids.hash(SessionId(1), &ClientOrderId::from_u64(number)))
+                .unwrap();
+        }
+        assert!(!ids.has_room());
+        for number in 1..=2_000 {
+            let hash = ids.hash(SessionId(1), &ClientOrderId::from_u64(number));
+            assert_eq!(ids.find(hash).is_some(), number <= 1_000);
+        }
+    }
+}

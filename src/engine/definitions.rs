@@ -1,0 +1,174 @@
+//! Reference data: instruments, firms and sessions enter as commands, so the log alone rebuilds
+//! the world. Saying the same again is fine; saying something else is refused.
+
+use trading_engine_protocol::types::{Reason, SessionId, SessionProtocol};
+
+use super::Engine;
+use super::command::{CommandBody, CommandKind, DefineFirm, DefineInstrument, DefineSession};
+use super::command::{Name, name, name_text};
+use super::event::{DefinitionRefused, EventSink, FirmDefined, InstrumentDefined, SessionDefined};
+use super::instrument::Instrument;
+use super::session::SessionState;
+
+fn is_name(text: &Name) -> bool {
+    name(name_text(text)).as_ref() == Some(text)
+}
+
+impl Engine {
+    pub(super) fn apply_definition(&mut self, body: CommandBody<'_>, sink: &mut impl EventSink) {
+        let nobody = SessionId(0);
+        let refused = match body {
+            CommandBody::Genesis(genesis) => {
+                if self.log_id == 0 && self.sequence.0 == 1 {
+                    self.log_id = genesis.log_id;
+                    self.ids.set_key(genesis.hash_key);
+                } else {
+                    self.refuse(sink, CommandKind::Genesis, Reason::InvalidDefinition);
+                }
+                None
+            }
+            CommandBody::DefineInstrument(definition) => match self.define_instrument(definition) {
+                Ok(()) => {
+                    let body = InstrumentDefined {
+                        definition: *definition,
+                    };
+                    self.note(sink, nobody, Reason::None, body);
+                    None
+                }
+                Err(reason) => Some((
+                    CommandKind::DefineInstrument,
+                    definition.instrument.0,
+                    reason,
+                )),
+            },
+            CommandBody::DefineFirm(definition) => match self.define_firm(definition) {
+                Ok(()) => {
+                    let body = FirmDefined {
+                        definition: *definition,
+                    };
+                    self.note(sink, nobody, Reason::None, body);
+                    None
+                }
+                Err(reason) => Some((CommandKind::DefineFirm, definition.firm.0, reason)),
+            },
+            CommandBody::DefineSession(definition) => match self.define_session(definition) {
+                Ok(()) => {
+                    let body = SessionDefined {
+                        definition: *definition,
+                    };
+                    self.note(sink, nobody, Reason::None, body);
+                    None
+                }
+                Err(reason) => Some((CommandKind::DefineSession, definition.session.0, reason)),
+            },
+            CommandBody::SessionLogon(_)
+            | CommandBody::SessionDisconnected(_)
+            | CommandBody::SessionMessage(_)
+            | CommandBody::BusinessReject(_)
+            | CommandBody::EnterOrder(_)
+            | CommandBody::ReplaceOrder(_)
+            | CommandBody::CancelOrder(_)
+            | CommandBody::RefuseOrder(_)
+            | CommandBody::RefuseRequest(_)
+            | CommandBody::Tick(_)
+            | CommandBody::DayRoll(_) => None,
+        };
+        if let Some((command, id, reason)) = refused {
+            let body = DefinitionRefused {
+                command: command as u8,
+                id,
+                ..DefinitionRefused::default()
+            };
+            self.note(sink, nobody, reason, body);
+        }
+    }
+
+    fn define_instrument(&mut self, definition: &DefineInstrument) -> Result<(), Reason> {
+        let id = definition.instrument.0 as usize;
+        if id == 0 || !is_name(&definition.symbol) {
+            return Err(Reason::InvalidDefinition);
+        }
+        if id >= self.instruments.len() {
+            return Err(Reason::DefinitionCapacity);
+        }
+        if self.instruments[id].is_defined() {
+            let same = self.instruments[id].definition == *definition;
+            return if same {
+                Ok(())
+            } else {
+                Err(Reason::InvalidDefinition)
+            };
+        }
+        let taken = self
+            .instruments()
+            .any(|other| other.symbol == definition.symbol);
+        if taken {
+            return Err(Reason::InvalidDefinition);
+        }
+        self.instruments[id] = Instrument::new(definition)?;
+        Ok(())
+    }
+
+    fn define_firm(&mut self, definition: &DefineFirm) -> Result<(), Reason> {
+        let id = definition.firm.0 as usize;
+        if id == 0 || !is_name(&definition.name) {
+            return Err(Reason::InvalidDefinition);
+        }
+        if id >= self.firms.len() {
+            return Err(Reason::DefinitionCapacity);
+        }
+        if self.firms[id].firm.0 != 0 {
+            let same = self.firms[id] == *definition;
+            return if same {
+                Ok(())
+            } else {
+                Err(Reason::InvalidDefinition)
+            };
+        }
+        self.firms[id] = *definition;
+        Ok(())
+    }
+
+    fn define_session(&mut self, definition: &DefineSession) -> Result<(), Reason> {
+        let id = definition.session.0 as usize;
+        let protocol = SessionProtocol::try_from(definition.protocol)
+            .map_err(|_| Reason::InvalidDefinition)?;
+        let firm_known = self
+            .firms
+            .get(definition.firm.0 as usize)
+            .is_some_and(|firm| firm.firm.0 != 0);
+        if id == 0 || !is_name(&definition.name) || !firm_known {
+            return Err(Reason::InvalidDefinition);
+        }
+        if id >= self.sessions.len() {
+            return Err(Reason::DefinitionCapacity);
+        }
+        let known = &mut self.sessions[id];
+        if known.is_defined() {
+            // The key may be rotated, nothing else.
+            let same = DefineSession {
+                public_key: definition.public_key,
+                ..known.definition
+            };
+            if same != *definition {
+                return Err(Reason::InvalidDefinition);
+            }
+            known.definition = *definition;
+            return Ok(());
+        }
+        let taken = self.sessions().any(|other| {
+            other.definition.name == definition.name
+                && other.definition.protocol == definition.protocol
+        });
+        if taken {
+            return Err(Reason::InvalidDefinition);
+        }
+        self.sessions[id] = SessionState {
+            definition: *definition,
+            protocol,
+            inbound: SessionState::first_inbound(protocol),
+            ..SessionState::undefined()
+        };
+        Ok(())
+    }
+}

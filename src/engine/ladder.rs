@@ -1,0 +1,255 @@
+//! Price levels of all books: paged arrays under a three-level bitmap.
+//!
+//! A side of a book maps tick indexes to *keys* so that the best price is always the highest key:
+//! a bid's key is its tick, an ask's is mirrored. Both sides then share one code path, "the highest
+//! bit at or below". 64 levels form a page from a common pool; a page goes back when its last level
+//! empties, so memory follows occupied prices, not price ranges.
+
+use super::order::{NIL, Orders};
+use crate::limits::PRICE_TICKS_MAX;
+
+const LEVELS_PER_PAGE: usize = 64;
+const PAGES_PER_SIDE: usize = 64 * 64;
+const _: () = assert!((LEVELS_PER_PAGE * PAGES_PER_SIDE) as u64 == PRICE_TICKS_MAX);
+
+/// One price.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(super) struct Level {
+    /// Sum of its orders' leaves.
+    pub lots: u64,
+    /// First in time.
+    pub head: u32,
+    /// Last in time.
+    pub tail: u32,
+    /// Orders.
+    pub count: u32,
+    reserved: u32,
+}
+
+struct SideIndex {
+    /// Highest occupied key, `NIL` = empty.
+    best: u32,
+    /// Bit = a word of `pages` is not zero.
+    top: u64,
+    /// Bit = a page has an occupied level.
+    pages: [u64; 64],
+}
+
+/// All sides of all books. A side is named by `instrument * 2 + (0 bid, 1 ask)`.
+pub(super) struct Ladders {
+    sides: Box<[SideIndex]>,
+    /// Page number + 1 per (side, page), 0 = none.
+    directory: Box<[u32]>,
+    levels: Box<[[Level; LEVELS_PER_PAGE]]>,
+    /// Occupied levels per page.
+    occupied: Box<[u64]>,
+    /// Free pages, last in, first out.
+    free: Vec<u32>,
+}
+
+#[inline(always)]
+fn highest_bit(word: u64) -> u32 {
+    63 - word.leading_zeros()
+}
+
+/// Bits at or below `bit`.
+#[inline(always)]
+fn at_or_below(word: u64, bit: u32) -> u64 {
+    word & (u64::MAX >> (63 - bit))
+}
+
+impl Ladders {
+    pub fn new(instruments: u32, pages: u32) -> Self {
+        let sides = (instruments as usize + 1) * 2;
+        Self {
+            sides: (0..sides)
+                .map(|_| SideIndex {
+                    best: NIL,
+                    top: 0,
+                    pages: [0; 64],
+                })
+                .collect(),
+            directory: vec![0; sides * PAGES_PER_SIDE].into_boxed_slice(),
+            levels: vec![[Level::default(); LEVELS_PER_PAGE]; pages as usize].into_boxed_slice(),
+            occupied: vec![0; pages as usize].into_boxed_slice(),
+            free: (0..pages).rev().collect(),
+        }
+    }
+
+    #[inline(always)]
+    fn page(&self, side: u32, key: u32) -> Option<usize> {
+        let page = self.directory[side as usize * PAGES_PER_SIDE + (key >> 6) as usize];
+        (page != 0).then(|| page as usize - 1)
+    }
+
+    /// Whether an order can rest at `key`.
+    #[inline]
+    pub fn has_room(&self, side: u32, key: u32) -> bool {
+        !self.free.is_empty() || self.page(side, key).is_some()
+    }
+
+    pub fn free_pages(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Highest occupied key, `NIL` = the side is empty.
+    #[inline(always)]
+    pub fn best(&self, side: u32) -> u32 {
+        self.sides[side as usize].best
+    }
+
+    /// The level at an occupied key.
+    #[inline(always)]
+    pub fn level(&self, side: u32, key: u32) -> &Level {
+        let page = self
+            .page(side, key)
+            .expect("Invariant: an occupied level has a page");
+        &self.levels[page][key as usize & 63]
+    }
+
+    #[inline(always)]
+    pub fn level_mut(&mut self, side: u32, key: u32) -> &mut Level {
+        let page = self
+            .page(side, key)
+            .expect("Invariant: an occupied level has a page");
+        &mut self.levels[page][key as usize & 63]
+    }
+
+    /// Highest occupied key at or below `key`.
+    pub fn at_or_below(&self, side: u32, key: u32) -> Option<u32> {
+        let index = &self.sides[side as usize];
+        let (word, bit) = ((key >> 12), (key >> 6) & 63);
+        if let Some(page) = self.page(side, key) {
+            let levels = at_or_below(self.occupied[page], key & 63);
+            if levels != 0 {
+                return Some(key & !63 | highest_bit(levels));
+            }
+        }
+        let below = if bit == 0 {
+            0
+        } else {
+            at_or_below(index.pages[word as usize], bit - 1)
+        };
+        let page_key = if below != 0 {
+            word << 6 | highest_bit(below)
+        } else {
+            let words = if word == 0 {
+                0
+            } else {
+                at_or_below(index.top, word - 1)
+            };
+            if words == 0 {
+                return None;
+            }
+            let word = highest_bit(words);
+            word << 6 | highest_bit(index.pages[word as usize])
+        };
+        let page = self.page(side, page_key << 6)?;
+        Some(page_key << 6 | highest_bit(self.occupied[page]))
+    }
+
+    /// Puts an order at the back of its level. The caller checked [`Ladders::has_room`].
+    #[inline]
+    pub fn append(&mut self, orders: &mut Orders, side: u32, key: u32, slot: u32) {
+        let entry = side as usize * PAGES_PER_SIDE + (key >> 6) as usize;
+        if self.directory[entry] == 0 {
+            let page = self
+                .free
+                .pop()
+                .expect("Invariant: room for a page was checked");
+            self.directory[entry] = page + 1;
+            let index = &mut self.sides[side as usize];
+            index.pages[(key >> 12) as usize] |= 1 << ((key >> 6) & 63);
+            index.top |= 1 << (key >> 12);
+        }
+        let page = self.directory[entry] as usize - 1;
+        let bit = 1u64 << (key & 63);
+        let level = &mut self.levels[page][key as usize & 63];
+        let leaves = orders.hot[slot as usize].leaves;
+        if self.occupied[page] & bit == 0 {
+            self.occupied[page] |= bit;
+            *level = Level {
+                lots: leaves,
+                head: slot,
+                tail: slot,
+                count: 1,
+                reserved: 0,
+            };
+            let index = &mut self.sides[side as usize];
+            if index.best == NIL || key > index.best {
+                index.best = key;
+            }
+        } else {
+            let tail = level.tail;
+            orders.hot[tail as usize].next = slot;
+            orders.hot[slot as usize].prev = tail;
+            level.tail = slot;
+            level.lots += leaves;
+            level.count += 1;
+        }
+    }
+
+    /// Takes an order out of its level. Its leaves still count in the level's lots.
+    #[inline]
+    pub fn remove(&mut self, orders: &mut Orders, side: u32, key: u32, slot: u32) {
+        let entry = side as usize * PAGES_PER_SIDE + (key >> 6) as usize;
+        let page = self.directory[entry] as usize - 1;
+        let hot = orders.hot[slot as usize];
+        let level = &mut self.levels[page][key as usize & 63];
+        debug_assert!(level.count > 0, "Invariant: the order's level counts it");
+        level.lots -= hot.leaves;
+        level.count -= 1;
+        match hot.prev {
+            NIL => level.head = hot.next,
+            prev => orders.hot[prev as usize].next = hot.next,
+        }
+        match hot.next {
+            NIL => level.tail = hot.prev,
+            next => orders.hot[next as usize].prev = hot.prev,
+        }
+        orders.hot[slot as usize].next = NIL;
+        orders.hot[slot as usize].prev = NIL;
+        if level.count == 0 {
+            debug_assert!(level.lots == 0, "Invariant: an empty level has no lots");
+            self.vacate(side, key, page);
+        }
+    }
+
+    fn vacate(&mut self, side: u32, key: u32, page: usize) {
+        self.occupied[page] &= !(1 << (key & 63));
+        let index = &mut self.sides[side as usize];
+        if self.occupied[page] == 0 {
+            self.directory[side as usize * PAGES_PER_SIDE + (key >> 6) as usize] = 0;
+            #[allow(
+                clippy::cast_possible_truncation,
+                reason = "the pool is counted in u32"
+            )]
+            self.free.push(page as u32);
+            let word = &mut index.pages[(key >> 12) as usize];
+            *word &= !(1 << ((key >> 6) & 63));
+            if *word == 0 {
+                index.top &= !(1 << (key >> 12));
+            }
+        }
+        if index.best == key {
+            let next = self.at_or_below(side, key);
+            self.sides[side as usize].best = next.unwrap_or(NIL);
+        }
+    }
+
+    /// Occupied keys of a side, best first.
+    pub fn keys(&self, side: u32) -> impl Iterator<Item = u32> + '_ {
+        let mut next = match self.best(side) {
+            NIL => None,
+            key => Some(key),
+        };
+        std::iter::from_fn(move || {
+            let key = next?;
+            next = key
+                .checked_sub(1)
+                .and_then(|below| self.at_or_below(side, below));
+            Some(key)
+        })
+    }
+}

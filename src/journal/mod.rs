@@ -1,1 +1,0 @@
-//! journal/mod: in work.

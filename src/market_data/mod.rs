@@ -1,1 +1,0 @@
-//! market_data/mod: in work.

@@ -1,1 +1,0 @@
-//! shutdown: in work.

@@ -1,1 +1,0 @@
-//! topology: in work.

@@ -1,0 +1,6 @@
+//! What several tests share. Each test binary uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+pub mod naive;
+pub mod venue;
+pub mod workload;

@@ -1,0 +1,189 @@
+//! A bare engine with one instrument world and one connected session, driven by typed commands.
+
+use trading_engine::engine::command::{
+    Body, CancelOrder, Command, DefineFirm, DefineInstrument, DefineSession, EnterOrder, Genesis,
+    ReplaceOrder, SessionLogon, name,
+};
+use trading_engine::engine::event::{self, EventBody, EventHeader, EventSink};
+use trading_engine::engine::{Engine, Progress};
+use trading_engine::limits::EngineLimits;
+use trading_engine_protocol::types::{
+    ClientOrderId, FirmId, Generation, InstrumentId, Price, Quantity, Sequence, SessionId,
+    SessionProtocol, UtcNanos,
+};
+
+pub const SESSION: SessionId = SessionId(1);
+pub const NO_PRICE: Price = Price(i64::MIN);
+
+/// Numbers commands and feeds them to an engine.
+pub struct Driver {
+    pub engine: Engine,
+    sequence: u64,
+    time: u64,
+    inbound: Vec<u64>,
+    pub generation: Vec<u32>,
+}
+
+/// Aligned bytes of one command.
+#[repr(align(8))]
+pub struct Aligned<const N: usize>(pub [u8; N]);
+
+impl Driver {
+    pub fn new(limits: EngineLimits) -> Self {
+        Self {
+            engine: Engine::new(limits),
+            sequence: 0,
+            time: 1_000,
+            inbound: vec![0; 64],
+            generation: vec![0; 64],
+        }
+    }
+
+    /// Defines a firm per session, sessions `1..=sessions` (binary), instruments `1..=count`, and
+    /// logs everyone on.
+    pub fn world(limits: EngineLimits, instruments: u32, sessions: u32) -> Self {
+        let mut driver = Self::new(limits);
+        let sink = &mut Vec::new();
+        driver.apply(
+            SessionId(0),
+            Genesis {
+                hash_key: 42,
+                log_id: 1,
+                ..Genesis::default()
+            },
+            sink,
+        );
+        for id in 1..=instruments {
+            driver.apply(SessionId(0), instrument(id), sink);
+        }
+        for id in 1..=sessions {
+            let firm = DefineFirm {
+                firm: FirmId(id),
+                name: name(&format!("FIRM{id}")).unwrap(),
+                ..DefineFirm::default()
+            };
+            driver.apply(SessionId(0), firm, sink);
+            driver.apply(SessionId(0), session(id, SessionProtocol::Binary), sink);
+            driver.logon(SessionId(id), sink);
+        }
+        driver
+    }
+
+    pub fn logon(&mut self, session: SessionId, sink: &mut Vec<u8>) {
+        self.apply(session, SessionLogon::default(), sink);
+        self.generation[session.0 as usize] += 1;
+    }
+
+    /// Builds the next command of the log.
+    pub fn command<B: Body>(&mut self, session: SessionId, body: B) -> Command<B> {
+        self.sequence += 1;
+        self.time += 1;
+        let mut command = Command::new(body);
+        command.header.sequence = Sequence(self.sequence);
+        command.header.sequenced_at = UtcNanos(self.time);
+        command.header.session = session;
+        if session.0 != 0 {
+            command.header.generation = Generation(self.generation[session.0 as usize]);
+            if !matches!(
+                B::KIND,
+                trading_engine::engine::command::CommandKind::SessionLogon
+                    | trading_engine::engine::command::CommandKind::SessionDisconnected
+            ) {
+                let inbound = &mut self.inbound[session.0 as usize];
+                *inbound += 1;
+                command.header.inbound_seq = *inbound;
+            }
+        }
+        command
+    }
+
+    pub fn apply<B: Body>(&mut self, session: SessionId, body: B, sink: &mut impl EventSink) {
+        let command = self.command(session, body);
+        self.apply_command(&command, sink);
+    }
+
+    #[inline]
+    pub fn apply_command<B: Body>(&mut self, command: &Command<B>, sink: &mut impl EventSink) {
+        let mut bytes = Aligned([0u8; 256]);
+        let length = command.header.length as usize;
+        let [header, body] = command.parts();
+        bytes.0[..header.len()].copy_from_slice(header);
+        bytes.0[header.len()..length].copy_from_slice(body);
+        let mut progress = self.engine.apply_bytes(&bytes.0[..length], sink).unwrap();
+        while progress == Progress::More {
+            progress = self.engine.resume(sink);
+        }
+    }
+}
+
+/// Instrument `id`: prices 1..=200,000, tick 1, lots 1..=1,000,000.
+pub fn instrument(id: u32) -> DefineInstrument {
+    DefineInstrument {
+        instrument: InstrumentId(id),
+        symbol: name(&format!("INST{id}")).unwrap(),
+        price_unit_e8: 1_000_000,
+        lot_size_e8: 100_000_000,
+        tick: 1,
+        price_min: Price(1),
+        price_max: Price(200_000),
+        quantity_min: Quantity(1),
+        quantity_max: Quantity(1_000_000),
+        protection_ticks: 50,
+        quantity_increment: Quantity(1),
+        price_decimals: 2,
+        ..DefineInstrument::default()
+    }
+}
+
+pub fn session(id: u32, protocol: SessionProtocol) -> DefineSession {
+    DefineSession {
+        session: SessionId(id),
+        firm: FirmId(id),
+        protocol: protocol.as_u8(),
+        name: name(&format!("SESSION{id}")).unwrap(),
+        ..DefineSession::default()
+    }
+}
+
+pub fn enter(id: u64, instrument: u32, side: u8, tif: u8, price: i64, quantity: u64) -> EnterOrder {
+    EnterOrder {
+        client_order_id: ClientOrderId::from_u64(id),
+        price: Price(price),
+        quantity: Quantity(quantity),
+        instrument: InstrumentId(instrument),
+        side,
+        order_type: if price == NO_PRICE.0 { 1 } else { 2 },
+        time_in_force: tif,
+        ..EnterOrder::default()
+    }
+}
+
+pub fn cancel(id: u64, original: u64) -> CancelOrder {
+    CancelOrder {
+        client_order_id: ClientOrderId::from_u64(id),
+        original: ClientOrderId::from_u64(original),
+        ..CancelOrder::default()
+    }
+}
+
+pub fn replace(id: u64, original: u64, instrument: u32, price: i64, total: u64) -> ReplaceOrder {
+    ReplaceOrder {
+        client_order_id: ClientOrderId::from_u64(id),
+        original: ClientOrderId::from_u64(original),
+        price: Price(price),
+        quantity: Quantity(total),
+        instrument: InstrumentId(instrument),
+        time_in_force: 0xFF,
+        ..ReplaceOrder::default()
+    }
+}
+
+/// Calls `each` with every event in `bytes`.
+pub fn for_each_event(bytes: &[u8], mut each: impl FnMut(&EventHeader, EventBody<'_>)) {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (header, body) = event::read(rest).expect("the engine writes events");
+        each(header, body);
+        rest = &rest[header.length as usize..];
+    }
+}
