@@ -5,6 +5,7 @@ pub mod agent;
 pub mod clock;
 pub mod engine;
 pub mod gateway;
+pub mod journal;
 pub mod limits;
 pub mod ring;
 pub mod sequencer;

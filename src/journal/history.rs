@@ -1,0 +1,184 @@
+//! The history thread: tails the event ring up to the durable Sequence into the event log and
+//! to observers, and answers what gateways ask of the past. Behind it, nobody waits: a slow disk
+//! here fills the event ring, and the engine stops taking commands before anything is dropped.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use trading_engine_protocol::types::{Epoch, SessionId};
+
+use super::event_log::EventLog;
+use crate::agent::Agent;
+use crate::engine::event::{self, EventHeader};
+use crate::ring::{Cursor, Reader};
+
+/// Largest answer, about.
+pub const CHUNK_BYTES: usize = 64 << 10;
+/// Questions waiting at most.
+const REQUESTS: usize = 4096;
+
+/// A gateway asks for events of a session.
+pub struct HistoryRequest {
+    /// The gateway's name for the connection, echoed.
+    pub connection: u64,
+    /// Whose events.
+    pub session: SessionId,
+    /// Of which numbering run.
+    pub epoch: Epoch,
+    /// First number.
+    pub from: u64,
+    /// Last number; the answer waits until it is there.
+    pub to: u64,
+    /// Where the answer goes.
+    pub reply: Sender<HistoryReply>,
+    /// Wakes the asking poller.
+    pub wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// An answer: the events from `from` on, as many as fit a chunk.
+#[derive(Debug)]
+pub struct HistoryReply {
+    /// Echo.
+    pub connection: u64,
+    /// Echo.
+    pub from: u64,
+    /// Whole events, in order, 8-aligned; empty when they cannot be had.
+    pub events: Vec<u8>,
+}
+
+/// Somebody who sees every durable event, on the history thread.
+pub trait Observer: Send {
+    /// One event, in order.
+    fn event(&mut self, header: &EventHeader, bytes: &[u8]);
+}
+
+/// The agent.
+pub struct HistoryAgent {
+    events: Reader,
+    durable: Cursor,
+    log: EventLog,
+    observers: Vec<Box<dyn Observer>>,
+    requests: Receiver<HistoryRequest>,
+    waiting: Vec<HistoryRequest>,
+    failed: bool,
+}
+
+impl HistoryAgent {
+    const BATCH: usize = 1024;
+
+    /// The agent and the way to ask it.
+    pub fn new(
+        events: Reader,
+        durable: Cursor,
+        log: EventLog,
+        observers: Vec<Box<dyn Observer>>,
+    ) -> (Self, Sender<HistoryRequest>) {
+        let (sender, requests) = bounded(REQUESTS);
+        let agent = Self {
+            events,
+            durable,
+            log,
+            observers,
+            requests,
+            waiting: Vec::new(),
+            failed: false,
+        };
+        (agent, sender)
+    }
+
+    fn tail(&mut self) -> usize {
+        let durable = self.durable.get();
+        let mut done = 0;
+        while done < Self::BATCH {
+            let Some(record) = self.events.peek() else {
+                break;
+            };
+            // Eight bytes of `applied_at` come first.
+            let Ok((header, _)) = event::read(&record[8..]) else {
+                self.events.advance();
+                continue;
+            };
+            if header.sequence.0 > durable {
+                break;
+            }
+            let bytes = &record[8..];
+            if header.sequence.0 > self.log.sequence() + 1 {
+                self.failed |= report(self.log.complete(header.sequence.0 - 1));
+            }
+            self.failed |= report(self.log.append(header, bytes));
+            for observer in &mut self.observers {
+                observer.event(header, bytes);
+            }
+            self.events.advance();
+            done += 1;
+        }
+        if done > 0 {
+            self.events.release();
+        }
+        done
+    }
+
+    fn answer(&mut self) -> usize {
+        self.waiting.extend(self.requests.try_iter());
+        let before = self.waiting.len();
+        let mut index = 0;
+        while index < self.waiting.len() {
+            let request = &self.waiting[index];
+            let there = self
+                .log
+                .newest(request.session)
+                .is_some_and(|newest| newest >= (request.epoch, request.to));
+            if there || self.failed {
+                let request = self.waiting.swap_remove(index);
+                self.reply(&request);
+            } else {
+                index += 1;
+            }
+        }
+        before - self.waiting.len()
+    }
+
+    fn reply(&mut self, request: &HistoryRequest) {
+        let read = self.log.read(
+            request.session,
+            request.epoch,
+            request.from,
+            request.to,
+            CHUNK_BYTES,
+        );
+        let events = read.unwrap_or_else(|error| {
+            tracing::error!(%error, session = request.session.0, "cannot read the event log");
+            Vec::new()
+        });
+        let reply = HistoryReply {
+            connection: request.connection,
+            from: request.from,
+            events,
+        };
+        // The gateway may be gone during shutdown.
+        if request.reply.send(reply).is_ok() {
+            (request.wake)();
+        }
+    }
+}
+
+fn report(result: Result<(), super::JournalError>) -> bool {
+    match result {
+        Ok(()) => false,
+        Err(error) => {
+            tracing::error!(%error, "event log failed; resends are not served any more");
+            true
+        }
+    }
+}
+
+impl Agent for HistoryAgent {
+    fn name(&self) -> &'static str {
+        "history"
+    }
+
+    fn do_work(&mut self) -> usize {
+        let done = self.tail();
+        done + self.answer()
+    }
+}

@@ -1,0 +1,87 @@
+//! The ordered log on local disk, and what is derived from it.
+//!
+//! * `disk`: the file layer, so that tests can pull the plug
+//! * `record`, `segment`: layouts
+//! * `writer`: appending, group commit
+//! * `recovery`: reading back, cutting a torn tail, refusing everything else
+//! * `event_log`, `history`: events by session and number, for resends
+//! * `inspect`: `trading-engine journal ...`
+
+pub mod disk;
+pub mod event_log;
+pub mod history;
+pub mod inspect;
+mod record;
+pub mod recovery;
+mod segment;
+pub mod sim_disk;
+pub mod writer;
+
+use std::fmt;
+
+/// When an event may leave: what "durable" means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// The command is on the disk: `fdatasync` of a group of commands.
+    Group,
+    /// The command is with the operating system: survives the process, not the machine.
+    Os,
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Group => "group",
+            Self::Os => "os",
+        })
+    }
+}
+
+/// Why a journal cannot be opened or read.
+#[derive(Debug)]
+pub enum JournalError {
+    /// The file layer failed.
+    Io {
+        /// What was being done, to which file.
+        what: String,
+        /// The layer's own error.
+        error: std::io::Error,
+    },
+    /// What is there is not what was written; nothing is guessed.
+    Damaged {
+        /// File name.
+        file: String,
+        /// Byte offset in it.
+        offset: u64,
+        /// What is wrong there.
+        why: String,
+    },
+}
+
+impl JournalError {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |error| Self::Io { what, error }
+    }
+
+    pub(crate) fn damaged(file: &str, offset: u64, why: impl Into<String>) -> Self {
+        Self::Damaged {
+            file: file.into(),
+            offset,
+            why: why.into(),
+        }
+    }
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { what, error } => write!(f, "journal: {what}: {error}"),
+            Self::Damaged { file, offset, why } => {
+                write!(f, "journal: {file} is damaged at byte {offset}: {why}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for JournalError {}

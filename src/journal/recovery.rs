@@ -1,0 +1,398 @@
+//! Reading a journal back: every command in order, a torn tail cut, anything else refused.
+//!
+//! The rule. Records are read as long as each is valid, the next in sequence, and chained to the
+//! one before. Where that ends, the rest of the log is searched for anything that proves more was
+//! once durable: a valid record that was written knowing a later Sequence synced, or a sync mark.
+//! With such proof, the log is damaged and nothing is started. Without it, what follows was
+//! never acknowledged under `group`, and is cut.
+
+use std::sync::Arc;
+
+use zerocopy::IntoBytes as _;
+
+use super::JournalError;
+use super::disk::Disk;
+use super::record::{self, HEADER, SEGMENT_END};
+use super::segment::{self, HEADER_PAGE, Segment};
+use super::writer::{Position, SEGMENT_BYTES_MIN};
+
+/// What a journal holds, beside its commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Names the log.
+    pub log_id: u64,
+    /// Last Sequence.
+    pub sequence: u64,
+    /// Highest Sequence proven durable by a record or a mark.
+    pub proven_durable: u64,
+    /// File name, first and last Sequence (0, 0 = none), bytes used and bytes in all, per segment.
+    pub segments: Vec<SegmentSummary>,
+    /// Where a torn tail begins, if there is one, and how many bytes of it are not zero.
+    pub torn: Option<(String, u64, u64)>,
+}
+
+/// One segment of a [`Summary`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentSummary {
+    /// File name.
+    pub file: String,
+    /// First and last Sequence, 0 = none.
+    pub sequences: (u64, u64),
+    /// Bytes used, header page included.
+    pub used: u64,
+    /// File size.
+    pub bytes: u64,
+}
+
+struct Scan {
+    log_id: u64,
+    sequence: u64,
+    previous_crc: u32,
+    proven: u64,
+}
+
+enum End {
+    /// Goes on in the next segment.
+    NextSegment(u64),
+    /// Nothing valid here.
+    Stops(u64),
+}
+
+/// A journal that was read to its end.
+pub struct Recovered {
+    /// What it holds.
+    pub summary: Summary,
+    position: Position,
+}
+
+impl Recovered {
+    /// Where to go on.
+    pub fn into_position(self) -> Position {
+        self.position
+    }
+}
+
+/// Whether the disk holds a journal.
+///
+/// # Errors
+/// The disk's own.
+pub fn exists(disk: &dyn Disk) -> Result<bool, JournalError> {
+    let names = disk
+        .list()
+        .map_err(JournalError::io("listing the folder"))?;
+    Ok(names.iter().any(|name| segment::number_of(name).is_some()))
+}
+
+/// Makes a new journal on an empty disk.
+///
+/// # Errors
+/// When a file cannot be made.
+pub fn create(
+    disk: &Arc<dyn Disk>,
+    log_id: u64,
+    segment_bytes: u64,
+) -> Result<Position, JournalError> {
+    let bytes = segment_bytes.max(SEGMENT_BYTES_MIN);
+    let segment = segment::create(disk.as_ref(), log_id, 1, bytes)?;
+    Ok(Position {
+        segment,
+        offset: HEADER_PAGE,
+        sequence: 0,
+        previous_crc: 0,
+        log_id,
+    })
+}
+
+/// Reads the journal, hands every command to `each` (8-aligned bytes), and cuts a torn tail.
+///
+/// # Errors
+/// [`JournalError::Damaged`] names file and offset; [`JournalError::Io`] what was being done.
+pub fn recover(
+    disk: &Arc<dyn Disk>,
+    mut each: impl FnMut(&[u8]),
+) -> Result<Recovered, JournalError> {
+    for name in disk
+        .list()
+        .map_err(JournalError::io("listing the folder"))?
+    {
+        // A segment that was being made when the process died; nothing points to it.
+        if name
+            .strip_suffix(".tmp")
+            .and_then(segment::number_of)
+            .is_some()
+        {
+            disk.remove(&name)
+                .map_err(JournalError::io(format!("removing {name}")))?;
+        }
+    }
+    let (summary, position, later) = read(disk.as_ref(), &mut each)?;
+    if let Some((_, offset, dirty)) = &summary.torn
+        && *dirty > 0
+    {
+        cut(disk.as_ref(), &position.segment, *offset, &later)?;
+    } else {
+        // What was read may still be in the page cache only; from here on it counts as durable.
+        position
+            .segment
+            .file
+            .sync()
+            .map_err(JournalError::io(format!(
+                "syncing {}",
+                segment::file_name(position.segment.number)
+            )))?;
+        for segment in &later {
+            disk.remove(&segment::file_name(segment.number))
+                .map_err(JournalError::io("removing an unused segment"))?;
+        }
+        disk.sync_folder()
+            .map_err(JournalError::io("syncing the folder"))?;
+    }
+    Ok(Recovered { summary, position })
+}
+
+/// Reads the journal without changing anything.
+///
+/// # Errors
+/// As [`recover`].
+pub fn inspect(disk: &dyn Disk, mut each: impl FnMut(&[u8])) -> Result<Summary, JournalError> {
+    read(disk, &mut each).map(|(summary, _, _)| summary)
+}
+
+type ReadResult = (Summary, Position, Vec<Segment>);
+
+fn read(disk: &dyn Disk, each: &mut dyn FnMut(&[u8])) -> Result<ReadResult, JournalError> {
+    let segments = segments(disk)?;
+    let Some((first, log_id)) = segments
+        .first()
+        .map(|(segment, log_id)| (segment.clone(), *log_id))
+    else {
+        return Err(JournalError::damaged(
+            "journal-00000001.log",
+            0,
+            "there is no journal",
+        ));
+    };
+    let mut scan = Scan {
+        log_id,
+        sequence: 0,
+        previous_crc: 0,
+        proven: 0,
+    };
+    let mut summaries = Vec::new();
+    let mut end = (first, HEADER_PAGE);
+    let mut stopped = None;
+    for (index, (segment, _)) in segments.iter().enumerate() {
+        let words = segment.read_all()?;
+        let before = scan.sequence;
+        let (used, goes_on) = match scan.segment(segment, words.as_bytes(), each)? {
+            End::NextSegment(used) => (used, true),
+            End::Stops(used) => (used, false),
+        };
+        let sequences = if scan.sequence > before {
+            (before + 1, scan.sequence)
+        } else {
+            (0, 0)
+        };
+        summaries.push(SegmentSummary {
+            file: segment::file_name(segment.number),
+            sequences,
+            used,
+            bytes: segment.bytes,
+        });
+        end = (segment.clone(), used);
+        if !goes_on {
+            stopped = Some(index);
+            break;
+        }
+        if index + 1 == segments.len() {
+            let missing = segment::file_name(segment.number + 1);
+            let why = "the segment is missing, the one before it ends orderly";
+            return Err(JournalError::damaged(&missing, 0, why));
+        }
+    }
+    let stopped = stopped.unwrap_or(segments.len() - 1);
+    let later: Vec<Segment> = segments[stopped + 1..]
+        .iter()
+        .map(|(segment, _)| segment.clone())
+        .collect();
+    let dirty = search_rest(&mut scan, &end, &later)?;
+    let (segment, offset) = end;
+    let name = segment::file_name(segment.number);
+    if scan.proven > scan.sequence {
+        return Err(JournalError::damaged(
+            &name,
+            offset,
+            format!(
+                "the record after Sequence {} is not valid, and Sequence {} was durable",
+                scan.sequence, scan.proven
+            ),
+        ));
+    }
+    let summary = Summary {
+        log_id,
+        sequence: scan.sequence,
+        proven_durable: scan.proven,
+        segments: summaries,
+        torn: (dirty > 0).then_some((name, offset, dirty)),
+    };
+    let position = Position {
+        segment,
+        offset,
+        sequence: scan.sequence,
+        previous_crc: scan.previous_crc,
+        log_id,
+    };
+    Ok((summary, position, later))
+}
+
+/// All segments in order, each belonging to the same log, none missing.
+fn segments(disk: &dyn Disk) -> Result<Vec<(Segment, u64)>, JournalError> {
+    let names = disk
+        .list()
+        .map_err(JournalError::io("listing the folder"))?;
+    let mut segments: Vec<(Segment, u64)> = Vec::new();
+    for number in names.iter().filter_map(|name| segment::number_of(name)) {
+        let (segment, log_id) = segment::open(disk, number)?;
+        let expected = segments.last().map_or(1, |(last, _)| last.number + 1);
+        if number != expected {
+            return Err(JournalError::damaged(
+                &segment::file_name(expected),
+                0,
+                format!(
+                    "the segment is missing, {} is there",
+                    segment::file_name(number)
+                ),
+            ));
+        }
+        if segments.first().is_some_and(|(_, first)| *first != log_id) {
+            return Err(JournalError::damaged(
+                &segment::file_name(number),
+                0,
+                "the segment belongs to another log",
+            ));
+        }
+        segments.push((segment, log_id));
+    }
+    Ok(segments)
+}
+
+impl Scan {
+    fn segment(
+        &mut self,
+        segment: &Segment,
+        bytes: &[u8],
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Result<End, JournalError> {
+        let seed = record::seed(self.log_id, segment.number);
+        let name = segment::file_name(segment.number);
+        let mark = segment
+            .read_mark(seed)
+            .map_err(JournalError::io(format!("reading {name}")))?;
+        self.proven = self.proven.max(mark.unwrap_or(0));
+        let mut offset = usize::try_from(HEADER_PAGE).unwrap_or(usize::MAX);
+        while offset + HEADER <= bytes.len() {
+            let Some((header, body)) = record::read(seed, &bytes[offset..]) else {
+                break;
+            };
+            let at = offset as u64;
+            let wrong = |why: String| Err(JournalError::damaged(&name, at, why));
+            if header.previous_crc != self.previous_crc {
+                return wrong(format!(
+                    "the record of Sequence {} does not follow the one before it",
+                    header.sequence
+                ));
+            }
+            self.proven = self.proven.max(header.synced_through);
+            self.previous_crc = header.crc;
+            offset += HEADER + body.len();
+            if header.kind == SEGMENT_END {
+                return Ok(End::NextSegment(offset as u64));
+            }
+            if header.sequence != self.sequence + 1 {
+                return wrong(format!(
+                    "Sequence {} follows Sequence {}",
+                    header.sequence, self.sequence
+                ));
+            }
+            self.sequence = header.sequence;
+            each(body);
+        }
+        Ok(End::Stops(offset as u64))
+    }
+}
+
+/// Looks behind the end for proof that more was durable; returns how many bytes are not zero.
+fn search_rest(
+    scan: &mut Scan,
+    (segment, offset): &(Segment, u64),
+    later: &[Segment],
+) -> Result<u64, JournalError> {
+    let mut dirty = 0;
+    let rest = std::iter::once((segment, *offset)).chain(later.iter().map(|s| (s, HEADER_PAGE)));
+    for (segment, from) in rest {
+        let seed = record::seed(scan.log_id, segment.number);
+        let words = segment.read_all()?;
+        let bytes = words.as_bytes();
+        for at in (usize::try_from(from).unwrap_or(usize::MAX)..bytes.len()).step_by(8) {
+            if words[at / 8] == 0 {
+                continue;
+            }
+            dirty += 8;
+            if let Some((header, _)) = record::read(seed, &bytes[at..]) {
+                scan.proven = scan.proven.max(header.synced_through);
+            }
+        }
+        let name = segment::file_name(segment.number);
+        let mark = segment
+            .read_mark(seed)
+            .map_err(JournalError::io(format!("reading {name}")))?;
+        scan.proven = scan.proven.max(mark.unwrap_or(0));
+    }
+    Ok(dirty)
+}
+
+/// Makes the torn tail zeros again, durably, before anything is appended behind it.
+fn cut(
+    disk: &dyn Disk,
+    segment: &Segment,
+    offset: u64,
+    later: &[Segment],
+) -> Result<(), JournalError> {
+    let name = segment::file_name(segment.number);
+    let failed = || JournalError::io(format!("cutting {name}"));
+    // Later segments first: with them gone, a crash in between leaves only the tail to cut again.
+    for segment in later.iter().rev() {
+        let name = segment::file_name(segment.number);
+        disk.remove(&name)
+            .map_err(JournalError::io(format!("removing {name}")))?;
+    }
+    disk.sync_folder().map_err(failed())?;
+    let zeros = vec![0u8; 1 << 20];
+    let mut at = offset;
+    while at < segment.bytes {
+        let count = (segment.bytes - at).min(zeros.len() as u64);
+        let slice = &zeros[..usize::try_from(count).unwrap_or(usize::MAX)];
+        segment.file.write_at(at, slice).map_err(failed())?;
+        at += count;
+    }
+    segment.file.sync().map_err(failed())
+}
+
+/// A journal that is open for appending, however it came to be.
+///
+/// # Errors
+/// As [`recover`] and [`create`].
+pub fn open_or_create(
+    disk: &Arc<dyn Disk>,
+    new_log_id: u64,
+    segment_bytes: u64,
+    each: impl FnMut(&[u8]),
+) -> Result<(Position, Option<Summary>), JournalError> {
+    if exists(disk.as_ref())? {
+        let recovered = recover(disk, each)?;
+        let summary = recovered.summary.clone();
+        Ok((recovered.into_position(), Some(summary)))
+    } else {
+        Ok((create(disk, new_log_id, segment_bytes)?, None))
+    }
+}

@@ -1,0 +1,173 @@
+//! A segment file: one header page, then records. Made in full before it is used, so that
+//! appending changes no file size and syncing it writes no metadata.
+
+use std::sync::Arc;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::JournalError;
+use super::disk::{Disk, DiskFile};
+
+pub(super) const HEADER_PAGE: u64 = 4096;
+/// The sync mark has a sector of its own: tearing it tears nothing else.
+const MARK_OFFSET: u64 = 2048;
+const MAGIC: [u8; 8] = *b"TEJRNL\0\x01";
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct SegmentHeader {
+    magic: [u8; 8],
+    log_id: u64,
+    /// File size.
+    bytes: u64,
+    number: u32,
+    crc: u32,
+}
+
+impl SegmentHeader {
+    fn checksum(&self) -> u32 {
+        crc32c::crc32c(&self.as_bytes()[..size_of::<Self>() - 4])
+    }
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct Mark {
+    sequence: u64,
+    crc: u32,
+    reserved: u32,
+}
+
+/// An open segment.
+#[derive(Clone)]
+pub(super) struct Segment {
+    pub number: u32,
+    pub file: Arc<dyn DiskFile>,
+    pub bytes: u64,
+}
+
+pub(super) fn file_name(number: u32) -> String {
+    format!("journal-{number:08}.log")
+}
+
+/// Number in a segment's file name.
+pub(super) fn number_of(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix("journal-")?.strip_suffix(".log")?;
+    (digits.len() == 8).then(|| digits.parse().ok()).flatten()
+}
+
+/// Makes segment `number`, all zeros behind its header, durable under its final name.
+pub(super) fn create(
+    disk: &dyn Disk,
+    log_id: u64,
+    number: u32,
+    bytes: u64,
+) -> Result<Segment, JournalError> {
+    let name = file_name(number);
+    let temporary = format!("{name}.tmp");
+    let failed = || JournalError::io(format!("making {name}"));
+    let file = disk.create(&temporary).map_err(failed())?;
+    let mut header = SegmentHeader {
+        magic: MAGIC,
+        log_id,
+        bytes,
+        number,
+        crc: 0,
+    };
+    header.crc = header.checksum();
+    let mut block = vec![0u8; 1 << 20];
+    let mut offset = 0;
+    while offset < bytes {
+        let count = (bytes - offset).min(block.len() as u64);
+        let slice = &mut block[..usize::try_from(count).unwrap_or(usize::MAX)];
+        if offset == 0 {
+            slice[..size_of::<SegmentHeader>()].copy_from_slice(header.as_bytes());
+        }
+        file.write_at(offset, slice).map_err(failed())?;
+        slice[..size_of::<SegmentHeader>()].fill(0);
+        offset += count;
+    }
+    file.sync().map_err(failed())?;
+    disk.rename(&temporary, &name).map_err(failed())?;
+    disk.sync_folder().map_err(failed())?;
+    Ok(Segment {
+        number,
+        file,
+        bytes,
+    })
+}
+
+/// Opens a segment and checks that it is what its name says. Returns it and its log id.
+pub(super) fn open(disk: &dyn Disk, number: u32) -> Result<(Segment, u64), JournalError> {
+    let name = file_name(number);
+    let failed = || JournalError::io(format!("opening {name}"));
+    let file = disk.open(&name).map_err(failed())?;
+    let mut bytes = [0u8; size_of::<SegmentHeader>()];
+    let count = file.read_at(0, &mut bytes).map_err(failed())?;
+    let damaged = |why: &str| Err(JournalError::damaged(&name, 0, why));
+    let Ok(header) = SegmentHeader::read_from_bytes(&bytes) else {
+        return damaged("no segment header");
+    };
+    if count < bytes.len() || header.crc != header.checksum() {
+        return damaged("segment header checksum is wrong");
+    }
+    if header.magic != MAGIC {
+        return damaged("not a journal segment of this version");
+    }
+    if header.number != number {
+        return damaged("segment number is not the one in the file name");
+    }
+    let size = file.len().map_err(failed())?;
+    if size != header.bytes || size < HEADER_PAGE {
+        return Err(JournalError::damaged(
+            &name,
+            size,
+            format!("file has {size} bytes, its header says {}", header.bytes),
+        ));
+    }
+    Ok((
+        Segment {
+            number,
+            file,
+            bytes: size,
+        },
+        header.log_id,
+    ))
+}
+
+impl Segment {
+    /// Notes what was just synced. Not synced itself: it tells a restart after a crash of the
+    /// process, and after a power loss is either there or older, never ahead of the truth.
+    pub fn write_mark(&self, seed: u32, sequence: u64) -> std::io::Result<()> {
+        let crc = crc32c::crc32c_append(seed, &sequence.to_le_bytes());
+        let mark = Mark {
+            sequence,
+            crc,
+            reserved: 0,
+        };
+        self.file.write_at(MARK_OFFSET, mark.as_bytes())
+    }
+
+    /// The mark, if it is whole.
+    pub fn read_mark(&self, seed: u32) -> std::io::Result<Option<u64>> {
+        let mut bytes = [0u8; size_of::<Mark>()];
+        self.file.read_at(MARK_OFFSET, &mut bytes)?;
+        let mark = Mark::read_from_bytes(&bytes).ok();
+        Ok(mark
+            .filter(|mark| {
+                mark.sequence != 0
+                    && mark.crc == crc32c::crc32c_append(seed, &mark.sequence.to_le_bytes())
+            })
+            .map(|mark| mark.sequence))
+    }
+
+    /// The whole file, 8-aligned.
+    pub fn read_all(&self) -> Result<Vec<u64>, JournalError> {
+        let mut words = vec![0u64; usize::try_from(self.bytes / 8).unwrap_or(0)];
+        let name = file_name(self.number);
+        self.file
+            .read_at(0, words.as_mut_bytes())
+            .map_err(JournalError::io(format!("reading {name}")))?;
+        Ok(words)
+    }
+}
