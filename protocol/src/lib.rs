@@ -4,7 +4,8 @@
 //! state machines. Nothing here opens a socket, reads a clock, spawns a task or draws a random
 //! number; time and nonces are arguments.
 //!
-//! * [`types`]: the words both protocols and the matching core share.
+//! * [`types`]: the words both protocols and the matching core share
+//! * [`binary`]: SBE frames and their session
 
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -12,4 +13,5 @@
 #[cfg(not(target_endian = "little"))]
 compile_error!("wire and journal layouts are little-endian structs read in place");
 
+pub mod binary;
 pub mod types;

@@ -1,0 +1,594 @@
+//! The server's side of a session: bytes and `now` in, bytes and one [`Action`] a frame out.
+//!
+//! ```text
+//! AwaitLogon --Logon--> Authenticating --accept--> Replaying --complete--> Active
+//!      |                      |                        |                     |
+//!      +----------------------+------ any error -------+---------------------+--> Closed
+//! ```
+//! The caller owns the socket, the key check, the core and the replay; this owns the order in
+//! which things may happen, timers, and every answer that does not come from the core.
+
+use crate::types::{OrderType, Reason, Side, TimeInForce};
+
+use super::frame::{Frame, FrameHeader, block, decode_frame, write_message};
+use super::message::{
+    CancelOrder, Heartbeat, InstrumentDefinition, Logon, LogonAccepted, LogonRejected, Logout,
+    Message, NewOrder, Reject, ReplaceOrder, ReplayComplete, ServerHello, TestRequest,
+};
+use super::{FRAME_LENGTH_MAX, NULL_PRICE, VERSION, VERSION_MIN, logon_text};
+
+/// Bounds and identity of an acceptor.
+#[derive(Clone, Copy, Debug)]
+pub struct AcceptorSettings {
+    /// Told in ServerHello.
+    pub gateway_id: u32,
+    /// Time from connect to a Logon.
+    pub logon_timeout_ns: u64,
+    /// Shortest heartbeat interval granted.
+    pub heartbeat_min_ms: u32,
+    /// Longest heartbeat interval granted.
+    pub heartbeat_max_ms: u32,
+}
+
+impl Default for AcceptorSettings {
+    fn default() -> Self {
+        Self {
+            gateway_id: 0,
+            logon_timeout_ns: 5_000_000_000,
+            heartbeat_min_ms: 100,
+            heartbeat_max_ms: 60_000,
+        }
+    }
+}
+
+/// A Logon whose form is right; its key is still to be checked.
+#[derive(Clone, Debug)]
+pub struct LogonRequest {
+    /// As sent.
+    pub logon: Logon,
+    /// What the signature is over.
+    pub signed: [u8; super::SIGNED_LENGTH],
+}
+
+impl LogonRequest {
+    /// The key id without its padding.
+    pub fn key_id(&self) -> &[u8] {
+        let id = &self.logon.key_id;
+        &id[..id.iter().position(|&byte| byte == 0).unwrap_or(id.len())]
+    }
+}
+
+/// What one frame asks of the caller.
+#[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "passed by value once, never stored"
+)]
+pub enum Action {
+    /// The frame is not complete.
+    NeedMore,
+    /// Nothing; an answer may be in the output.
+    Handled,
+    /// Check the key, then call [`Acceptor::logon_accepted`] or [`Acceptor::logon_rejected`].
+    Logon(LogonRequest),
+    /// Sequence it.
+    NewOrder {
+        /// Client number.
+        seq: u64,
+        /// The order.
+        order: NewOrder,
+        /// It is well formed, but asks for something that is not there: to be refused by the
+        /// core, with this reason and SBE field id (FIX tag).
+        unsupported: Option<(Reason, u16)>,
+    },
+    /// Sequence it.
+    ReplaceOrder {
+        /// Client number.
+        seq: u64,
+        /// The request.
+        replace: ReplaceOrder,
+        /// As for new orders.
+        unsupported: Option<(Reason, u16)>,
+    },
+    /// Sequence it.
+    CancelOrder {
+        /// Client number.
+        seq: u64,
+        /// The request.
+        cancel: CancelOrder,
+    },
+    /// Flush the output and close.
+    Close(Reason),
+}
+
+/// What [`Acceptor::receive`] did.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Bytes of the input that are done with.
+    pub consumed: usize,
+    /// What to do.
+    pub action: Action,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    AwaitLogon,
+    Authenticating,
+    Replaying,
+    Active,
+    Closed,
+}
+
+/// The state machine of one connection.
+#[derive(Clone, Debug)]
+pub struct Acceptor {
+    settings: AcceptorSettings,
+    nonce: [u8; 32],
+    state: State,
+    deadline_ns: u64,
+    heartbeat_ns: u64,
+    last_sent_ns: u64,
+    last_received_ns: u64,
+    /// Highest client number handed to the caller.
+    client_seq: u64,
+    /// Next outbound number, for heartbeats.
+    next_seq: u64,
+    /// One reject reason for the caller's convenience in logs.
+    wanted_heartbeat_ms: u32,
+}
+
+impl Acceptor {
+    /// A fresh connection: writes ServerHello.
+    pub fn new(
+        settings: AcceptorSettings,
+        nonce: [u8; 32],
+        now_ns: u64,
+        server_time: u64,
+        out: &mut Vec<u8>,
+    ) -> Self {
+        let hello = ServerHello {
+            nonce,
+            server_time,
+            gateway_id: settings.gateway_id,
+            max_frame: FRAME_LENGTH_MAX as u16,
+            min_version: VERSION_MIN,
+            max_version: VERSION,
+        };
+        write_message(out, &hello, 0);
+        Self {
+            settings,
+            nonce,
+            state: State::AwaitLogon,
+            deadline_ns: now_ns.saturating_add(settings.logon_timeout_ns),
+            heartbeat_ns: 0,
+            last_sent_ns: now_ns,
+            last_received_ns: now_ns,
+            client_seq: 0,
+            next_seq: 1,
+            wanted_heartbeat_ms: 0,
+        }
+    }
+
+    /// Whether orders are taken.
+    pub fn is_active(&self) -> bool {
+        self.state == State::Active
+    }
+
+    /// Handles at most one frame of `input`; answers go to `out`.
+    #[inline]
+    pub fn receive(&mut self, now_ns: u64, input: &[u8], out: &mut Vec<u8>) -> Received {
+        if self.state == State::Closed || self.state == State::Authenticating {
+            // While the key is being checked nothing is read: the caller waits.
+            return Received {
+                consumed: 0,
+                action: Action::NeedMore,
+            };
+        }
+        match decode_frame(input) {
+            Ok(Frame::Incomplete(_)) => Received {
+                consumed: 0,
+                action: Action::NeedMore,
+            },
+            Ok(Frame::Complete { header, body }) => {
+                self.last_received_ns = now_ns;
+                let action = self.frame(now_ns, &header, body, out);
+                Received {
+                    consumed: header.length as usize,
+                    action,
+                }
+            }
+            Err(_) => Received {
+                consumed: input.len(),
+                action: self.protocol_error(now_ns, None, out),
+            },
+        }
+    }
+
+    #[inline]
+    fn frame(
+        &mut self,
+        now_ns: u64,
+        header: &FrameHeader,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Action {
+        if self.state == State::AwaitLogon {
+            return self.logon(now_ns, header, body, out);
+        }
+        if header.version < VERSION_MIN || header.version > VERSION {
+            return self.protocol_error(now_ns, Some(header), out);
+        }
+        match header.template_id {
+            NewOrder::TEMPLATE => self.new_order(now_ns, header, body, out),
+            CancelOrder::TEMPLATE => self.cancel_order(now_ns, header, body, out),
+            ReplaceOrder::TEMPLATE => self.replace_order(now_ns, header, body, out),
+            Heartbeat::TEMPLATE => match block::<Heartbeat>(header, body) {
+                Some(_) if header.seq == 0 => Action::Handled,
+                _ => self.protocol_error(now_ns, Some(header), out),
+            },
+            TestRequest::TEMPLATE => match block::<TestRequest>(header, body) {
+                Some(request) if header.seq == 0 => {
+                    self.heartbeat(now_ns, request.test_id, out);
+                    Action::Handled
+                }
+                _ => self.protocol_error(now_ns, Some(header), out),
+            },
+            Logout::TEMPLATE => match block::<Logout>(header, body) {
+                Some(logout) if header.seq == 0 && logout.reserved == 0 => {
+                    self.logout(now_ns, Reason::LogoutRequested, 0, out);
+                    Action::Close(Reason::LogoutRequested)
+                }
+                _ => self.protocol_error(now_ns, Some(header), out),
+            },
+            _ => {
+                self.reject(now_ns, header, 0, Reason::UnsupportedMessage, 0, out);
+                Action::Handled
+            }
+        }
+    }
+
+    fn logon(
+        &mut self,
+        now_ns: u64,
+        header: &FrameHeader,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Action {
+        if header.template_id != Logon::TEMPLATE {
+            return self.protocol_error(now_ns, Some(header), out);
+        }
+        if header.version < VERSION_MIN || header.version > VERSION {
+            return self.refuse_logon(Reason::UnsupportedVersion, out);
+        }
+        let Some(logon) = block::<Logon>(header, body) else {
+            return self.protocol_error(now_ns, Some(header), out);
+        };
+        if header.seq != 0 || logon.flags != 0 {
+            return self.protocol_error(now_ns, Some(header), out);
+        }
+        if logon.cod_type != 0 {
+            return self.refuse_logon(Reason::CancelOnDisconnectUnsupported, out);
+        }
+        if !matches!(logon.auth_type, 1 | 2) {
+            return self.refuse_logon(Reason::NotAuthorized, out);
+        }
+        self.state = State::Authenticating;
+        self.wanted_heartbeat_ms = logon.heartbeat_ms;
+        Action::Logon(LogonRequest {
+            signed: logon_text(&self.nonce, &logon),
+            logon,
+        })
+    }
+
+    fn refuse_logon(&mut self, reason: Reason, out: &mut Vec<u8>) -> Action {
+        self.logon_rejected(
+            LogonRejected {
+                reason: reason.code(),
+                ..Default::default()
+            },
+            out,
+        );
+        Action::Close(reason)
+    }
+
+    #[inline]
+    fn new_order(
+        &mut self,
+        now_ns: u64,
+        header: &FrameHeader,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Action {
+        let Some(order) = block::<NewOrder>(header, body) else {
+            return self.protocol_error(now_ns, Some(header), out);
+        };
+        if !self.admit(now_ns, header, order.cl_ord_id, out) {
+            return Action::Handled;
+        }
+        let invalid = if Side::try_from(order.side).is_err() {
+            54
+        } else if !(1..=4).contains(&order.ord_type) {
+            40
+        } else if !matches!(order.tif, 0 | 1 | 3 | 4 | 6) {
+            59
+        } else {
+            0
+        };
+        if invalid != 0 {
+            self.reject(
+                now_ns,
+                header,
+                order.cl_ord_id,
+                Reason::InvalidField,
+                invalid,
+                out,
+            );
+            return Action::Handled;
+        }
+        self.client_seq = header.seq;
+        Action::NewOrder {
+            seq: header.seq,
+            unsupported: unsupported(&order),
+            order,
+        }
+    }
+
+    #[inline]
+    fn cancel_order(
+        &mut self,
+        now_ns: u64,
+        header: &FrameHeader,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Action {
+        let cancel = match block::<CancelOrder>(header, body) {
+            Some(cancel) if cancel.reserved == 0 => cancel,
+            _ => return self.protocol_error(now_ns, Some(header), out),
+        };
+        if !self.admit(now_ns, header, cancel.cl_ord_id, out) {
+            return Action::Handled;
+        }
+        self.client_seq = header.seq;
+        Action::CancelOrder {
+            seq: header.seq,
+            cancel,
+        }
+    }
+
+    fn replace_order(
+        &mut self,
+        now_ns: u64,
+        header: &FrameHeader,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Action {
+        let replace = match block::<ReplaceOrder>(header, body) {
+            Some(replace) if replace.reserved == 0 => replace,
+            _ => return self.protocol_error(now_ns, Some(header), out),
+        };
+        if !self.admit(now_ns, header, replace.cl_ord_id, out) {
+            return Action::Handled;
+        }
+        self.client_seq = header.seq;
+        let unsupported =
+            (replace.display_qty != 0).then_some((Reason::UnsupportedInstruction, 1138));
+        Action::ReplaceOrder {
+            seq: header.seq,
+            replace,
+            unsupported,
+        }
+    }
+
+    /// What every order message must have: an active session, a number above all before, an id.
+    #[inline]
+    fn admit(
+        &mut self,
+        now_ns: u64,
+        header: &FrameHeader,
+        cl_ord_id: u64,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let (reason, field) = if self.state != State::Active {
+            (Reason::NotActive, 0)
+        } else if header.seq <= self.client_seq {
+            (Reason::DuplicateSequence, 34)
+        } else if cl_ord_id == 0 {
+            (Reason::InvalidField, 11)
+        } else {
+            return true;
+        };
+        self.reject(now_ns, header, cl_ord_id, reason, field, out);
+        false
+    }
+
+    /// Refuses a message that does not reach the core.
+    pub fn reject(
+        &mut self,
+        now_ns: u64,
+        header: &FrameHeader,
+        cl_ord_id: u64,
+        reason: Reason,
+        field: u16,
+        out: &mut Vec<u8>,
+    ) {
+        let reject = Reject {
+            ref_seq: header.seq,
+            ref_cl_ord_id: cl_ord_id,
+            ref_template_id: header.template_id,
+            reason: reason.code(),
+            ref_field_id: field,
+            ..Reject::default()
+        };
+        write_message(out, &reject, 0);
+        self.note_sent(now_ns);
+    }
+
+    fn protocol_error(
+        &mut self,
+        now_ns: u64,
+        header: Option<&FrameHeader>,
+        out: &mut Vec<u8>,
+    ) -> Action {
+        let header = header.copied().unwrap_or_default();
+        self.reject(now_ns, &header, 0, Reason::ProtocolError, 0, out);
+        self.logout(now_ns, Reason::ProtocolError, 0, out);
+        Action::Close(Reason::ProtocolError)
+    }
+
+    /// The core gave the session to this connection. `accepted.heartbeat_ms` is filled here.
+    pub fn logon_accepted(&mut self, now_ns: u64, accepted: LogonAccepted, out: &mut Vec<u8>) {
+        let heartbeat_ms = self.wanted_heartbeat_ms.clamp(
+            self.settings.heartbeat_min_ms,
+            self.settings.heartbeat_max_ms,
+        );
+        self.heartbeat_ns = u64::from(heartbeat_ms) * 1_000_000;
+        self.client_seq = accepted.last_client_seq;
+        self.next_seq = accepted.next_seq;
+        self.state = State::Replaying;
+        self.last_received_ns = now_ns;
+        write_message(
+            out,
+            &LogonAccepted {
+                heartbeat_ms,
+                ..accepted
+            },
+            0,
+        );
+        self.note_sent(now_ns);
+    }
+
+    /// The key or the core said no. The caller flushes and closes.
+    pub fn logon_rejected(&mut self, rejected: LogonRejected, out: &mut Vec<u8>) {
+        write_message(out, &rejected, 0);
+        self.state = State::Closed;
+    }
+
+    /// Reference data, unnumbered.
+    pub fn instrument(&mut self, definition: &InstrumentDefinition, out: &mut Vec<u8>) {
+        write_message(out, definition, 0);
+    }
+
+    /// The replay is in `out`: orders are taken from now on.
+    pub fn replay_complete(&mut self, now_ns: u64, out: &mut Vec<u8>) {
+        let done = ReplayComplete {
+            next_seq: self.next_seq,
+            last_client_seq: self.client_seq,
+        };
+        write_message(out, &done, 0);
+        self.state = State::Active;
+        self.note_sent(now_ns);
+    }
+
+    /// A numbered message went out; `next_seq` is the number after it.
+    #[inline]
+    pub fn note_numbered(&mut self, now_ns: u64, next_seq: u64) {
+        self.next_seq = next_seq;
+        self.last_sent_ns = now_ns;
+    }
+
+    #[inline]
+    fn note_sent(&mut self, now_ns: u64) {
+        self.last_sent_ns = now_ns;
+    }
+
+    fn heartbeat(&mut self, now_ns: u64, test_id: u64, out: &mut Vec<u8>) {
+        let heartbeat = Heartbeat {
+            next_seq: self.next_seq,
+            ack_seq: self.client_seq,
+            send_time: 0,
+            test_id,
+        };
+        write_message(out, &heartbeat, 0);
+        self.note_sent(now_ns);
+    }
+
+    /// Ends the session from this side. The caller flushes and closes.
+    pub fn logout(&mut self, now_ns: u64, reason: Reason, retry_after_ms: u32, out: &mut Vec<u8>) {
+        if self.state == State::Closed {
+            return;
+        }
+        let mut logout = Logout {
+            reason: reason.code(),
+            retry_after_ms,
+            ..Logout::default()
+        };
+        let text = reason.text().as_bytes();
+        let length = text.len().min(logout.text.len());
+        logout.text[..length].copy_from_slice(&text[..length]);
+        write_message(out, &logout, 0);
+        self.state = State::Closed;
+        self.note_sent(now_ns);
+    }
+
+    /// When [`Acceptor::handle_timeout`] has something to do.
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        match self.state {
+            State::AwaitLogon => Some(self.deadline_ns),
+            State::Authenticating | State::Closed => None,
+            State::Replaying | State::Active => {
+                let send = self.last_sent_ns.saturating_add(self.heartbeat_ns);
+                let dead = self.last_received_ns.saturating_add(2 * self.heartbeat_ns);
+                Some(send.min(dead))
+            }
+        }
+    }
+
+    /// Time has come: a heartbeat is due, or the peer is gone.
+    pub fn handle_timeout(&mut self, now_ns: u64, out: &mut Vec<u8>) -> Option<Reason> {
+        if self
+            .next_deadline_ns()
+            .is_none_or(|deadline| now_ns < deadline)
+        {
+            return None;
+        }
+        match self.state {
+            State::AwaitLogon => {
+                self.logout(now_ns, Reason::LogonTimeout, 0, out);
+                Some(Reason::LogonTimeout)
+            }
+            State::Authenticating | State::Closed => None,
+            State::Replaying | State::Active => {
+                if now_ns >= self.last_received_ns.saturating_add(2 * self.heartbeat_ns) {
+                    self.logout(now_ns, Reason::HeartbeatTimeout, 0, out);
+                    return Some(Reason::HeartbeatTimeout);
+                }
+                self.heartbeat(now_ns, 0, out);
+                None
+            }
+        }
+    }
+}
+
+/// The first thing an order asks for that is not there yet.
+#[inline]
+fn unsupported(order: &NewOrder) -> Option<(Reason, u16)> {
+    let instruction = |tag| Some((Reason::UnsupportedInstruction, tag));
+    if OrderType::try_from(order.ord_type).is_err() {
+        return Some((Reason::UnsupportedOrderType, 40));
+    }
+    if TimeInForce::try_from(order.tif).is_err() {
+        return Some((Reason::UnsupportedTimeInForce, 59));
+    }
+    if order.stop_price != NULL_PRICE && order.stop_price != 0 {
+        return instruction(99);
+    }
+    if order.display_qty != 0 {
+        return instruction(1138);
+    }
+    if order.expire_time != 0 {
+        return instruction(126);
+    }
+    if order.exec_inst != 0 {
+        return instruction(18);
+    }
+    if order.mmp_group != 0 {
+        return instruction(9019);
+    }
+    if order.stp_mode != 0 {
+        return instruction(2964);
+    }
+    if order.account_id != 0 {
+        return Some((Reason::UnknownAccount, 1));
+    }
+    None
+}
