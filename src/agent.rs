@@ -152,7 +152,7 @@ impl EngineAgent {
         const _: () = assert!(STEP_BYTES_MAX == STEP_EVENTS_MAX * EVENT_LENGTH_MAX);
         self.events.has_room_for(
             STEP_EVENTS_MAX,
-            STEP_BYTES_MAX + STEP_EVENTS_MAX * EngineAgent::STAMP_BYTES,
+            STEP_BYTES_MAX + STEP_EVENTS_MAX * Self::STAMP_BYTES,
         )
     }
 }
@@ -211,6 +211,10 @@ impl Agent for EngineAgent {
             if applied > 0 {
                 self.applied.publish(applied);
             }
+        } else if !self.log.is_empty() {
+            // Readers of events are behind: let them run rather than sleep on it.
+            std::thread::yield_now();
+            return 1;
         }
         done
     }

@@ -48,11 +48,11 @@ pub struct EngineLimits {
 }
 
 impl Default for EngineLimits {
-    /// A small venue: about 500 MiB of address space, touched only as it fills.
+    /// A small venue: about 400 MiB of address space, of which 50 are touched at the start.
     fn default() -> Self {
         Self {
-            orders: 1 << 20,
-            client_order_ids: 1 << 23,
+            orders: 1 << 18,
+            client_order_ids: 1 << 22,
             price_pages: 1 << 14,
             instruments: 1 << 12,
             firms: 1 << 10,

@@ -1,2 +1,537 @@
-//! Venue.
-fn main() {}
+//! The venue's program: read settings, recover, open ports, run until told to stop, drain.
+
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::{Parser, Subcommand};
+use trading_engine::admin::{AdminState, Health, Readiness};
+use trading_engine::client::credentials::Credentials;
+use trading_engine::client::{maker, trader};
+use trading_engine::clock::Clock;
+use trading_engine::config::{Config, Environment};
+use trading_engine::gateway::GatewaySettings;
+use trading_engine::gateway::keystore::Keystore;
+use trading_engine::journal::disk::{Disk, OsDisk};
+use trading_engine::journal::{JournalError, event_log, inspect};
+use trading_engine::topology::{self, Recovered, Venue, VenueSettings};
+use trading_engine::{demo, telemetry};
+
+/// Settings are wrong.
+const EXIT_CONFIG: u8 = 64;
+/// The journal is damaged.
+const EXIT_DATA: u8 = 65;
+/// A port or file cannot be had, or the log failed.
+const EXIT_IO: u8 = 74;
+
+/// trading-engine: an exchange gateway and matching engine. Without a command it runs the venue;
+/// settings come from the environment.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// Check the settings and exit.
+    #[arg(long)]
+    check_config: bool,
+    #[command(subcommand)]
+    command: Option<Action>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Trade from the command line: commands as arguments (separated by a comma) or on standard
+    /// input.
+    Client {
+        /// The venue's binary port.
+        #[arg(long, default_value = "127.0.0.1:9881")]
+        address: SocketAddr,
+        /// File with keys; the venue writes one on its first start.
+        #[arg(long, default_value = "data/demo/credentials.toml")]
+        credentials: PathBuf,
+        /// Which key of the file.
+        #[arg(long, default_value = "alpha-1")]
+        key: String,
+        /// One JSON object for each event.
+        #[arg(long)]
+        json: bool,
+        /// The venue's HTTP port, for `book SYMBOL`.
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        http: SocketAddr,
+        /// Commands, for example: buy ACME 10 100.02, watch 1
+        words: Vec<String>,
+    },
+    /// Look at a journal; the venue must not be running for `replay` to be complete.
+    Journal {
+        /// What to do.
+        #[command(subcommand)]
+        action: JournalAction,
+    },
+}
+
+#[derive(Subcommand)]
+enum JournalAction {
+    /// Segments, sequences, torn tail.
+    Inspect,
+    /// Check every record; exit 65 when damaged.
+    Verify,
+    /// Run everything through a fresh engine and print the state hash.
+    Replay,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(Action::Client {
+        address,
+        credentials,
+        key,
+        json,
+        http,
+        words,
+    }) = arguments.command
+    {
+        return client(address, http, &credentials, &key, json, &words);
+    }
+    let config = match Config::read(&|name| std::env::var(name).ok()) {
+        Ok(config) => config,
+        Err(problems) => {
+            for problem in problems {
+                say_error(&format!("configuration: {problem}"));
+            }
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if arguments.check_config {
+        say("configuration is fine");
+        return ExitCode::SUCCESS;
+    }
+    if let Some(Action::Journal { action }) = arguments.command {
+        return journal(&config, &action);
+    }
+    telemetry::start_logging(config.log_level, config.log_json);
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, message }) => {
+            say_error(&message);
+            ExitCode::from(code)
+        }
+    }
+}
+
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+fn io_failure(what: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
+    let what = what.into();
+    move |error| Failure {
+        code: EXIT_IO,
+        message: format!("{what}: {error}"),
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        let code = match error {
+            JournalError::Io { .. } => EXIT_IO,
+            JournalError::Damaged { .. } => EXIT_DATA,
+        };
+        Self {
+            code,
+            message: error.to_string(),
+        }
+    }
+}
+
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+fn say_error(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn journal_disk(config: &Config) -> Result<Arc<dyn Disk>, Failure> {
+    let folder = config.data_dir.join("journal");
+    let disk = OsDisk::new(&folder).map_err(io_failure(folder.display().to_string()))?;
+    Ok(Arc::new(disk))
+}
+
+fn journal(config: &Config, action: &JournalAction) -> ExitCode {
+    let result = journal_disk(config).and_then(|disk| match action {
+        JournalAction::Inspect => Ok(inspect::inspect(disk.as_ref())?),
+        JournalAction::Verify => {
+            inspect::inspect(disk.as_ref())?;
+            Ok("every record is valid and in its place".into())
+        }
+        JournalAction::Replay => {
+            let replay = inspect::replay(&disk, config.limits)?;
+            Ok(format!(
+                "commands {}  events {}  state_hash {:016x}",
+                replay.commands, replay.events, replay.state_hash
+            ))
+        }
+    });
+    match result {
+        Ok(text) => {
+            say(text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(Failure { code, message }) => {
+            say_error(&message);
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn client(
+    address: SocketAddr,
+    http: SocketAddr,
+    credentials: &Path,
+    key: &str,
+    json: bool,
+    words: &[String],
+) -> ExitCode {
+    if let [command, symbol] = words
+        && command == "book"
+    {
+        return match trader::book(http, symbol) {
+            Ok(text) => {
+                say(&text);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                say_error(&error.to_string());
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let result = Credentials::load(credentials).and_then(|all| {
+        let entry = all.binary(key).ok_or_else(|| {
+            io::Error::other(format!("{} has no key {key:?}", credentials.display()))
+        })?;
+        let mut out = io::stdout();
+        let trader = trader::Trader::connect(address, entry, json, &mut out)?;
+        if words.is_empty() {
+            trader.run(&mut io::stdin().lock())
+        } else {
+            let script = words.join(" ").replace(',', "\n");
+            trader.run(&mut script.as_bytes())
+        }
+    });
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(2),
+        Err(error) => {
+            say_error(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A socket that listens, and where.
+fn listen(config: &Config, port: u16, name: &str) -> Result<(TcpListener, SocketAddr), Failure> {
+    let address = SocketAddr::new(config.bind_address, port);
+    let failed = || io_failure(format!("{name} port {address}"));
+    let listener = TcpListener::bind(address).map_err(failed())?;
+    let address = listener.local_addr().map_err(failed())?;
+    Ok((listener, address))
+}
+
+fn run(config: &Config) -> Result<(), Failure> {
+    let started = Instant::now();
+    // Ports are bound before any work, so that a second venue on them fails at once.
+    let (http, http_address) = listen(config, config.port, "HTTP")?;
+    let (metrics, metrics_address) = listen(config, config.metrics_port, "metrics")?;
+    let (binary, binary_address) = listen(config, config.binary_port, "binary")?;
+
+    let settings = VenueSettings {
+        preset: config.preset,
+        idle: config.idle,
+        cores: config.cores.clone(),
+        policy: config.journal_policy,
+        segment_bytes: config.journal_segment_bytes,
+        limits: config.limits,
+        gateway: GatewaySettings {
+            connections_max: config.max_connections,
+            output_bytes_max: config.output_bytes_max,
+            logon_timeout_ns: config.logon_timeout_ms * 1_000_000,
+            ..GatewaySettings::default()
+        },
+        event_file_bytes: event_log::FILE_BYTES,
+    };
+    let clock = Clock::machine();
+    let disk = journal_disk(config)?;
+    let _lock = lock(&config.data_dir)?;
+    let events_folder = config.data_dir.join("events");
+    let event_disk =
+        OsDisk::new(&events_folder).map_err(io_failure(events_folder.display().to_string()))?;
+    let genesis = demo::genesis(clock.utc_now()).map_err(io_failure("genesis"))?;
+    let recovered = topology::recover(disk, Arc::new(event_disk), &settings, genesis.body.log_id)?;
+    report(&recovered);
+    let (keystore, credentials, commands) = world(config, &recovered, genesis.to_bytes())?;
+    let production = config.environment == Environment::Production;
+    if production && recovered.firms().iter().any(demo::is_demo) {
+        return Err(Failure {
+            code: EXIT_CONFIG,
+            message: "configuration: ENV=\"production\": the journal defines demo firms, whose \
+                      keys are printed; allowed is a journal without them"
+                .into(),
+        });
+    }
+    let venue = recovered
+        .start(&settings, binary, keystore, &commands, &clock)
+        .map_err(io_failure("starting threads"))?;
+    while !venue.is_settled() {
+        if let Some(message) = venue.journal().failure() {
+            return Err(Failure {
+                code: EXIT_IO,
+                message,
+            });
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+
+    let stop: Arc<AtomicBool> = Arc::default();
+    let bot = bot(config, credentials.as_ref(), binary_address, &stop);
+    announce(
+        config,
+        &[
+            ("HTTP", http_address),
+            ("metrics", metrics_address),
+            ("binary", binary_address),
+        ],
+        credentials.as_ref(),
+    );
+    let readiness = Readiness::default();
+    readiness.set_started();
+    let state = AdminState {
+        readiness: readiness.clone(),
+        health: health(config, &venue, &readiness, started),
+        metrics: venue.metrics(),
+        depth: venue.depth(),
+    };
+    let outcome = wait(http, metrics, state, &venue);
+    readiness.set_draining();
+    tracing::info!("draining");
+    stop.store(true, Ordering::Release);
+    if let Some(bot) = bot {
+        bot.thread().unpark();
+        let _ = bot.join();
+    }
+    let failure = venue.journal().failure();
+    let grace = Duration::from_millis(config.shutdown_grace_ms);
+    if !venue.drain(grace) {
+        tracing::warn!("some connections did not close in time");
+    }
+    venue.stop();
+    outcome.map_err(io_failure("side ports"))?;
+    match failure {
+        Some(message) => Err(Failure {
+            code: EXIT_IO,
+            message,
+        }),
+        None => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+    }
+}
+
+/// Two venues on one journal would destroy it.
+fn lock(data_dir: &Path) -> Result<std::fs::File, Failure> {
+    let path = data_dir.join("lock");
+    let what = path.display().to_string();
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(io_failure(what.clone()))?;
+    file.try_lock().map_err(|_| Failure {
+        code: EXIT_IO,
+        message: format!("{what}: another venue is using this data folder"),
+    })?;
+    Ok(file)
+}
+
+fn report(recovered: &Recovered) {
+    if let Some((file, offset, bytes)) = &recovered.torn {
+        tracing::warn!(
+            file,
+            offset,
+            bytes,
+            "cut a torn tail that was never acknowledged"
+        );
+    }
+    tracing::info!(
+        commands = recovered.commands,
+        state_hash = format!("{:016x}", recovered.state_hash()),
+        took_ms = u64::try_from(recovered.took.as_millis()).unwrap_or(u64::MAX),
+        "recovered"
+    );
+}
+
+type World = (Keystore, Option<Credentials>, Vec<Vec<u8>>);
+
+/// Keys, printed credentials and first commands: drawn on a first start, read later.
+fn world(config: &Config, recovered: &Recovered, genesis: Vec<u8>) -> Result<World, Failure> {
+    let keystore_path = config.data_dir.join("keystore.toml");
+    let credentials_path = config.data_dir.join("demo").join("credentials.toml");
+    let failure = |error: &dyn std::fmt::Display| Failure {
+        code: EXIT_CONFIG,
+        message: error.to_string(),
+    };
+    if recovered.is_new || recovered.commands == 0 {
+        let mut commands = vec![genesis];
+        if !config.demo {
+            let keystore = Keystore::load(&keystore_path).map_err(|error| failure(&error))?;
+            return Ok((keystore, None, commands));
+        }
+        let demo = demo::demo().map_err(|error| failure(&error))?;
+        demo.keystore
+            .save(&keystore_path)
+            .map_err(|error| failure(&error))?;
+        demo.credentials
+            .save(&credentials_path)
+            .map_err(io_failure(credentials_path.display().to_string()))?;
+        commands.extend(demo.commands);
+        return Ok((demo.keystore, Some(demo.credentials), commands));
+    }
+    let keystore = Keystore::load(&keystore_path).map_err(|error| failure(&error))?;
+    let credentials = if config.demo && credentials_path.exists() {
+        let what = credentials_path.display().to_string();
+        Some(Credentials::load(&credentials_path).map_err(io_failure(what))?)
+    } else {
+        None
+    };
+    Ok((keystore, credentials, Vec::new()))
+}
+
+fn bot(
+    config: &Config,
+    credentials: Option<&Credentials>,
+    address: SocketAddr,
+    stop: &Arc<AtomicBool>,
+) -> Option<std::thread::JoinHandle<()>> {
+    if !config.maker_bot {
+        return None;
+    }
+    let entry = credentials?.binary(demo::MAKER_KEY_ID)?.clone();
+    let stop = Arc::clone(stop);
+    std::thread::Builder::new()
+        .name("maker-bot".into())
+        .spawn(move || maker::run(address, &entry, &demo::MAKER_PRICES, &stop))
+        .ok()
+}
+
+fn announce(config: &Config, addresses: &[(&str, SocketAddr)], credentials: Option<&Credentials>) {
+    say(&format!(
+        "trading-engine {}  topology {}  journal {}",
+        env!("CARGO_PKG_VERSION"),
+        config.preset,
+        config.journal_policy
+    ));
+    for (name, address) in addresses {
+        say(&format!("{name:<8} {address}"));
+    }
+    let Some(credentials) = credentials else {
+        say("ready");
+        return;
+    };
+    let file = config.data_dir.join("demo").join("credentials.toml");
+    say(&format!(
+        "demo keys of firms DEMO-ALPHA and DEMO-BETA are in {}:",
+        file.display()
+    ));
+    for entry in credentials.fix.iter().take(2) {
+        say(&format!(
+            "  FIX     SenderCompID {}  TargetCompID {}  Username {}  Password {}",
+            entry.comp_id, config.fix_comp_id, entry.username, entry.password
+        ));
+    }
+    for entry in credentials.binary.iter().take(2) {
+        say(&format!(
+            "  binary  session {}  key {}  {:?}",
+            entry.session, entry.key_id, entry.secret
+        ));
+    }
+    let address = addresses
+        .iter()
+        .find(|(name, _)| *name == "binary")
+        .map(|(_, address)| *address);
+    if let Some(address) = address {
+        say("trade:");
+        say(&format!(
+            "  cargo run --release -- client --address {address} --credentials {} buy ACME 10 100.02",
+            file.display()
+        ));
+    }
+    say("ready");
+}
+
+fn health(
+    config: &Config,
+    venue: &Venue,
+    readiness: &Readiness,
+    started: Instant,
+) -> Arc<dyn Fn() -> Health + Send + Sync> {
+    let journal = Arc::clone(venue.journal());
+    let readiness = readiness.clone();
+    let environment = config.environment.to_string();
+    let topology = config.preset.to_string();
+    Arc::new(move || {
+        let failure = journal.failure();
+        Health {
+            status: match (&failure, readiness.check()) {
+                (Some(_), _) => "failed",
+                (None, Ok(())) => "ok",
+                (None, Err(why)) => why,
+            },
+            version: env!("CARGO_PKG_VERSION"),
+            environment: environment.clone(),
+            sequence: journal.written().get(),
+            durable_sequence: journal.durable().get(),
+            journal_policy: journal.policy().to_string(),
+            topology: topology.clone(),
+            uptime_seconds: started.elapsed().as_secs(),
+            failure,
+        }
+    })
+}
+
+/// Serves the side ports until a signal comes or the log fails.
+fn wait(
+    http: TcpListener,
+    metrics: TcpListener,
+    state: AdminState,
+    venue: &Venue,
+) -> io::Result<()> {
+    http.set_nonblocking(true)?;
+    metrics.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let journal = Arc::clone(venue.journal());
+    runtime.block_on(async move {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let http = tokio::net::TcpListener::from_std(http)?;
+        let metrics = tokio::net::TcpListener::from_std(metrics)?;
+        let failed = async {
+            while !journal.has_failed() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            result = trading_engine::admin::serve(http, metrics, state) => result,
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            () = failed => Ok(()),
+        }
+    })
+}

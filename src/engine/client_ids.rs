@@ -9,8 +9,9 @@
 use trading_engine_protocol::types::{ClientOrderId, OrderStatus, SessionId};
 
 use super::order::NIL;
+use zerocopy::FromZeros;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, FromZeros)]
 #[repr(C)]
 struct Entry {
     /// 0 = empty.
@@ -70,7 +71,9 @@ impl ClientIds {
     pub fn new(capacity: u32) -> Self {
         let buckets = (capacity as usize * 2).next_power_of_two().max(16);
         Self {
-            entries: vec![EMPTY; buckets].into_boxed_slice(),
+            // Zero pages are touched only as ids come.
+            entries: <[Entry]>::new_box_zeroed_with_elems(buckets)
+                .expect("Invariant: the id table fits the address space"),
             used: Vec::with_capacity(capacity as usize),
             capacity: capacity as usize,
             key: 0x9E37_79B9_7F4A_7C15,

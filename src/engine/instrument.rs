@@ -74,7 +74,7 @@ impl Instrument {
             return Err(Reason::PriceAboveMaximum);
         }
         let distance = price.0.wrapping_sub(d.price_min.0).cast_unsigned();
-        if d.tick != 1 && distance % d.tick != 0 {
+        if d.tick != 1 && !distance.is_multiple_of(d.tick) {
             return Err(Reason::PriceNotOnTick);
         }
         // Fits: the definition bounds the number of ticks by 2^18.
@@ -112,7 +112,7 @@ impl Instrument {
         if quantity > d.quantity_max {
             return Err(Reason::QuantityAboveMaximum);
         }
-        if d.quantity_increment.0 != 1 && quantity.0 % d.quantity_increment.0 != 0 {
+        if d.quantity_increment.0 != 1 && !quantity.0.is_multiple_of(d.quantity_increment.0) {
             return Err(Reason::QuantityNotOnLot);
         }
         Ok(())

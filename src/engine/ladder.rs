@@ -5,6 +5,8 @@
 //! bit at or below". 64 levels form a page from a common pool; a page goes back when its last level
 //! empties, so memory follows occupied prices, not price ranges.
 
+use zerocopy::FromZeros;
+
 use super::order::{NIL, Orders};
 use crate::limits::PRICE_TICKS_MAX;
 
@@ -13,7 +15,7 @@ const PAGES_PER_SIDE: usize = 64 * 64;
 const _: () = assert!((LEVELS_PER_PAGE * PAGES_PER_SIDE) as u64 == PRICE_TICKS_MAX);
 
 /// One price.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromZeros)]
 #[repr(C)]
 pub(super) struct Level {
     /// Sum of its orders' leaves.
@@ -71,7 +73,9 @@ impl Ladders {
                 })
                 .collect(),
             directory: vec![0; sides * PAGES_PER_SIDE].into_boxed_slice(),
-            levels: vec![[Level::default(); LEVELS_PER_PAGE]; pages as usize].into_boxed_slice(),
+            // Zero pages are touched only as prices are.
+            levels: <[[Level; LEVELS_PER_PAGE]]>::new_box_zeroed_with_elems(pages as usize)
+                .expect("Invariant: the page pool fits the address space"),
             occupied: vec![0; pages as usize].into_boxed_slice(),
             free: (0..pages).rev().collect(),
         }

@@ -1,7 +1,18 @@
 //! The edge: sockets in, commands out; durable events in, bytes out.
+//!
+//! * `poller`: one agent, its sockets, the event ring and every timer
+//! * `connection`: a socket and its buffers; `outbox`: the way into the log
+//! * `binary`, `fix`: a connection's protocol, translated to commands and from events
+//! * `reference`: instruments and sessions by name; `keystore`, `authenticator`: credentials
 
 pub mod authenticator;
+mod binary;
 mod connection;
+mod context;
 pub mod keystore;
 mod outbox;
+pub mod poller;
 pub mod reference;
+
+pub use outbox::Outbox;
+pub use poller::{Gateway, GatewayLinks, GatewaySettings, GatewayStats};

@@ -48,6 +48,15 @@ impl Outbox {
         self.spill.push_back(command.to_bytes());
     }
 
+    /// [`Outbox::send`] for a command that is bytes already.
+    pub fn send_bytes(&mut self, command: &[u8]) {
+        self.published = false;
+        if self.spill.is_empty() && self.ring.write(&[command]).is_ok() {
+            return;
+        }
+        self.spill.push_back(command.to_vec());
+    }
+
     /// Moves spilled commands into the ring as far as it has room, and shows the sequencer what
     /// was written since the last call.
     pub fn publish(&mut self) {

@@ -32,7 +32,7 @@ pub trait DiskFile: Send + Sync {
     ///
     /// # Errors
     /// The layer's own.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
 
     /// Cuts or extends (with zeros) the file.
     ///
@@ -121,7 +121,7 @@ impl DiskFile for File {
         self.sync_data()
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 

@@ -175,7 +175,7 @@ impl EventLog {
         let name = file_name(number);
         let failed = || JournalError::io(format!("reading {name}"));
         let file = self.disk.open(&name).map_err(failed())?;
-        let bytes = file.len().map_err(failed())?;
+        let bytes = file.size().map_err(failed())?;
         if bytes < HEADER + FOOTER {
             return Ok(false);
         }

@@ -49,7 +49,7 @@ pub(super) fn read(seed: u32, bytes: &[u8]) -> Option<(RecordHeader, &[u8])> {
     let (header, rest) = RecordHeader::read_from_prefix(bytes).ok()?;
     let length = header.length as usize;
     let plausible = match header.kind {
-        COMMAND => length > 0 && length <= COMMAND_LENGTH_MAX && length % 8 == 0,
+        COMMAND => length > 0 && length <= COMMAND_LENGTH_MAX && length.is_multiple_of(8),
         SEGMENT_END => length == 0,
         _ => false,
     };

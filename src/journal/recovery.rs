@@ -17,7 +17,7 @@ use super::segment::{self, HEADER_PAGE, Segment};
 use super::writer::{Position, SEGMENT_BYTES_MIN};
 
 /// What a journal holds, beside its commands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Names the log.
     pub log_id: u64,

@@ -117,7 +117,7 @@ pub(super) fn open(disk: &dyn Disk, number: u32) -> Result<(Segment, u64), Journ
     if header.number != number {
         return damaged("segment number is not the one in the file name");
     }
-    let size = file.len().map_err(failed())?;
+    let size = file.size().map_err(failed())?;
     if size != header.bytes || size < HEADER_PAGE {
         return Err(JournalError::damaged(
             &name,

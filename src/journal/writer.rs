@@ -209,15 +209,15 @@ impl Appender {
             return;
         }
         assert!(
-            sequence == self.sequence + 1 && command.len() % 8 == 0,
+            sequence == self.sequence + 1 && command.len().is_multiple_of(8),
             "Invariant: the journal takes every command once, in order"
         );
         let end = self.offset + (self.batch.len() + 2 * HEADER + command.len()) as u64;
-        if end > self.segment.bytes {
-            if let Err(error) = self.next_segment() {
-                self.shared.fail("next segment", &error);
-                return;
-            }
+        if end > self.segment.bytes
+            && let Err(error) = self.next_segment()
+        {
+            self.shared.fail("next segment", &error);
+            return;
         }
         self.sequence = sequence;
         self.record(COMMAND, command);

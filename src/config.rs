@@ -1,0 +1,408 @@
+//! Settings, all from the environment; read once, checked completely, before anything else.
+//!
+//! Every problem is reported, each with the variable, its value and what is allowed, and nothing is
+//! opened before all are right.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use crate::agent::Idle;
+use crate::journal::Policy;
+use crate::journal::writer::SEGMENT_BYTES_MIN;
+use crate::limits::{EngineLimits, ORDER_SLOT_BITS};
+
+/// Where the venue runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// A developer's machine.
+    Development,
+    /// A copy of production.
+    Staging,
+    /// The real thing: demo keys are refused.
+    Production,
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Development => "development",
+            Self::Staging => "staging",
+            Self::Production => "production",
+        })
+    }
+}
+
+/// Which agents share a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Everything on one thread: tests, the smallest machines.
+    Single,
+    /// Gateway, sequencer, journal append and engine on one thread: fewest wake-ups.
+    Compact,
+    /// A thread each, for hosts with cores to spare.
+    Dedicated,
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Single => "single",
+            Self::Compact => "compact",
+            Self::Dedicated => "dedicated",
+        })
+    }
+}
+
+/// All settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `ENV`.
+    pub environment: Environment,
+    /// `BIND_ADDRESS`: where every port listens.
+    pub bind_address: IpAddr,
+    /// `PORT`: HTTP.
+    pub port: u16,
+    /// `METRICS_PORT`.
+    pub metrics_port: u16,
+    /// `FIX_PORT`.
+    pub fix_port: u16,
+    /// `BINARY_PORT`.
+    pub binary_port: u16,
+    /// `DATA_DIR`.
+    pub data_dir: PathBuf,
+    /// `LOG_LEVEL`.
+    pub log_level: tracing::Level,
+    /// `LOG_FORMAT` is `json`.
+    pub log_json: bool,
+    /// `JOURNAL_POLICY`.
+    pub journal_policy: Policy,
+    /// `JOURNAL_SEGMENT_BYTES`.
+    pub journal_segment_bytes: u64,
+    /// `TOPOLOGY`.
+    pub preset: Preset,
+    /// `IDLE`.
+    pub idle: Idle,
+    /// `CORES`: cores to pin to, in the order gateway/core, engine, journal; empty = do not pin.
+    pub cores: Vec<usize>,
+    /// `FIX_COMP_ID`: the venue's own CompID.
+    pub fix_comp_id: String,
+    /// `DEMO`: define the demo world on a first start.
+    pub demo: bool,
+    /// `MAKER_BOT`: run the demo maker bot.
+    pub maker_bot: bool,
+    /// `MAX_CONNECTIONS`.
+    pub max_connections: usize,
+    /// `OUTPUT_BYTES_MAX`: bytes waiting for a client before it is disconnected.
+    pub output_bytes_max: usize,
+    /// `LOGON_TIMEOUT_MS`.
+    pub logon_timeout_ms: u64,
+    /// `SHUTDOWN_GRACE_MS`.
+    pub shutdown_grace_ms: u64,
+    /// `MAX_ORDERS`, `MAX_CLIENT_ORDER_IDS`, `MAX_PRICE_PAGES`.
+    pub limits: EngineLimits,
+}
+
+/// One wrong variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which.
+    pub variable: &'static str,
+    /// Its value.
+    pub value: String,
+    /// What would be right.
+    pub allowed: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}={:?}: allowed is {}",
+            self.variable, self.value, self.allowed
+        )
+    }
+}
+
+struct Source<'a> {
+    get: &'a dyn Fn(&str) -> Option<String>,
+    problems: Vec<Problem>,
+}
+
+impl Source<'_> {
+    fn parse<T>(
+        &mut self,
+        variable: &'static str,
+        default: T,
+        allowed: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        match (self.get)(variable) {
+            None => default,
+            Some(value) => parse(&value).unwrap_or_else(|| {
+                self.problems.push(Problem {
+                    variable,
+                    value,
+                    allowed: allowed.into(),
+                });
+                default
+            }),
+        }
+    }
+
+    fn choice<T: Copy>(&mut self, variable: &'static str, default: T, choices: &[(&str, T)]) -> T {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        self.parse(variable, default, &names.join(", "), |value| {
+            choices
+                .iter()
+                .find(|(name, _)| *name == value)
+                .map(|(_, choice)| *choice)
+        })
+    }
+
+    fn number(&mut self, variable: &'static str, default: u64, low: u64, high: u64) -> u64 {
+        let allowed = format!("a whole number from {low} to {high}");
+        self.parse(variable, default, &allowed, |value| {
+            value
+                .parse()
+                .ok()
+                .filter(|number| (low..=high).contains(number))
+        })
+    }
+
+    fn port(&mut self, variable: &'static str, default: u16) -> u16 {
+        self.parse(
+            variable,
+            default,
+            "a port from 0 to 65535 (0 = any free one)",
+            |value| value.parse().ok(),
+        )
+    }
+}
+
+impl Config {
+    /// Reads settings through `get`, which is the environment in the real program.
+    ///
+    /// # Errors
+    /// Every problem there is.
+    pub fn read(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        let mut source = Source {
+            get,
+            problems: Vec::new(),
+        };
+        let s = &mut source;
+        let environment = s.choice(
+            "ENV",
+            Environment::Development,
+            &[
+                ("development", Environment::Development),
+                ("staging", Environment::Staging),
+                ("production", Environment::Production),
+            ],
+        );
+        let production = environment == Environment::Production;
+        let flags = [("true", true), ("false", false)];
+        let few_cores = std::thread::available_parallelism().is_ok_and(|cores| cores.get() <= 4);
+        let preset = if few_cores {
+            Preset::Compact
+        } else {
+            Preset::Dedicated
+        };
+        let defaults = EngineLimits::default();
+        let demo = s.choice("DEMO", !production, &flags);
+        let maker_bot = s.choice("MAKER_BOT", demo, &flags);
+        let u32_of = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let usize_of = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let config = Self {
+            environment,
+            bind_address: s.parse(
+                "BIND_ADDRESS",
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                "an IP address",
+                |value| value.parse().ok(),
+            ),
+            port: s.port("PORT", 8080),
+            metrics_port: s.port("METRICS_PORT", 9090),
+            fix_port: s.port("FIX_PORT", 9880),
+            binary_port: s.port("BINARY_PORT", 9881),
+            data_dir: s.parse(
+                "DATA_DIR",
+                PathBuf::from("data"),
+                "a folder's path",
+                |value| (!value.is_empty()).then(|| PathBuf::from(value)),
+            ),
+            log_level: s.choice(
+                "LOG_LEVEL",
+                tracing::Level::INFO,
+                &[
+                    ("error", tracing::Level::ERROR),
+                    ("warn", tracing::Level::WARN),
+                    ("info", tracing::Level::INFO),
+                    ("debug", tracing::Level::DEBUG),
+                    ("trace", tracing::Level::TRACE),
+                ],
+            ),
+            log_json: s.choice(
+                "LOG_FORMAT",
+                production,
+                &[("json", true), ("pretty", false)],
+            ),
+            journal_policy: s.choice(
+                "JOURNAL_POLICY",
+                Policy::Group,
+                &[("group", Policy::Group), ("os", Policy::Os)],
+            ),
+            journal_segment_bytes: s.number(
+                "JOURNAL_SEGMENT_BYTES",
+                64 << 20,
+                SEGMENT_BYTES_MIN,
+                1 << 30,
+            ) & !4095,
+            preset: s.choice(
+                "TOPOLOGY",
+                preset,
+                &[
+                    ("single", Preset::Single),
+                    ("compact", Preset::Compact),
+                    ("dedicated", Preset::Dedicated),
+                ],
+            ),
+            idle: s.choice(
+                "IDLE",
+                Idle::SpinThenPark,
+                &[
+                    ("spin", Idle::Spin),
+                    ("spin-then-park", Idle::SpinThenPark),
+                    ("park", Idle::Park),
+                ],
+            ),
+            cores: s.parse(
+                "CORES",
+                Vec::new(),
+                "core numbers, comma-separated",
+                |value| {
+                    value
+                        .split(',')
+                        .map(|core| core.trim().parse().ok())
+                        .collect()
+                },
+            ),
+            fix_comp_id: s.parse(
+                "FIX_COMP_ID",
+                "TRADENG".to_owned(),
+                "1 to 24 printable characters without spaces",
+                |value| crate::engine::command::name(value).map(|_| value.to_owned()),
+            ),
+            demo,
+            maker_bot,
+            max_connections: usize_of(s.number("MAX_CONNECTIONS", 4096, 1, 1 << 16)),
+            output_bytes_max: usize_of(s.number("OUTPUT_BYTES_MAX", 1 << 20, 1 << 16, 1 << 30)),
+            logon_timeout_ms: s.number("LOGON_TIMEOUT_MS", 5_000, 100, 60_000),
+            shutdown_grace_ms: s.number("SHUTDOWN_GRACE_MS", 5_000, 0, 600_000),
+            limits: EngineLimits {
+                orders: u32_of(s.number(
+                    "MAX_ORDERS",
+                    u64::from(defaults.orders),
+                    1,
+                    1 << ORDER_SLOT_BITS,
+                )),
+                client_order_ids: u32_of(s.number(
+                    "MAX_CLIENT_ORDER_IDS",
+                    u64::from(defaults.client_order_ids),
+                    1,
+                    1 << 28,
+                )),
+                price_pages: u32_of(s.number(
+                    "MAX_PRICE_PAGES",
+                    u64::from(defaults.price_pages),
+                    1,
+                    1 << 22,
+                )),
+                ..defaults
+            },
+        };
+        if production && config.demo {
+            s.problems.push(Problem {
+                variable: "DEMO",
+                value: "true".into(),
+                allowed: "false in ENV=production: demo keys are not for production".into(),
+            });
+        }
+        if source.problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(source.problems)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+        Config::read(&|name| {
+            pairs
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_default_is_a_development_venue_on_loopback() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.environment, Environment::Development);
+        assert!(config.bind_address.is_loopback());
+        assert_eq!(
+            (
+                config.port,
+                config.metrics_port,
+                config.fix_port,
+                config.binary_port
+            ),
+            (8080, 9090, 9880, 9881)
+        );
+        assert_eq!(config.journal_policy, Policy::Group);
+        assert!(config.demo && config.maker_bot);
+    }
+
+    #[test]
+    fn every_wrong_variable_is_named_with_its_value_and_what_is_allowed() {
+        let problems = read(&[
+            ("PORT", "eighty"),
+            ("METRICS_PORT", "70000"),
+            ("LOG_LEVEL", "loud"),
+            ("ENV", "prod"),
+            ("JOURNAL_POLICY", "none"),
+            ("CORES", "0,x"),
+            ("MAX_ORDERS", "0"),
+        ])
+        .unwrap_err();
+        let named: Vec<&str> = problems.iter().map(|problem| problem.variable).collect();
+        assert_eq!(
+            named,
+            [
+                "ENV",
+                "PORT",
+                "METRICS_PORT",
+                "LOG_LEVEL",
+                "JOURNAL_POLICY",
+                "CORES",
+                "MAX_ORDERS"
+            ]
+        );
+        let text = problems[3].to_string();
+        assert_eq!(
+            text,
+            "LOG_LEVEL=\"loud\": allowed is error, warn, info, debug, trace"
+        );
+    }
+
+    #[test]
+    fn demo_keys_are_refused_in_production() {
+        assert!(!read(&[("ENV", "production")]).unwrap().demo);
+        let problems = read(&[("ENV", "production"), ("DEMO", "true")]).unwrap_err();
+        assert_eq!(problems[0].variable, "DEMO");
+    }
+}

@@ -1,0 +1,97 @@
+//! What a connection's protocol code may touch of its gateway, and what it may ask of it.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use trading_engine_protocol::types::{Epoch, Generation, Reason, SessionId, UtcNanos};
+
+use super::authenticator::{AuthReply, AuthRequest, Authenticator, Credentials};
+use super::outbox::Outbox;
+use super::reference::ReferenceData;
+use crate::engine::command::{Body, Command, SessionDisconnected};
+use crate::journal::history::{HistoryReply, HistoryRequest};
+
+/// Borrowed from the gateway for one call.
+pub(super) struct Context<'a> {
+    pub now_ns: u64,
+    pub utc: UtcNanos,
+    /// The gateway's name for this connection.
+    pub connection: u64,
+    pub outbox: &'a mut Outbox,
+    pub reference: &'a ReferenceData,
+    pub services: &'a Services,
+}
+
+/// Threads beside the pollers.
+pub(super) struct Services {
+    pub authenticator: Authenticator,
+    pub auth_reply: Sender<AuthReply>,
+    pub history: Sender<HistoryRequest>,
+    pub history_reply: Sender<HistoryReply>,
+    pub wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// What the poller does with the connection after a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing special.
+    Continue,
+    /// Stop reading until something else happens (a key check, a probe).
+    Pause,
+    /// Flush the output, then close.
+    Close(Reason),
+}
+
+/// The core's answer bound to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bound {
+    pub session: SessionId,
+    pub generation: Generation,
+    pub epoch: Epoch,
+}
+
+impl Context<'_> {
+    /// Sequences a command of a session.
+    #[inline]
+    pub fn send<B: Body>(&mut self, bound: Bound, inbound_seq: u64, body: B) {
+        let mut command = Command::new(body);
+        command.header.session = bound.session;
+        command.header.generation = bound.generation;
+        command.header.inbound_seq = inbound_seq;
+        command.header.received_at = self.utc;
+        self.outbox.send(&command);
+    }
+
+    /// Tells the core that the connection is gone.
+    pub fn disconnected(&mut self, bound: Bound, reason: Reason) {
+        let body = SessionDisconnected {
+            reason: reason.code(),
+            ..SessionDisconnected::default()
+        };
+        self.send(bound, 0, body);
+    }
+
+    /// Asks for a key check. `false`: too many are waiting.
+    pub fn authenticate(&self, credentials: Credentials) -> bool {
+        self.services.authenticator.ask(AuthRequest {
+            connection: self.connection,
+            credentials,
+            reply: self.services.auth_reply.clone(),
+            wake: Arc::clone(&self.services.wake),
+        })
+    }
+
+    /// Asks for events of the past. `false`: too many questions are waiting.
+    pub fn ask_history(&self, bound: Bound, from: u64, to: u64) -> bool {
+        let request = HistoryRequest {
+            connection: self.connection,
+            session: bound.session,
+            epoch: bound.epoch,
+            from,
+            to,
+            reply: self.services.history_reply.clone(),
+            wake: Arc::clone(&self.services.wake),
+        };
+        self.services.history.try_send(request).is_ok()
+    }
+}

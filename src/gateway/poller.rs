@@ -1,0 +1,791 @@
+//! One gateway thread's work: its listeners and sockets, the durable part of the event ring, the
+//! answers of side threads, and the timers of every connection.
+//!
+//! A socket is read only while the command ring has room and its connection is not waiting for
+//! something; a connection gets a bounded number of messages a turn. Output is bounded: a client
+//! that does not read is disconnected.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token, Waker};
+use trading_engine_protocol::binary::AcceptorSettings;
+use trading_engine_protocol::types::{Reason, SessionId};
+
+use super::authenticator::{AuthReply, Authenticator};
+use super::binary::BinaryDoor;
+use super::connection::{Connection, ReadOutcome};
+use super::context::{Context, Next, Services};
+use super::outbox::Outbox;
+use super::reference::ReferenceData;
+use crate::agent::Agent;
+use crate::clock::Clock;
+use crate::engine::event::{self, EventBody, EventHeader};
+use crate::journal::history::{HistoryReply, HistoryRequest};
+use crate::ring::{Cursor, Reader};
+
+const WAKE: Token = Token(usize::MAX);
+const BINARY_LISTENER: Token = Token(usize::MAX - 1);
+
+/// Bounds of a gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewaySettings {
+    /// Which gateway, 0..
+    pub id: u8,
+    /// Connections at once; more are closed at accept.
+    pub connections_max: usize,
+    /// Connections at once from one address.
+    pub connections_per_address_max: usize,
+    /// Bytes waiting for a client before it is a slow consumer.
+    pub output_bytes_max: usize,
+    /// Time to log on.
+    pub logon_timeout_ns: u64,
+    /// Time to flush and close once a connection ends.
+    pub linger_ns: u64,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            id: 0,
+            connections_max: 4096,
+            connections_per_address_max: 2048,
+            output_bytes_max: 1 << 20,
+            logon_timeout_ns: 5_000_000_000,
+            linger_ns: 1_000_000_000,
+        }
+    }
+}
+
+/// Counters of a gateway, written by its thread, read by the scraper.
+#[derive(Debug, Default)]
+pub struct GatewayStats {
+    /// Connections open now.
+    pub connections: AtomicU64,
+    /// Connections ever accepted.
+    pub accepted: AtomicU64,
+    /// Connections refused at accept.
+    pub refused: AtomicU64,
+    /// Sessions logged on now.
+    pub sessions: AtomicU64,
+    /// Logons whose credentials were refused.
+    pub logons_refused: AtomicU64,
+    /// Clients disconnected for not reading.
+    pub slow_consumers: AtomicU64,
+    /// Events written to clients.
+    pub events_sent: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, count: u64) {
+    // One writer: load and store suffice.
+    counter.store(counter.load(Ordering::Relaxed) + count, Ordering::Relaxed);
+}
+
+/// What joins a gateway to the rest of the venue.
+pub struct GatewayLinks {
+    /// Into the log.
+    pub outbox: Outbox,
+    /// Events, in order.
+    pub events: Reader,
+    /// How far events may be acted on.
+    pub durable: Cursor,
+    /// Set when the log cannot commit any more.
+    pub log_failed: Box<dyn Fn() -> bool + Send>,
+    /// Checks keys.
+    pub authenticator: Authenticator,
+    /// Reads the past.
+    pub history: Sender<HistoryRequest>,
+    /// Set when the venue is stopping.
+    pub draining: Arc<AtomicBool>,
+    /// Set by the gateway when no session is left.
+    pub drained: Arc<AtomicBool>,
+    /// Counters.
+    pub stats: Arc<GatewayStats>,
+    /// Takes `received, sequenced, applied, durable seen, sent` of each report, ns UTC.
+    pub stages: Box<dyn FnMut([u64; 5]) + Send>,
+}
+
+struct Slot {
+    connection: Connection,
+    door: BinaryDoor,
+    /// The gateway's name for this connection; a stale answer names another.
+    name: u64,
+    /// The socket may have bytes.
+    readable: bool,
+    /// The peer closed its writing side: read until the end is seen.
+    read_closed: bool,
+    /// Waiting for something else than bytes.
+    paused: bool,
+    /// Ends when flushed, or at this time.
+    closing_at: Option<u64>,
+    queued: bool,
+}
+
+impl Slot {
+    /// Everything is written: closes the writing side and discards what still comes, because
+    /// closing a socket with unread bytes would take our last message back. Returns whether the
+    /// peer is done too.
+    fn finish(&mut self) -> bool {
+        // Fails only if the peer is gone, which the read will tell.
+        let _ = self.connection.socket.shutdown(std::net::Shutdown::Write);
+        for _ in 0..16 {
+            let unread = self.connection.input().len();
+            self.connection.consume(unread);
+            match self.connection.read() {
+                ReadOutcome::Bytes | ReadOutcome::Full => {}
+                ReadOutcome::Drained if self.read_closed => {}
+                ReadOutcome::Drained => return false,
+                ReadOutcome::Closed => return true,
+            }
+        }
+        false
+    }
+}
+
+/// The gateway agent.
+pub struct Gateway {
+    settings: GatewaySettings,
+    poll: Poll,
+    events: Events,
+    polled: bool,
+    binary: TcpListener,
+    slots: Vec<Option<Box<Slot>>>,
+    free: Vec<usize>,
+    open: usize,
+    serial: u64,
+    /// Connection of each session, by session id.
+    sessions: Vec<Option<usize>>,
+    /// Connections with something to read or to parse.
+    ready: Vec<usize>,
+    outbox: Outbox,
+    ring: Reader,
+    durable: Cursor,
+    log_failed: Box<dyn Fn() -> bool + Send>,
+    reference: ReferenceData,
+    services: Services,
+    auth_replies: Receiver<AuthReply>,
+    history_replies: Receiver<HistoryReply>,
+    draining: Arc<AtomicBool>,
+    drained: Arc<AtomicBool>,
+    drain_started: bool,
+    stats: Arc<GatewayStats>,
+    stages: Box<dyn FnMut([u64; 5]) + Send>,
+    clock: Clock,
+    next_housekeeping_ns: u64,
+}
+
+/// Messages one connection may have in a row.
+const TURN: usize = 32;
+/// Events per round.
+const EVENT_BATCH: usize = 256;
+const HOUSEKEEPING_NS: u64 = 5_000_000;
+const INPUT_BYTES: usize = 64 << 10;
+
+impl Gateway {
+    /// A gateway on a bound listener.
+    ///
+    /// # Errors
+    /// When the poller cannot be made.
+    pub fn new(
+        settings: GatewaySettings,
+        binary: std::net::TcpListener,
+        reference: ReferenceData,
+        links: GatewayLinks,
+        clock: Clock,
+    ) -> io::Result<(Self, Arc<dyn Fn() + Send + Sync>)> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+            // The eventfd's counter is full only if a wake is pending anyway.
+            let _ = waker.wake();
+        });
+        binary.set_nonblocking(true)?;
+        let mut binary = TcpListener::from_std(binary);
+        poll.registry()
+            .register(&mut binary, BINARY_LISTENER, Interest::READABLE)?;
+        let (auth_reply, auth_replies) = bounded(Authenticator::QUEUE_DEPTH * 2);
+        let (history_reply, history_replies) = bounded(8192);
+        let gateway = Self {
+            settings,
+            poll,
+            events: Events::with_capacity(1024),
+            polled: false,
+            binary,
+            slots: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            serial: 0,
+            sessions: Vec::new(),
+            ready: Vec::new(),
+            outbox: links.outbox,
+            ring: links.events,
+            durable: links.durable,
+            log_failed: links.log_failed,
+            reference,
+            services: Services {
+                authenticator: links.authenticator,
+                auth_reply,
+                history: links.history,
+                history_reply,
+                wake: Arc::clone(&wake),
+            },
+            auth_replies,
+            history_replies,
+            draining: links.draining,
+            drained: links.drained,
+            drain_started: false,
+            stats: links.stats,
+            stages: links.stages,
+            clock,
+            next_housekeeping_ns: 0,
+        };
+        Ok((gateway, wake))
+    }
+
+    /// Calls `work` with a connection's slot and everything it may touch, then does what it says.
+    #[inline]
+    fn with(
+        &mut self,
+        index: usize,
+        work: impl FnOnce(&mut BinaryDoor, &mut Context<'_>, &mut Connection) -> Next,
+    ) {
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else {
+            return;
+        };
+        let now_ns = self.clock.monotonic_ns();
+        let mut ctx = Context {
+            now_ns,
+            utc: self.clock.utc_at(now_ns),
+            connection: slot.name,
+            outbox: &mut self.outbox,
+            reference: &self.reference,
+            services: &self.services,
+        };
+        let next = work(&mut slot.door, &mut ctx, &mut slot.connection);
+        self.apply_next(index, next, now_ns);
+    }
+
+    fn apply_next(&mut self, index: usize, next: Next, now_ns: u64) {
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else {
+            return;
+        };
+        match next {
+            Next::Continue => slot.paused = false,
+            Next::Pause => slot.paused = true,
+            Next::Close(reason) => {
+                if slot.closing_at.is_none() {
+                    slot.closing_at = Some(now_ns + self.settings.linger_ns);
+                    slot.paused = true;
+                    match reason {
+                        Reason::NotAuthorized => add(&self.stats.logons_refused, 1),
+                        Reason::SlowConsumer => add(&self.stats.slow_consumers, 1),
+                        _ => {}
+                    }
+                    tracing::info!(
+                        peer = %slot.connection.peer,
+                        %reason,
+                        "connection ends"
+                    );
+                }
+            }
+        }
+        self.enqueue(index);
+    }
+
+    fn enqueue(&mut self, index: usize) {
+        if let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut)
+            && !slot.queued
+        {
+            slot.queued = true;
+            self.ready.push(index);
+        }
+    }
+
+    fn poll_sockets(&mut self, timeout: Duration) -> usize {
+        if self.poll.poll(&mut self.events, Some(timeout)).is_err() {
+            // EINTR: the next round asks again.
+            return 0;
+        }
+        let mut done = 0;
+        let mut accept = false;
+        let mut ready = std::mem::take(&mut self.ready);
+        for event in &self.events {
+            match event.token() {
+                WAKE => {}
+                BINARY_LISTENER => accept = true,
+                Token(index) => {
+                    let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else {
+                        continue;
+                    };
+                    slot.readable |= event.is_readable() || event.is_read_closed();
+                    slot.read_closed |= event.is_read_closed() || event.is_error();
+                    if !slot.queued {
+                        slot.queued = true;
+                        ready.push(index);
+                    }
+                }
+            }
+            done += 1;
+        }
+        self.ready = ready;
+        if accept {
+            self.accept();
+        }
+        done
+    }
+
+    fn accept(&mut self) {
+        loop {
+            match self.binary.accept() {
+                Ok((socket, peer)) => {
+                    if let Err(error) = self.admit(socket, peer) {
+                        tracing::warn!(%peer, %error, "cannot take the connection");
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    // Out of descriptors, usually: the listener stays readable, try next round.
+                    tracing::warn!(%error, "accept failed");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn connections_from(&self, address: IpAddr) -> usize {
+        let slots = self.slots.iter().flatten();
+        slots
+            .filter(|slot| slot.connection.peer.ip() == address)
+            .count()
+    }
+
+    fn admit(&mut self, mut socket: mio::net::TcpStream, peer: SocketAddr) -> io::Result<()> {
+        if self.open >= self.settings.connections_max
+            || self.connections_from(peer.ip()) >= self.settings.connections_per_address_max
+            || self.draining.load(Ordering::Acquire)
+        {
+            add(&self.stats.refused, 1);
+            return Ok(());
+        }
+        socket.set_nodelay(true)?;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        let both = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self
+            .poll
+            .registry()
+            .register(&mut socket, Token(index), both)
+        {
+            self.free.push(index);
+            return Err(error);
+        }
+        let mut nonce = [0u8; 32];
+        if getrandom::fill(&mut nonce).is_err() {
+            self.free.push(index);
+            return Err(io::Error::other("no randomness for a nonce"));
+        }
+        self.serial += 1;
+        let name = u64::from(self.settings.id) << 56 | self.serial << 24 | index as u64;
+        let mut connection = Connection::new(socket, peer, INPUT_BYTES);
+        let now_ns = self.clock.monotonic_ns();
+        let ctx = Context {
+            now_ns,
+            utc: self.clock.utc_at(now_ns),
+            connection: name,
+            outbox: &mut self.outbox,
+            reference: &self.reference,
+            services: &self.services,
+        };
+        let acceptor = AcceptorSettings {
+            gateway_id: u32::from(self.settings.id),
+            logon_timeout_ns: self.settings.logon_timeout_ns,
+            ..AcceptorSettings::default()
+        };
+        let door = BinaryDoor::new(acceptor, nonce, &ctx, &mut connection.output);
+        self.slots[index] = Some(Box::new(Slot {
+            connection,
+            door,
+            name,
+            readable: true,
+            read_closed: false,
+            paused: false,
+            closing_at: None,
+            queued: false,
+        }));
+        self.open += 1;
+        add(&self.stats.accepted, 1);
+        self.stats
+            .connections
+            .store(self.open as u64, Ordering::Relaxed);
+        self.enqueue(index);
+        Ok(())
+    }
+
+    /// Reads, parses and writes for every connection that has something to do.
+    fn serve(&mut self) -> usize {
+        let mut done = 0;
+        let queue = std::mem::take(&mut self.ready);
+        for &index in &queue {
+            if let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) {
+                slot.queued = false;
+                done += self.serve_one(index);
+            }
+        }
+        // Give the allocation back; keep what was queued meanwhile.
+        let queued = std::mem::replace(&mut self.ready, queue);
+        self.ready.clear();
+        self.ready.extend(queued);
+        done
+    }
+
+    fn serve_one(&mut self, index: usize) -> usize {
+        let mut messages = 0;
+        loop {
+            let Some(slot) = self.slots[index].as_mut() else {
+                return messages;
+            };
+            if slot.paused || slot.closing_at.is_some() {
+                break;
+            }
+            if messages == TURN || !self.outbox.accepts_input() {
+                // Its turn is over, or the log is behind: the bytes stay where they are.
+                self.enqueue(index);
+                break;
+            }
+            let now_ns = self.clock.monotonic_ns();
+            let mut ctx = Context {
+                now_ns,
+                utc: self.clock.utc_at(now_ns),
+                connection: slot.name,
+                outbox: &mut self.outbox,
+                reference: &self.reference,
+                services: &self.services,
+            };
+            let (consumed, next) = if slot.connection.input().is_empty() {
+                (false, Next::Continue)
+            } else {
+                slot.door.receive(&mut ctx, &mut slot.connection)
+            };
+            if next != Next::Continue {
+                self.apply_next(index, next, now_ns);
+            }
+            if consumed {
+                messages += 1;
+                continue;
+            }
+            let Some(slot) = self.slots[index].as_mut() else {
+                return messages;
+            };
+            if slot.paused || slot.closing_at.is_some() || !slot.readable {
+                break;
+            }
+            match slot.connection.read() {
+                ReadOutcome::Bytes => {}
+                ReadOutcome::Drained => slot.readable = slot.read_closed,
+                ReadOutcome::Full => {
+                    // A frame is shorter than the buffer, so a full buffer holds one.
+                    self.drop_connection(index, Reason::ProtocolError);
+                    return messages;
+                }
+                ReadOutcome::Closed => {
+                    self.drop_connection(index, Reason::None);
+                    return messages + 1;
+                }
+            }
+        }
+        self.write_out(index);
+        messages
+    }
+
+    fn write_out(&mut self, index: usize) {
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else {
+            return;
+        };
+        let before = slot.connection.output_pending();
+        if before > 0 && !slot.connection.flush() {
+            self.drop_connection(index, Reason::None);
+            return;
+        }
+        let pending = slot.connection.output_pending();
+        if slot.closing_at.is_some() {
+            if pending == 0 && slot.finish() {
+                self.drop_connection(index, Reason::None);
+            }
+            return;
+        }
+        if pending > self.settings.output_bytes_max {
+            self.with(index, |door, ctx, connection| {
+                door.logout(ctx, connection, Reason::SlowConsumer)
+            });
+            return;
+        }
+        if before > 0 && pending == 0 {
+            let Some(slot) = self.slots[index].as_mut() else {
+                return;
+            };
+            let paused = slot.paused;
+            let now_ns = self.clock.monotonic_ns();
+            let mut ctx = Context {
+                now_ns,
+                utc: self.clock.utc_at(now_ns),
+                connection: slot.name,
+                outbox: &mut self.outbox,
+                reference: &self.reference,
+                services: &self.services,
+            };
+            let next = slot.door.drained(&mut ctx, &mut slot.connection);
+            if next != Next::Continue {
+                self.apply_next(index, next, now_ns);
+            } else if let Some(slot) = self.slots[index].as_mut() {
+                slot.paused = paused;
+            }
+        }
+    }
+
+    /// Closes the socket and tells the core.
+    fn drop_connection(&mut self, index: usize, reason: Reason) {
+        let Some(mut slot) = self.slots.get_mut(index).and_then(Option::take) else {
+            return;
+        };
+        let now_ns = self.clock.monotonic_ns();
+        let bound = slot.door.bound();
+        let mut ctx = Context {
+            now_ns,
+            utc: self.clock.utc_at(now_ns),
+            connection: slot.name,
+            outbox: &mut self.outbox,
+            reference: &self.reference,
+            services: &self.services,
+        };
+        slot.door.end(&mut ctx, reason);
+        let _ = self.poll.registry().deregister(&mut slot.connection.socket);
+        if let Some(bound) = bound {
+            self.unbind(bound.session, index);
+        }
+        // Whatever else points here is a session that ended before its connection did.
+        for session in self
+            .sessions
+            .iter_mut()
+            .filter(|session| **session == Some(index))
+        {
+            *session = None;
+        }
+        self.free.push(index);
+        self.open -= 1;
+        self.stats
+            .connections
+            .store(self.open as u64, Ordering::Relaxed);
+    }
+
+    fn unbind(&mut self, session: SessionId, index: usize) {
+        if let Some(entry) = self.sessions.get_mut(session.0 as usize)
+            && *entry == Some(index)
+        {
+            *entry = None;
+        }
+    }
+
+    fn index_of(&self, name: u64) -> Option<usize> {
+        let index = (name & 0xFF_FFFF) as usize;
+        let slot = self.slots.get(index)?.as_ref()?;
+        (slot.name == name).then_some(index)
+    }
+
+    /// Reads the durable part of the event ring.
+    fn tail_events(&mut self) -> usize {
+        let durable = self.durable.get();
+        let mut done = 0;
+        // The record is copied out, because handling it needs the whole gateway; an event is a
+        // few cache lines.
+        let mut record = [0u64; (8 + crate::limits::EVENT_LENGTH_MAX) / 8];
+        while done < EVENT_BATCH {
+            let Some(bytes) = self.ring.peek() else { break };
+            let length = bytes.len();
+            let copy = zerocopy::IntoBytes::as_mut_bytes(&mut record[..]);
+            copy[..length].copy_from_slice(bytes);
+            let Ok((header, body)) = event::read(&copy[8..length]) else {
+                self.ring.advance();
+                continue;
+            };
+            if header.sequence.0 > durable {
+                break;
+            }
+            self.ring.advance();
+            done += 1;
+            let mut applied = [0u8; 8];
+            applied.copy_from_slice(&copy[..8]);
+            self.dispatch(u64::from_le_bytes(applied), header, &body);
+        }
+        if done > 0 {
+            self.ring.release();
+        }
+        done
+    }
+
+    #[inline]
+    fn dispatch(&mut self, applied_at: u64, header: &EventHeader, body: &EventBody<'_>) {
+        match body {
+            EventBody::InstrumentDefined(defined) => {
+                self.reference.define_instrument(&defined.definition);
+                self.announce(defined.definition.instrument);
+                return;
+            }
+            EventBody::SessionDefined(defined) => {
+                self.reference.define_session(&defined.definition);
+                return;
+            }
+            EventBody::LogonAnswered(answer) => {
+                if let Some(index) = self.index_of(answer.connection) {
+                    self.bind(header, index);
+                    self.with(index, |door, ctx, connection| {
+                        door.logon_answered(ctx, connection, header, answer)
+                    });
+                }
+                return;
+            }
+            _ => {}
+        }
+        let session = header.session.0 as usize;
+        let Some(index) = self.sessions.get(session).copied().flatten() else {
+            return;
+        };
+        self.with(index, |door, ctx, connection| {
+            door.event(ctx, connection, header, body)
+        });
+        if header.session_seq.0 != 0 {
+            add(&self.stats.events_sent, 1);
+            if header.inbound_seq != 0 {
+                let now = self.clock.utc_now().0;
+                (self.stages)([
+                    header.received_at.0,
+                    header.sequenced_at.0,
+                    applied_at,
+                    now,
+                    now,
+                ]);
+            }
+        }
+    }
+
+    fn bind(&mut self, header: &EventHeader, index: usize) {
+        if header.reason != Reason::None.code() {
+            return;
+        }
+        let session = header.session.0 as usize;
+        if self.sessions.len() <= session {
+            self.sessions.resize(session + 1, None);
+        }
+        self.sessions[session] = Some(index);
+    }
+
+    fn announce(&mut self, id: trading_engine_protocol::types::InstrumentId) {
+        let Some(instrument) = self.reference.instrument(id).cloned() else {
+            return;
+        };
+        for index in 0..self.slots.len() {
+            if let Some(slot) = self.slots[index].as_mut() {
+                slot.door.instrument(&mut slot.connection, &instrument);
+                self.enqueue(index);
+            }
+        }
+    }
+
+    fn answers(&mut self) -> usize {
+        let mut done = 0;
+        while let Ok(reply) = self.auth_replies.try_recv() {
+            done += 1;
+            if let Some(index) = self.index_of(reply.connection) {
+                self.with(index, |door, ctx, connection| {
+                    door.authenticated(ctx, connection, reply.accepted)
+                });
+            }
+        }
+        while let Ok(reply) = self.history_replies.try_recv() {
+            done += 1;
+            if let Some(index) = self.index_of(reply.connection) {
+                self.with(index, |door, ctx, connection| {
+                    door.history(ctx, connection, reply.from, &reply.events)
+                });
+            }
+        }
+        done
+    }
+
+    fn housekeeping(&mut self) {
+        let now_ns = self.clock.monotonic_ns();
+        if now_ns < self.next_housekeeping_ns {
+            return;
+        }
+        self.next_housekeeping_ns = now_ns + HOUSEKEEPING_NS;
+        let failed = (self.log_failed)();
+        let draining = self.draining.load(Ordering::Acquire);
+        let end_all = failed || (draining && !self.drain_started);
+        self.drain_started |= draining;
+        let reason = if failed {
+            Reason::LogUnavailable
+        } else {
+            Reason::GoingAway
+        };
+        for index in 0..self.slots.len() {
+            let Some(slot) = self.slots[index].as_mut() else {
+                continue;
+            };
+            if slot.closing_at.is_some_and(|at| now_ns >= at) {
+                self.drop_connection(index, Reason::None);
+                continue;
+            }
+            if end_all && slot.closing_at.is_none() {
+                self.with(index, |door, ctx, connection| {
+                    door.logout(ctx, connection, reason)
+                });
+            } else if slot.door.next_deadline_ns().is_some_and(|at| now_ns >= at) {
+                let paused = slot.paused;
+                self.with(index, |door, ctx, connection| door.timeout(ctx, connection));
+                if let Some(slot) = self.slots[index].as_mut() {
+                    slot.paused |= paused;
+                }
+            }
+        }
+        let live = self.sessions.iter().flatten().count() as u64;
+        self.stats.sessions.store(live, Ordering::Relaxed);
+        if draining && self.open == 0 && self.outbox.spilled() == 0 {
+            self.drained.store(true, Ordering::Release);
+        }
+        self.clock.discipline();
+    }
+}
+
+impl Agent for Gateway {
+    fn name(&self) -> &'static str {
+        "gateway"
+    }
+
+    fn do_work(&mut self) -> usize {
+        let mut done = if std::mem::take(&mut self.polled) {
+            0
+        } else {
+            self.poll_sockets(Duration::ZERO)
+        };
+        done += self.answers();
+        done += self.tail_events();
+        done += self.serve();
+        self.housekeeping();
+        self.outbox.publish();
+        // What could not go on because the log is behind goes on next round, without parking.
+        done + usize::from(!self.ready.is_empty())
+    }
+
+    fn park(&mut self, at_most: Duration) -> bool {
+        self.poll_sockets(at_most);
+        self.polled = true;
+        true
+    }
+}

@@ -1,0 +1,184 @@
+//! A mirror of every book, built order by order from events: what `GET /book/{symbol}` shows.
+//!
+//! Lives on the history thread as an observer; a snapshot is taken under a lock by whoever asks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use trading_engine_protocol::types::{Decimal8, InstrumentId, OrderStatus, Side};
+
+use crate::engine::command::{DefineInstrument, name_text};
+use crate::engine::event::{self, EventBody, EventHeader, OrderState};
+use crate::journal::history::Observer;
+
+#[derive(Clone, Copy)]
+struct Resting {
+    instrument: u32,
+    side: u8,
+    price: i64,
+    leaves: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Level {
+    lots: u64,
+    orders: u64,
+}
+
+#[derive(Default)]
+struct Book {
+    /// By price; best bid is the last, best ask the first.
+    bids: BTreeMap<i64, Level>,
+    asks: BTreeMap<i64, Level>,
+}
+
+/// All books.
+#[derive(Default)]
+pub struct Depth {
+    orders: HashMap<u64, Resting>,
+    books: HashMap<u32, Book>,
+    instruments: BTreeMap<u32, DefineInstrument>,
+    by_symbol: HashMap<String, u32>,
+    sequence: u64,
+}
+
+/// One side of a snapshot: price, quantity, orders, best first.
+pub type Levels = Vec<(Decimal8, Decimal8, u64)>;
+
+/// A book at one point of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BookSnapshot {
+    /// Symbol.
+    pub symbol: String,
+    /// Last command whose events are in.
+    pub sequence: u64,
+    /// Bids, highest first.
+    pub bids: Levels,
+    /// Asks, lowest first.
+    pub asks: Levels,
+}
+
+impl Depth {
+    /// Takes one event into account.
+    pub fn apply(&mut self, header: &EventHeader, body: &EventBody<'_>) {
+        self.sequence = self.sequence.max(header.sequence.0);
+        match body {
+            EventBody::InstrumentDefined(defined) => {
+                let definition = defined.definition;
+                let symbol = name_text(&definition.symbol).to_owned();
+                self.by_symbol.insert(symbol, definition.instrument.0);
+                self.instruments.insert(definition.instrument.0, definition);
+            }
+            EventBody::OrderAccepted(accepted) => self.accepted(&accepted.order),
+            EventBody::OrderReplaced(replaced) => self.set(&replaced.order),
+            EventBody::OrderCanceled(canceled) => self.remove(canceled.order.order_id.0),
+            EventBody::Fill(fill) => self.set(&fill.order),
+            EventBody::FirmDefined(_)
+            | EventBody::SessionDefined(_)
+            | EventBody::DefinitionRefused(_)
+            | EventBody::LogonAnswered(_)
+            | EventBody::SessionClosed(_)
+            | EventBody::AdminMessage(_)
+            | EventBody::BusinessRejected(_)
+            | EventBody::CommandRefused(_)
+            | EventBody::OrderRejected(_)
+            | EventBody::RequestRejected(_)
+            | EventBody::DayRolled(_) => {}
+        }
+    }
+
+    /// An accepted order may still trade or end within the same command; it is shown once it
+    /// rests, which at the end of the command is the case unless something else was said.
+    fn accepted(&mut self, order: &OrderState) {
+        self.set(order);
+    }
+
+    fn set(&mut self, order: &OrderState) {
+        self.remove(order.order_id.0);
+        let open = OrderStatus::try_from(order.status).is_ok_and(|status| !status.is_terminal());
+        if open && order.leaves.0 > 0 {
+            let resting = Resting {
+                instrument: order.instrument.0,
+                side: order.side,
+                price: order.price.0,
+                leaves: order.leaves.0,
+            };
+            self.orders.insert(order.order_id.0, resting);
+            let level = self.levels(resting).entry(resting.price).or_default();
+            level.lots += resting.leaves;
+            level.orders += 1;
+        }
+    }
+
+    fn remove(&mut self, order_id: u64) {
+        let Some(resting) = self.orders.remove(&order_id) else {
+            return;
+        };
+        let levels = self.levels(resting);
+        if let Some(level) = levels.get_mut(&resting.price) {
+            level.lots -= resting.leaves;
+            level.orders -= 1;
+            if level.orders == 0 {
+                levels.remove(&resting.price);
+            }
+        }
+    }
+
+    fn levels(&mut self, resting: Resting) -> &mut BTreeMap<i64, Level> {
+        let book = self.books.entry(resting.instrument).or_default();
+        if resting.side == Side::Buy.as_u8() {
+            &mut book.bids
+        } else {
+            &mut book.asks
+        }
+    }
+
+    /// At most `levels` levels a side.
+    pub fn snapshot(&self, symbol: &str, levels: usize) -> Option<BookSnapshot> {
+        let id = *self.by_symbol.get(symbol)?;
+        let definition = self.instruments.get(&id)?;
+        let show = |(price, level): (&i64, &Level)| {
+            let lots = i64::try_from(level.lots).unwrap_or(i64::MAX);
+            (
+                Decimal8(price.saturating_mul(definition.price_unit_e8)),
+                Decimal8(lots.saturating_mul(definition.lot_size_e8)),
+                level.orders,
+            )
+        };
+        let book = self.books.get(&id);
+        Some(BookSnapshot {
+            symbol: symbol.to_owned(),
+            sequence: self.sequence,
+            bids: book.map_or_else(Vec::new, |b| {
+                b.bids.iter().rev().take(levels).map(show).collect()
+            }),
+            asks: book.map_or_else(Vec::new, |b| b.asks.iter().take(levels).map(show).collect()),
+        })
+    }
+
+    /// Ids and symbols.
+    pub fn instruments(&self) -> Vec<(InstrumentId, String)> {
+        let all = self.instruments.values();
+        all.map(|d| (d.instrument, name_text(&d.symbol).to_owned()))
+            .collect()
+    }
+}
+
+/// Shares the books with whoever asks.
+#[derive(Clone, Default)]
+pub struct SharedDepth(Arc<Mutex<Depth>>);
+
+impl SharedDepth {
+    /// Reads or changes the books.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Depth) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Observer for SharedDepth {
+    fn event(&mut self, header: &EventHeader, bytes: &[u8]) {
+        if let Ok((_, body)) = event::read(bytes) {
+            self.with(|depth| depth.apply(header, &body));
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Market data, built from durable events beside the engine.
+
+pub mod depth;

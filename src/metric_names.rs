@@ -1,0 +1,56 @@
+//! Every metric: name and help text, in one place.
+
+/// A metric's name and help.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Prometheus name; counters end in `_total`, times are in seconds, sizes in bytes.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident = $name:literal, $help:literal;)+) => {
+        $(#[doc = $help] pub const $constant: Metric = Metric { name: $name, help: $help };)+
+        /// All of them.
+        pub const ALL: &[Metric] = &[$($constant,)+];
+    };
+}
+
+metrics! {
+    COMMANDS = "trading_engine_commands_total", "Commands in the log.";
+    EVENTS = "trading_engine_events_total", "Durable events, by kind.";
+    REJECTS = "trading_engine_rejects_total", "Refused orders, requests and commands, by reason.";
+    SESSIONS = "trading_engine_sessions", "Sessions logged on now.";
+    CONNECTIONS = "trading_engine_connections", "Connections open now.";
+    CONNECTIONS_ACCEPTED = "trading_engine_connections_accepted_total", "Connections accepted.";
+    CONNECTIONS_REFUSED = "trading_engine_connections_refused_total", "Connections refused at accept.";
+    LOGONS_REFUSED = "trading_engine_logons_refused_total", "Logons with wrong credentials.";
+    SLOW_CONSUMERS = "trading_engine_slow_consumers_total", "Clients disconnected for not reading.";
+    EVENTS_SENT = "trading_engine_events_sent_total", "Numbered events written to clients.";
+    SEQUENCE = "trading_engine_sequence", "Last Sequence written to the log.";
+    DURABLE_SEQUENCE = "trading_engine_durable_sequence", "Last durable Sequence.";
+    JOURNAL_BYTES = "trading_engine_journal_bytes_total", "Bytes appended to the journal.";
+    JOURNAL_SYNCS = "trading_engine_journal_syncs_total", "Syncs of journal files.";
+    JOURNAL_FAILED = "trading_engine_journal_failed", "1 after a failed write or sync.";
+    STAGE = "trading_engine_stage_seconds", "Time a report spent in each stage.";
+    UPTIME = "trading_engine_uptime_seconds", "Time since the start.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_in_the_common_form() {
+        for (at, metric) in ALL.iter().enumerate() {
+            assert!(
+                metric.name.starts_with("trading_engine_"),
+                "{}",
+                metric.name
+            );
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+            assert!(ALL[..at].iter().all(|other| other.name != metric.name));
+        }
+    }
+}

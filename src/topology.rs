@@ -1,0 +1,669 @@
+//! Which threads exist, what runs on them, and which rings join them.
+//!
+//! ```text
+//! single      one thread: gateway sequencer append sync engine history
+//! compact     core: gateway sequencer append engine | journal-sync | history
+//! dedicated   gateway | engine: sequencer engine | journal: append | journal-sync | history
+//!
+//! gateway --commands 4 MiB--> sequencer --log 8 MiB--> append, engine
+//! engine --events 16 MiB--> gateway, history     (both read up to the durable Sequence)
+//! ```
+//! Every ring is bounded. A full one stops its writer: events the engine, the log the sequencer,
+//! commands the gateway, and that the sockets.
+
+use std::fmt;
+use std::io;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use trading_engine_protocol::types::{Reason, SessionId, UtcNanos};
+
+use crate::agent::{self, Agent, EngineAgent, Idle, ThreadPlan};
+use crate::clock::Clock;
+use crate::config::Preset;
+use crate::engine::command::{Command, DefineFirm, SessionDisconnected};
+use crate::engine::event::{self, EventBody, EventHeader};
+use crate::engine::{Engine, Progress};
+use crate::gateway::authenticator::Authenticator;
+use crate::gateway::keystore::Keystore;
+use crate::gateway::reference::ReferenceData;
+use crate::gateway::{Gateway, GatewayLinks, GatewaySettings, GatewayStats, Outbox};
+use crate::journal::disk::Disk;
+use crate::journal::event_log::{self, EventLog};
+use crate::journal::history::{HistoryAgent, Observer};
+use crate::journal::recovery;
+use crate::journal::writer::{self, AppendAgent, Shared, SyncAgent};
+use crate::journal::{JournalError, Policy};
+use crate::limits::EngineLimits;
+use crate::market_data::depth::SharedDepth;
+use crate::metric_names as names;
+use crate::ring::{self, Cursor, Doorbell, Reader, Writer};
+use crate::sequencer::{LocalLog, Sequencer};
+use crate::telemetry::{Exposition, StageHistogram};
+
+const COMMAND_RING: usize = 4 << 20;
+const LOG_RING: usize = 8 << 20;
+const EVENT_RING: usize = 16 << 20;
+
+/// What a venue is made of.
+pub struct VenueSettings {
+    /// Which agents share threads.
+    pub preset: Preset,
+    /// What threads do when idle.
+    pub idle: Idle,
+    /// Cores to pin to, in the order of the threads; empty = none.
+    pub cores: Vec<usize>,
+    /// When events may leave.
+    pub policy: Policy,
+    /// Journal segment size.
+    pub segment_bytes: u64,
+    /// Engine capacities.
+    pub limits: EngineLimits,
+    /// Gateway bounds.
+    pub gateway: GatewaySettings,
+    /// Event log file size.
+    pub event_file_bytes: u64,
+}
+
+/// A venue whose journal has been read: nothing runs yet.
+pub struct Recovered {
+    disk: Arc<dyn Disk>,
+    engine: Engine,
+    position: writer::Position,
+    event_log: EventLog,
+    depth: SharedDepth,
+    /// Commands replayed.
+    pub commands: u64,
+    /// Time it took.
+    pub took: Duration,
+    /// Whether the log is new.
+    pub is_new: bool,
+    /// What was cut: file, offset, bytes.
+    pub torn: Option<(String, u64, u64)>,
+}
+
+impl fmt::Debug for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recovered")
+            .field("commands", &self.commands)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads the journal (or makes one) and rebuilds engine, event log and books from it.
+///
+/// # Errors
+/// Damage, I/O, or commands this build does not know.
+pub fn recover(
+    disk: Arc<dyn Disk>,
+    event_disk: Arc<dyn Disk>,
+    settings: &VenueSettings,
+    new_log_id: u64,
+) -> Result<Recovered, JournalError> {
+    let started = Instant::now();
+    let mut engine = Engine::new(settings.limits);
+    let depth = SharedDepth::default();
+    let mut observer = depth.clone();
+    let exists = recovery::exists(disk.as_ref())?;
+    // The event log must know where the journal ends before it is told what replay gives.
+    let last = if exists {
+        recovery::inspect(disk.as_ref(), |_| ())?
+    } else {
+        Default::default()
+    };
+    let log_id = if exists { last.log_id } else { new_log_id };
+    let mut event_log =
+        EventLog::open(event_disk, log_id, last.sequence, settings.event_file_bytes)?;
+    let mut bytes = Vec::new();
+    let mut failed = None;
+    let (position, summary) =
+        recovery::open_or_create(&disk, new_log_id, settings.segment_bytes, |command| {
+            if failed.is_none() {
+                failed = replay_one(
+                    &mut engine,
+                    command,
+                    &mut bytes,
+                    &mut event_log,
+                    &mut observer,
+                )
+                .err();
+            }
+        })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    event_log.complete(engine.sequence().0)?;
+    Ok(Recovered {
+        disk,
+        commands: engine.sequence().0,
+        engine,
+        position,
+        event_log,
+        depth,
+        took: started.elapsed(),
+        is_new: summary.is_none(),
+        torn: summary.and_then(|summary| summary.torn),
+    })
+}
+
+fn replay_one(
+    engine: &mut Engine,
+    command: &[u8],
+    bytes: &mut Vec<u8>,
+    event_log: &mut EventLog,
+    observer: &mut SharedDepth,
+) -> Result<(), JournalError> {
+    let mut progress = {
+        bytes.clear();
+        engine.apply_bytes(command, bytes).map_err(|error| {
+            let why = format!("after Sequence {}: {error}", engine.sequence());
+            JournalError::damaged("journal", 0, why)
+        })?
+    };
+    let logged = event_log.sequence();
+    loop {
+        for (header, _, event) in event_log::events(bytes) {
+            if header.sequence.0 > logged {
+                event_log.append(header, event)?;
+            }
+            observer.event(header, event);
+        }
+        if progress == Progress::Done {
+            break;
+        }
+        bytes.clear();
+        progress = engine.resume(bytes);
+    }
+    event_log.complete(engine.sequence().0)
+}
+
+impl Recovered {
+    /// Firms the log defines.
+    pub fn firms(&self) -> Vec<DefineFirm> {
+        self.engine.firms().copied().collect()
+    }
+
+    /// Hash of the recovered state.
+    pub fn state_hash(&self) -> u64 {
+        self.engine.state_hash()
+    }
+
+    /// The books as recovered.
+    pub fn depth(&self) -> SharedDepth {
+        self.depth.clone()
+    }
+
+    /// Starts every thread. `commands` are sequenced first (a new log's genesis and definitions).
+    ///
+    /// # Errors
+    /// When a thread or a poller cannot be had.
+    pub fn start(
+        self,
+        settings: &VenueSettings,
+        binary: TcpListener,
+        keystore: Keystore,
+        commands: &[Vec<u8>],
+        clock: &Clock,
+    ) -> io::Result<Venue> {
+        Venue::start(self, settings, binary, keystore, commands, clock)
+    }
+}
+
+/// Counts durable events by kind and reason, on the history thread.
+#[derive(Debug)]
+struct EventCounters {
+    kinds: [AtomicU64; 256],
+    reasons: [AtomicU64; 256],
+}
+
+impl Default for EventCounters {
+    fn default() -> Self {
+        Self {
+            kinds: std::array::from_fn(|_| AtomicU64::new(0)),
+            reasons: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+}
+
+struct Counting(Arc<EventCounters>);
+
+impl Observer for Counting {
+    fn event(&mut self, header: &EventHeader, bytes: &[u8]) {
+        let bump = |counter: &AtomicU64| {
+            counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        };
+        bump(&self.0.kinds[usize::from(header.kind)]);
+        let refused = matches!(
+            event::read(bytes),
+            Ok((
+                _,
+                EventBody::OrderRejected(_)
+                    | EventBody::RequestRejected(_)
+                    | EventBody::CommandRefused(_)
+                    | EventBody::DefinitionRefused(_)
+                    | EventBody::BusinessRejected(_)
+            ))
+        );
+        if refused && let Some(counter) = self.0.reasons.get(usize::from(header.reason)) {
+            bump(counter);
+        }
+    }
+}
+
+/// A running venue.
+pub struct Venue {
+    journal: Arc<Shared>,
+    applied: Cursor,
+    commands: Outbox,
+    draining: Arc<AtomicBool>,
+    drained: Arc<AtomicBool>,
+    /// Threads in the order they stop in.
+    threads: Vec<(JoinHandle<()>, Arc<AtomicBool>)>,
+    depth: SharedDepth,
+    stats: Arc<GatewayStats>,
+    stages: Arc<[StageHistogram; 4]>,
+    events: Arc<EventCounters>,
+    started: Instant,
+}
+
+impl fmt::Debug for Venue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Venue")
+            .field("journal", &self.journal)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A doorbell that unparks a thread that does not exist yet.
+fn bell() -> (Arc<Doorbell>, Arc<OnceLock<Thread>>) {
+    let thread: Arc<OnceLock<Thread>> = Arc::default();
+    let target = Arc::clone(&thread);
+    let doorbell = Doorbell::new(move || {
+        if let Some(thread) = target.get() {
+            thread.unpark();
+        }
+    });
+    (Arc::new(doorbell), thread)
+}
+
+fn pair(mut readers: Vec<Reader>) -> (Reader, Reader) {
+    let second = readers.pop().expect("Invariant: made with two readers");
+    let first = readers.pop().expect("Invariant: made with two readers");
+    (first, second)
+}
+
+impl Venue {
+    fn start(
+        recovered: Recovered,
+        settings: &VenueSettings,
+        binary: TcpListener,
+        keystore: Keystore,
+        commands: &[Vec<u8>],
+        clock: &Clock,
+    ) -> io::Result<Self> {
+        let Recovered {
+            disk,
+            engine,
+            position,
+            event_log,
+            depth,
+            ..
+        } = recovered;
+        let sequence = engine.sequence();
+        let sequenced_at = engine.sequenced_at();
+
+        let (gateway_commands, gateway_out) = ring::channel(COMMAND_RING, 1);
+        let (venue_commands, venue_out) = ring::channel(COMMAND_RING, 1);
+        let (mut log_ring, log_readers) = ring::channel(LOG_RING, 2);
+        let (mut event_ring, event_readers) = ring::channel(EVENT_RING, 2);
+        let (log_to_journal, log_to_engine) = pair(log_readers);
+        let (events_to_gateway, events_to_history) = pair(event_readers);
+
+        let (appender, syncer, journal) =
+            writer::start(disk, position, settings.segment_bytes, settings.policy);
+        let applied = Cursor::new(sequence.0);
+        let draining: Arc<AtomicBool> = Arc::default();
+        let drained: Arc<AtomicBool> = Arc::default();
+        let stats: Arc<GatewayStats> = Arc::default();
+        let events: Arc<EventCounters> = Arc::default();
+        let stages: Arc<[StageHistogram; 4]> =
+            Arc::new(std::array::from_fn(|_| Default::default()));
+
+        let observers: Vec<Box<dyn Observer>> = vec![
+            Box::new(depth.clone()),
+            Box::new(Counting(Arc::clone(&events))),
+        ];
+        let (history, history_requests) = HistoryAgent::new(
+            events_to_history,
+            journal.durable().clone(),
+            event_log,
+            observers,
+        );
+
+        let mut reference = ReferenceData::default();
+        engine
+            .instruments()
+            .for_each(|definition| reference.define_instrument(definition));
+        engine
+            .sessions()
+            .for_each(|session| reference.define_session(&session.definition));
+
+        // Rings first know whom to wake, then move to their threads.
+        let (engine_bell, engine_thread) = bell();
+        let (journal_bell, journal_thread) = bell();
+        let (sync_bell, sync_thread) = bell();
+        let (history_bell, history_thread) = bell();
+
+        let (authenticator, _) = Authenticator::start(keystore)?;
+        let journal_failed = Arc::clone(&journal);
+        let recorded = Arc::clone(&stages);
+        let mut gateway_commands = gateway_commands;
+        let mut venue_commands = venue_commands;
+        let dedicated = settings.preset == Preset::Dedicated;
+        let single = settings.preset == Preset::Single;
+
+        // The gateway's bell exists only once its poller does; until then, and in presets where
+        // the sequencer shares its thread, ringing a bell nobody waits on costs nothing.
+        gateway_commands.wakes(Arc::clone(&engine_bell));
+        let links = GatewayLinks {
+            outbox: Outbox::new(gateway_commands),
+            events: events_to_gateway,
+            durable: journal.durable().clone(),
+            log_failed: Box::new(move || journal_failed.has_failed()),
+            authenticator,
+            history: history_requests,
+            draining: Arc::clone(&draining),
+            drained: Arc::clone(&drained),
+            stats: Arc::clone(&stats),
+            stages: Box::new(move |times| {
+                for (histogram, pair) in recorded.iter().zip(times.windows(2)) {
+                    histogram.record(pair[1].saturating_sub(pair[0]));
+                }
+            }),
+        };
+        let (gateway, wake) =
+            Gateway::new(settings.gateway, binary, reference, links, clock.clone())?;
+        let gateway_bell = Arc::new(Doorbell::new(move || wake()));
+
+        // Who waits on which thread: in `compact` and `single` the core sleeps in the gateway's poller.
+        let core_bell = if dedicated {
+            Arc::clone(&engine_bell)
+        } else {
+            Arc::clone(&gateway_bell)
+        };
+        let append_bell = if dedicated {
+            Arc::clone(&journal_bell)
+        } else {
+            Arc::clone(&gateway_bell)
+        };
+        let past_bell = if single {
+            Arc::clone(&gateway_bell)
+        } else {
+            Arc::clone(&history_bell)
+        };
+        let syncing_bell = if single {
+            Arc::clone(&gateway_bell)
+        } else {
+            Arc::clone(&sync_bell)
+        };
+        venue_commands.wakes(Arc::clone(&core_bell));
+        log_ring.wakes(Arc::clone(&append_bell));
+        if dedicated {
+            event_ring.wakes(Arc::clone(&gateway_bell));
+        }
+        event_ring.wakes(Arc::clone(&past_bell));
+        journal.wakes(Arc::clone(&gateway_bell));
+        if !single {
+            journal.wakes(Arc::clone(&past_bell));
+        }
+        journal.wakes_syncer(syncing_bell);
+
+        let local = LocalLog::new(
+            log_ring,
+            journal.durable().clone(),
+            clock.clone(),
+            sequence,
+            sequenced_at,
+        );
+        let inputs = gateway_out.into_iter().chain(venue_out).collect();
+        let mut sequencer = Sequencer::new(inputs, local, Cursor::new(0));
+        // Recovery ended where the last life did; whoever was connected then is not now.
+        let gone = disconnects(&engine);
+        let engine = EngineAgent::new(
+            engine,
+            log_to_engine,
+            event_ring,
+            clock.clone(),
+            applied.clone(),
+        );
+        let append = AppendAgent::new(log_to_journal, appender);
+        let sync = SyncAgent::new(syncer);
+
+        let mut outbox = Outbox::new(venue_commands);
+        for bytes in commands.iter().chain(&gone) {
+            outbox.send_bytes(bytes);
+        }
+        outbox.publish();
+        sequencer.do_work();
+
+        let gateway: Box<dyn Agent> = Box::new(gateway);
+        let sequencer: Box<dyn Agent> = Box::new(sequencer);
+        let engine: Box<dyn Agent> = Box::new(engine);
+        let append: Box<dyn Agent> = Box::new(append);
+        let sync: Box<dyn Agent> = Box::new(sync);
+        let history: Box<dyn Agent> = Box::new(history);
+        let none: Arc<OnceLock<Thread>> = Arc::default();
+        let plans = match settings.preset {
+            Preset::Single => vec![(
+                "venue",
+                vec![gateway, sequencer, append, sync, engine, history],
+                gateway_bell,
+                none,
+            )],
+            Preset::Compact => vec![
+                (
+                    "core",
+                    vec![gateway, sequencer, append, engine],
+                    gateway_bell,
+                    none,
+                ),
+                ("journal-sync", vec![sync], sync_bell, sync_thread),
+                ("history", vec![history], history_bell, history_thread),
+            ],
+            Preset::Dedicated => vec![
+                ("gateway-0", vec![gateway], gateway_bell, none),
+                (
+                    "engine",
+                    vec![sequencer, engine],
+                    engine_bell,
+                    engine_thread,
+                ),
+                ("journal", vec![append], journal_bell, journal_thread),
+                ("journal-sync", vec![sync], sync_bell, sync_thread),
+                ("history", vec![history], history_bell, history_thread),
+            ],
+        };
+        let mut threads = Vec::new();
+        for (index, (name, agents, doorbell, handle)) in plans.into_iter().enumerate() {
+            // Threads that only wait for disks are neither pinned nor allowed to spin.
+            let beside = matches!(name, "journal-sync" | "history");
+            let plan = ThreadPlan {
+                name: name.into(),
+                core: if beside {
+                    None
+                } else {
+                    settings.cores.get(index).copied()
+                },
+                idle: if beside { Idle::Park } else { settings.idle },
+                doorbell,
+                agents,
+            };
+            let stop: Arc<AtomicBool> = Arc::default();
+            let thread = agent::start(plan, Arc::clone(&stop))?;
+            let _ = handle.set(thread.thread().clone());
+            threads.push((thread, stop));
+        }
+        Ok(Self {
+            journal,
+            applied,
+            commands: outbox,
+            draining,
+            drained,
+            threads,
+            depth,
+            stats,
+            stages,
+            events,
+            started: Instant::now(),
+        })
+    }
+
+    /// The journal's cursors and failure.
+    pub fn journal(&self) -> &Arc<Shared> {
+        &self.journal
+    }
+
+    /// The books.
+    pub fn depth(&self) -> SharedDepth {
+        self.depth.clone()
+    }
+
+    /// Whether everything in the log is applied and durable.
+    pub fn is_settled(&self) -> bool {
+        let written = self.journal.written().get();
+        self.journal.durable().get() == written && self.applied.get() == written
+    }
+
+    /// Sequences commands of the venue itself.
+    pub fn send(&mut self, commands: &[Vec<u8>]) {
+        for bytes in commands {
+            self.commands.send_bytes(bytes);
+        }
+        self.commands.publish();
+    }
+
+    /// Says goodbye to every session and waits for it, at most `grace`.
+    pub fn drain(&self, grace: Duration) -> bool {
+        self.draining.store(true, Ordering::Release);
+        let until = Instant::now() + grace;
+        while !self.drained.load(Ordering::Acquire) {
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        true
+    }
+
+    /// Stops every thread in the order of the data flow; the journal is synced by its last one.
+    pub fn stop(self) {
+        for (thread, stop) in self.threads {
+            stop.store(true, Ordering::Release);
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                tracing::error!("a thread ended in a panic");
+            }
+        }
+    }
+
+    /// Makes the text of a scrape.
+    pub fn metrics(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
+        let journal = Arc::clone(&self.journal);
+        let stats = Arc::clone(&self.stats);
+        let stages = Arc::clone(&self.stages);
+        let events = Arc::clone(&self.events);
+        let started = self.started;
+        Arc::new(move || {
+            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let (bytes, syncs) = journal.totals();
+            let mut out = Exposition::default();
+            out.counter(&names::COMMANDS, journal.written().get());
+            let kinds = event_kinds();
+            out.counters(
+                &names::EVENTS,
+                "kind",
+                kinds
+                    .iter()
+                    .map(|(kind, name)| (*name, read(&events.kinds[usize::from(*kind)]))),
+            );
+            let reasons: Vec<(String, u64)> = Reason::ALL
+                .iter()
+                .filter_map(|reason| {
+                    let counter = events.reasons.get(usize::from(reason.code()))?;
+                    Some((format!("{reason:?}"), read(counter)))
+                })
+                .collect();
+            out.counters(
+                &names::REJECTS,
+                "reason",
+                reasons.iter().map(|(name, count)| (name.as_str(), *count)),
+            );
+            out.gauge(&names::SESSIONS, read(&stats.sessions) as f64);
+            out.gauge(&names::CONNECTIONS, read(&stats.connections) as f64);
+            out.counter(&names::CONNECTIONS_ACCEPTED, read(&stats.accepted));
+            out.counter(&names::CONNECTIONS_REFUSED, read(&stats.refused));
+            out.counter(&names::LOGONS_REFUSED, read(&stats.logons_refused));
+            out.counter(&names::SLOW_CONSUMERS, read(&stats.slow_consumers));
+            out.counter(&names::EVENTS_SENT, read(&stats.events_sent));
+            out.gauge(&names::SEQUENCE, journal.written().get() as f64);
+            out.gauge(&names::DURABLE_SEQUENCE, journal.durable().get() as f64);
+            out.counter(&names::JOURNAL_BYTES, bytes);
+            out.counter(&names::JOURNAL_SYNCS, syncs);
+            out.gauge(
+                &names::JOURNAL_FAILED,
+                f64::from(u8::from(journal.has_failed())),
+            );
+            out.stages(&names::STAGE, &stages);
+            out.gauge(&names::UPTIME, started.elapsed().as_secs_f64());
+            out.finish()
+        })
+    }
+}
+
+fn event_kinds() -> [(u8, &'static str); 16] {
+    use crate::engine::event::EventKind as K;
+    [
+        (K::InstrumentDefined as u8, "instrument_defined"),
+        (K::FirmDefined as u8, "firm_defined"),
+        (K::SessionDefined as u8, "session_defined"),
+        (K::DefinitionRefused as u8, "definition_refused"),
+        (K::LogonAnswered as u8, "logon_answered"),
+        (K::SessionClosed as u8, "session_closed"),
+        (K::AdminMessage as u8, "admin_message"),
+        (K::BusinessRejected as u8, "business_rejected"),
+        (K::CommandRefused as u8, "command_refused"),
+        (K::OrderAccepted as u8, "order_accepted"),
+        (K::OrderReplaced as u8, "order_replaced"),
+        (K::OrderCanceled as u8, "order_canceled"),
+        (K::OrderRejected as u8, "order_rejected"),
+        (K::RequestRejected as u8, "request_rejected"),
+        (K::Fill as u8, "fill"),
+        (K::DayRolled as u8, "day_rolled"),
+    ]
+}
+
+/// Commands that close what a crash left open.
+fn disconnects(engine: &Engine) -> Vec<Vec<u8>> {
+    let open = engine.sessions().filter(|session| session.connected);
+    open.map(|session| {
+        let mut command = Command::new(SessionDisconnected {
+            reason: Reason::GoingAway.code(),
+            ..SessionDisconnected::default()
+        });
+        command.header.session = SessionId(session.definition.session.0);
+        command.header.generation.0 = session.generation;
+        command.header.received_at = UtcNanos(0);
+        command.to_bytes()
+    })
+    .collect()
+}
+
+// Rings move to threads as a whole.
+const _: fn() = || {
+    fn is_send<T: Send>() {}
+    is_send::<Writer>();
+    is_send::<Reader>();
+};
