@@ -41,7 +41,8 @@ impl Instrument {
             let tick = tick?;
             let span = high.checked_sub(low).filter(|&span| span >= 0)?;
             let multiples = low % tick == 0 && high % tick == 0;
-            let fits = wire_price(low).and(wire_price(high)).is_some()
+            let fits = wire_price(low).is_some()
+                && wire_price(high).is_some()
                 && wire_lots
                     .and_then(|lots| lots.checked_mul(d.lot_size_e8))
                     .is_some();
