@@ -351,7 +351,8 @@ mod tests {
     fn drain(reader: &mut Reader) -> Vec<Vec<u8>> {
         let mut out = Vec::new();
         while let Some(record) = reader.peek() {
-            assert_eq!(record.as_ptr() as usize % 8, 0, "payload is aligned");
+            let aligned = record.as_ptr() as usize % 8 == 0;
+            assert!(record.is_empty() || aligned, "a payload is aligned");
             out.push(record.to_vec());
             reader.advance();
         }

@@ -1,0 +1,375 @@
+//! The session dictionary: which fields a message may have, which it must have, and what their
+//! values look like. The XML in `schema/` says the same to clients; a test compares the two.
+
+/// What a field's value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Text without separators.
+    Text,
+    /// One character.
+    Char,
+    /// Digits, optionally with a minus sign.
+    Int,
+    /// Digits only.
+    Unsigned,
+    /// A decimal.
+    Float,
+    /// Y or N.
+    Boolean,
+    /// UTCTimestamp.
+    Timestamp,
+    /// Eight digits.
+    Date,
+    /// Bytes, announced by a length field.
+    Data,
+    /// Number of entries of a repeating group.
+    Count,
+}
+
+/// A field.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldRule {
+    /// Tag.
+    pub tag: u32,
+    /// Name in the standard.
+    pub name: &'static str,
+    /// Kind of value.
+    pub kind: Kind,
+    /// Values allowed, empty = any.
+    pub values: &'static [&'static str],
+}
+
+/// A repeating group of a message.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupRule {
+    /// The count field.
+    pub count: u32,
+    /// Fields of an entry; the first one begins it.
+    pub fields: &'static [u32],
+}
+
+/// A message.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageRule {
+    /// MsgType(35).
+    pub message_type: &'static str,
+    /// Name in the standard.
+    pub name: &'static str,
+    /// Body fields that must be there.
+    pub required: &'static [u32],
+    /// Body fields that may be there.
+    pub optional: &'static [u32],
+    /// Groups.
+    pub groups: &'static [GroupRule],
+    /// A client may send it.
+    pub inbound: bool,
+}
+
+macro_rules! fields {
+    ($($tag:literal $name:ident $kind:ident $([$($value:literal)+])?;)+) => {
+        /// Every field, ascending.
+        pub const FIELDS: &[FieldRule] = &[$(FieldRule {
+            tag: $tag,
+            name: stringify!($name),
+            kind: Kind::$kind,
+            values: &[$($($value,)+)?],
+        },)+];
+    };
+}
+
+fields! {
+    1 Account Text;
+    6 AvgPx Float;
+    7 BeginSeqNo Unsigned;
+    8 BeginString Text;
+    9 BodyLength Unsigned;
+    10 CheckSum Text;
+    11 ClOrdID Text;
+    14 CumQty Float;
+    15 Currency Text;
+    16 EndSeqNo Unsigned;
+    17 ExecID Text;
+    18 ExecInst Text;
+    21 HandlInst Char ["1" "2" "3"];
+    31 LastPx Float;
+    32 LastQty Float;
+    34 MsgSeqNum Unsigned;
+    35 MsgType Text;
+    36 NewSeqNo Unsigned;
+    37 OrderID Text;
+    38 OrderQty Float;
+    39 OrdStatus Char ["0" "1" "2" "4" "8" "C"];
+    40 OrdType Char ["1" "2" "3" "4" "6" "7" "8" "9" "D" "E" "G" "I" "J" "K" "L" "M" "P"];
+    41 OrigClOrdID Text;
+    43 PossDupFlag Boolean;
+    44 Price Float;
+    45 RefSeqNum Unsigned;
+    48 SecurityID Text;
+    49 SenderCompID Text;
+    50 SenderSubID Text;
+    52 SendingTime Timestamp;
+    54 Side Char ["1" "2" "3" "4" "5" "6" "7" "8" "9" "A" "B" "C" "D" "E" "F" "G"];
+    55 Symbol Text;
+    56 TargetCompID Text;
+    57 TargetSubID Text;
+    58 Text Text;
+    59 TimeInForce Char ["0" "1" "2" "3" "4" "5" "6" "7"];
+    60 TransactTime Timestamp;
+    89 Signature Data;
+    90 SecureDataLen Unsigned;
+    91 SecureData Data;
+    93 SignatureLength Unsigned;
+    95 RawDataLength Unsigned;
+    96 RawData Data;
+    97 PossResend Boolean;
+    98 EncryptMethod Int ["0"];
+    99 StopPx Float;
+    102 CxlRejReason Int ["0" "1" "2" "3" "4" "5" "6" "99"];
+    103 OrdRejReason Int;
+    108 HeartBtInt Int;
+    110 MinQty Float;
+    111 MaxFloor Float;
+    112 TestReqID Text;
+    115 OnBehalfOfCompID Text;
+    116 OnBehalfOfSubID Text;
+    122 OrigSendingTime Timestamp;
+    123 GapFillFlag Boolean;
+    126 ExpireTime Timestamp;
+    128 DeliverToCompID Text;
+    129 DeliverToSubID Text;
+    141 ResetSeqNumFlag Boolean;
+    142 SenderLocationID Text;
+    143 TargetLocationID Text;
+    144 OnBehalfOfLocationID Text;
+    145 DeliverToLocationID Text;
+    150 ExecType Char ["0" "4" "5" "8" "C" "F"];
+    151 LeavesQty Float;
+    167 SecurityType Text ["CS" "PS" "FUT" "OPT" "CORP" "GO" "MF" "NONE" "WAR" "FOR" "REPO" "TBILL"];
+    200 MaturityMonthYear Text;
+    207 SecurityExchange Text;
+    210 MaxShow Float;
+    212 XmlDataLen Unsigned;
+    213 XmlData Data;
+    336 TradingSessionID Text;
+    347 MessageEncoding Text;
+    354 EncodedTextLen Unsigned;
+    355 EncodedText Data;
+    369 LastMsgSeqNumProcessed Unsigned;
+    371 RefTagID Int;
+    372 RefMsgType Text;
+    373 SessionRejectReason Int;
+    379 BusinessRejectRefID Text;
+    380 BusinessRejectReason Int;
+    383 MaxMessageSize Unsigned;
+    386 NoTradingSessions Count;
+    432 ExpireDate Date;
+    434 CxlRejResponseTo Char ["1" "2"];
+    447 PartyIDSource Char;
+    448 PartyID Text;
+    452 PartyRole Int;
+    453 NoPartyIDs Count;
+    464 TestMessageIndicator Boolean;
+    526 SecondaryClOrdID Text;
+    528 OrderCapacity Char;
+    529 OrderRestrictions Text;
+    553 Username Text;
+    554 Password Text;
+    625 TradingSessionSubID Text;
+    789 NextExpectedMsgSeqNum Unsigned;
+    851 LastLiquidityInd Int ["1" "2"];
+    880 TrdMatchID Text;
+}
+
+/// Fields of the standard header, whatever the message.
+pub const HEADER: &[u32] = &[
+    8, 9, 35, 34, 43, 49, 50, 52, 56, 57, 90, 91, 97, 115, 116, 122, 128, 129, 142, 143, 144, 145,
+    212, 213, 347, 369,
+];
+/// Header fields that must be there.
+pub const HEADER_REQUIRED: &[u32] = &[8, 9, 35, 34, 49, 52, 56];
+/// Fields of the standard trailer.
+pub const TRAILER: &[u32] = &[93, 89, 10];
+
+const PARTIES: GroupRule = GroupRule { count: 453, fields: &[448, 447, 452] };
+const SESSIONS: GroupRule = GroupRule { count: 386, fields: &[336, 625] };
+
+/// Every message this venue takes or sends.
+pub const MESSAGES: &[MessageRule] = &[
+    MessageRule {
+        message_type: "0",
+        name: "Heartbeat",
+        required: &[],
+        optional: &[112],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "1",
+        name: "TestRequest",
+        required: &[112],
+        optional: &[],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "2",
+        name: "ResendRequest",
+        required: &[7, 16],
+        optional: &[],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "3",
+        name: "Reject",
+        required: &[45],
+        optional: &[371, 372, 373, 58, 354, 355],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "4",
+        name: "SequenceReset",
+        required: &[36],
+        optional: &[123],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "5",
+        name: "Logout",
+        required: &[],
+        optional: &[58, 354, 355],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "A",
+        name: "Logon",
+        required: &[98, 108],
+        optional: &[95, 96, 141, 383, 464, 553, 554, 789],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "D",
+        name: "NewOrderSingle",
+        required: &[11, 54, 60, 40],
+        optional: &[
+            1, 15, 18, 21, 38, 44, 48, 55, 58, 59, 99, 110, 111, 126, 167, 200, 207, 210, 354, 355,
+            432, 526, 528, 529,
+        ],
+        groups: &[PARTIES, SESSIONS],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "F",
+        name: "OrderCancelRequest",
+        required: &[41, 11, 54, 60],
+        optional: &[1, 37, 38, 48, 55, 58, 167, 200, 207, 354, 355, 526],
+        groups: &[PARTIES],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "G",
+        name: "OrderCancelReplaceRequest",
+        required: &[41, 11, 54, 60, 40],
+        optional: &[
+            1, 15, 18, 21, 37, 38, 44, 48, 55, 58, 59, 99, 110, 111, 126, 167, 200, 207, 210, 354,
+            355, 432, 526, 528, 529,
+        ],
+        groups: &[PARTIES, SESSIONS],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "8",
+        name: "ExecutionReport",
+        required: &[37, 17, 150, 39, 55, 54, 151, 14, 6],
+        optional: &[11, 31, 32, 38, 40, 41, 44, 58, 59, 60, 103, 851, 880],
+        groups: &[],
+        inbound: false,
+    },
+    MessageRule {
+        message_type: "9",
+        name: "OrderCancelReject",
+        required: &[37, 11, 41, 39, 434],
+        optional: &[58, 60, 102],
+        groups: &[],
+        inbound: false,
+    },
+    MessageRule {
+        message_type: "j",
+        name: "BusinessMessageReject",
+        required: &[372, 380],
+        optional: &[45, 58, 379],
+        groups: &[],
+        inbound: false,
+    },
+];
+
+/// Message types of FIX 4.4 that exist and this venue does not take: answered by 35=j, not 35=3.
+pub const KNOWN_ELSEWHERE: &[&str] = &[
+    "6", "7", "8", "9", "B", "C", "E", "H", "J", "K", "L", "M", "N", "P", "Q", "R", "S", "T", "V",
+    "W", "X", "Y", "Z", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o",
+    "p", "q", "r", "s", "t", "u", "v", "w", "x", "y", "z", "AA", "AB", "AC", "AD", "AE", "AF",
+    "AG", "AH", "AI", "AJ", "AK", "AL", "AM", "AN", "AO", "AP", "AQ", "AR", "AS", "AT", "AU", "AV",
+    "AW", "AX", "AY", "AZ", "BA", "BB", "BC", "BD", "BE", "BF", "BG", "BH",
+];
+
+/// The rule of a field.
+#[inline]
+pub fn field(tag: u32) -> Option<&'static FieldRule> {
+    FIELDS.binary_search_by_key(&tag, |rule| rule.tag).ok().map(|at| &FIELDS[at])
+}
+
+/// The rule of a message.
+#[inline]
+pub fn message(message_type: &[u8]) -> Option<&'static MessageRule> {
+    MESSAGES.iter().find(|rule| rule.message_type.as_bytes() == message_type)
+}
+
+impl FieldRule {
+    /// Whether a value has the right form.
+    pub fn has_form(&self, value: &[u8]) -> bool {
+        match self.kind {
+            Kind::Text | Kind::Data => true,
+            Kind::Char => value.len() == 1,
+            Kind::Int => {
+                let digits = value.strip_prefix(b"-").unwrap_or(value);
+                super::codec::number(digits).is_some()
+            }
+            Kind::Unsigned | Kind::Count => super::codec::number(value).is_some(),
+            Kind::Float => !matches!(
+                crate::types::Decimal8::parse(value),
+                Err(crate::types::DecimalError::Malformed)
+            ),
+            Kind::Boolean => matches!(value, b"Y" | b"N"),
+            Kind::Timestamp => super::codec::timestamp(value).is_some(),
+            Kind::Date => value.len() == 8 && super::codec::number(value).is_some(),
+        }
+    }
+
+    /// Whether a value is one of those allowed.
+    pub fn allows(&self, value: &[u8]) -> bool {
+        self.values.is_empty() || self.values.iter().any(|allowed| allowed.as_bytes() == value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_sorted_and_closed() {
+        assert!(FIELDS.windows(2).all(|pair| pair[0].tag < pair[1].tag));
+        for rule in MESSAGES {
+            let groups = rule.groups.iter().flat_map(|g| g.fields.iter().chain([&g.count]));
+            for tag in rule.required.iter().chain(rule.optional).chain(groups) {
+                assert!(field(*tag).is_some(), "{} has unknown tag {tag}", rule.name);
+            }
+        }
+        for tag in HEADER.iter().chain(TRAILER) {
+            assert!(field(*tag).is_some(), "{tag}");
+        }
+    }
+}
