@@ -248,6 +248,8 @@ fn run(config: &Config) -> Result<(), Failure> {
     let (metrics, metrics_address) = listen(config, config.metrics_port, "metrics")?;
     let (binary, binary_address) = listen(config, config.binary_port, "binary")?;
 
+    let (fix, fix_address) = listen(config, config.fix_port, "FIX")?;
+
     let settings = VenueSettings {
         preset: config.preset,
         idle: config.idle,
@@ -259,6 +261,7 @@ fn run(config: &Config) -> Result<(), Failure> {
             connections_max: config.max_connections,
             output_bytes_max: config.output_bytes_max,
             logon_timeout_ns: config.logon_timeout_ms * 1_000_000,
+            fix_comp_id: config.fix_comp_id.clone(),
             ..GatewaySettings::default()
         },
         event_file_bytes: event_log::FILE_BYTES,
@@ -283,7 +286,7 @@ fn run(config: &Config) -> Result<(), Failure> {
         });
     }
     let venue = recovered
-        .start(&settings, binary, keystore, &commands, &clock)
+        .start(&settings, binary, fix, keystore, &commands, &clock)
         .map_err(io_failure("starting threads"))?;
     while !venue.is_settled() {
         if let Some(message) = venue.journal().failure() {
@@ -302,6 +305,7 @@ fn run(config: &Config) -> Result<(), Failure> {
         &[
             ("HTTP", http_address),
             ("metrics", metrics_address),
+            ("FIX", fix_address),
             ("binary", binary_address),
         ],
         credentials.as_ref(),

@@ -204,11 +204,12 @@ impl Recovered {
         self,
         settings: &VenueSettings,
         binary: TcpListener,
+        fix: TcpListener,
         keystore: Keystore,
         commands: &[Vec<u8>],
         clock: &Clock,
     ) -> io::Result<Venue> {
-        Venue::start(self, settings, binary, keystore, commands, clock)
+        Venue::start(self, settings, binary, fix, keystore, commands, clock)
     }
 }
 
@@ -300,6 +301,7 @@ impl Venue {
         recovered: Recovered,
         settings: &VenueSettings,
         binary: TcpListener,
+        fix: TcpListener,
         keystore: Keystore,
         commands: &[Vec<u8>],
         clock: &Clock,
@@ -384,8 +386,14 @@ impl Venue {
                 }
             }),
         };
-        let (gateway, wake) =
-            Gateway::new(settings.gateway, binary, reference, links, clock.clone())?;
+        let (gateway, wake) = Gateway::new(
+            settings.gateway.clone(),
+            binary,
+            fix,
+            reference,
+            links,
+            clock.clone(),
+        )?;
         let gateway_bell = Arc::new(Doorbell::new(move || wake()));
 
         // Who waits on which thread: in `compact` and `single` the core sleeps in the gateway's poller.

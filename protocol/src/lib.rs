@@ -5,6 +5,7 @@
 //! number; time and nonces are arguments.
 //!
 //! * [`types`]: the words both protocols and the matching core share
+//! * [`fix`]: FIX 4.4 codec, dictionary and session
 //! * [`binary`]: SBE frames and their session
 
 #![forbid(unsafe_code)]
@@ -14,4 +15,5 @@
 compile_error!("wire and journal layouts are little-endian structs read in place");
 
 pub mod binary;
+pub mod fix;
 pub mod types;

@@ -290,8 +290,10 @@ layout!(
         order_type: u8,
         /// `TimeInForce`.
         time_in_force: u8,
+        /// 1 = PossResend(97)=Y: a used ClOrdID is no new order and gets no answer.
+        possible_resend: u8,
         /// Reserved, 0.
-        reserved: [u8; 5],
+        reserved: [u8; 4],
     }
 );
 
@@ -366,8 +368,10 @@ layout!(
         order_type: u8,
         /// TimeInForce(59) as sent, ASCII byte or binary value.
         time_in_force: u8,
+        /// As in [`EnterOrder`].
+        possible_resend: u8,
         /// Reserved, 0.
-        reserved: [u8; 5],
+        reserved: [u8; 4],
         /// Reserved, 0.
         reserved2: u64,
     }

@@ -67,6 +67,14 @@ impl Engine {
         let session = self.asking.0;
         let bucket = match self.record_id(session, &order.client_order_id) {
             Ok(bucket) => bucket,
+            Err(Reason::DuplicateClientOrderId) if order.possible_resend == 1 => {
+                self.refuse(
+                    sink,
+                    CommandKind::EnterOrder,
+                    Reason::DuplicateClientOrderId,
+                );
+                return Progress::Done;
+            }
             Err(reason) => {
                 self.reject(order, reason, sink);
                 return Progress::Done;
@@ -658,6 +666,14 @@ impl Engine {
         let stated = Reason::try_from(refuse.reason).unwrap_or(Reason::InvalidField);
         let (reason, ref_tag) = match self.record_id(session, &refuse.client_order_id) {
             Ok(_) | Err(Reason::InvalidClientOrderId) => (stated, refuse.ref_tag),
+            Err(Reason::DuplicateClientOrderId) if refuse.possible_resend == 1 => {
+                self.refuse(
+                    sink,
+                    CommandKind::RefuseOrder,
+                    Reason::DuplicateClientOrderId,
+                );
+                return;
+            }
             Err(reason) => (reason, 0),
         };
         let exec_id = self.next_exec_id();

@@ -38,6 +38,8 @@ pub(super) enum Next {
     Continue,
     /// Stop reading until something else happens (a key check, a probe).
     Pause,
+    /// Pause, and ask whether a living connection of this gateway holds the session.
+    Claim(SessionId),
     /// Flush the output, then close.
     Close(Reason),
 }

@@ -9,6 +9,8 @@ pub mod authenticator;
 mod binary;
 mod connection;
 mod context;
+mod door;
+mod fix;
 pub mod keystore;
 mod outbox;
 pub mod poller;

@@ -15,12 +15,15 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use trading_engine_protocol::binary::AcceptorSettings;
+use trading_engine_protocol::fix;
 use trading_engine_protocol::types::{Reason, SessionId};
 
 use super::authenticator::{AuthReply, Authenticator};
 use super::binary::BinaryDoor;
 use super::connection::{Connection, ReadOutcome};
 use super::context::{Context, Next, Services};
+use super::door::Door;
+use super::fix::FixDoor;
 use super::outbox::Outbox;
 use super::reference::ReferenceData;
 use crate::agent::Agent;
@@ -31,10 +34,13 @@ use crate::ring::{Cursor, Reader};
 
 const WAKE: Token = Token(usize::MAX);
 const BINARY_LISTENER: Token = Token(usize::MAX - 1);
+const FIX_LISTENER: Token = Token(usize::MAX - 2);
 
 /// Bounds of a gateway.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct GatewaySettings {
+    /// The venue's CompID.
+    pub fix_comp_id: String,
     /// Which gateway, 0..
     pub id: u8,
     /// Connections at once; more are closed at accept.
@@ -52,6 +58,7 @@ pub struct GatewaySettings {
 impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
+            fix_comp_id: "TRADENG".into(),
             id: 0,
             connections_max: 4096,
             connections_per_address_max: 2048,
@@ -112,7 +119,7 @@ pub struct GatewayLinks {
 
 struct Slot {
     connection: Connection,
-    door: BinaryDoor,
+    door: Door,
     /// The gateway's name for this connection; a stale answer names another.
     name: u64,
     /// The socket may have bytes.
@@ -154,6 +161,9 @@ pub struct Gateway {
     events: Events,
     polled: bool,
     binary: TcpListener,
+    fix: TcpListener,
+    /// FIX logons that wait for another connection of their session to show that it is alive.
+    claims: Vec<Claim>,
     slots: Vec<Option<Box<Slot>>>,
     free: Vec<usize>,
     open: usize,
@@ -184,6 +194,18 @@ const TURN: usize = 32;
 /// Events per round.
 const EVENT_BATCH: usize = 256;
 const HOUSEKEEPING_NS: u64 = 5_000_000;
+/// A FIX connection heard of within this time is alive.
+const RECENT_NS: u64 = 5_000_000_000;
+/// Time to answer a TestRequest before another logon takes over.
+const PROBE_NS: u64 = 2_000_000_000;
+
+/// A logon that waits for a sign of life of its session's connection.
+#[derive(Clone, Copy)]
+struct Claim {
+    name: u64,
+    holder: u64,
+    since_ns: u64,
+}
 const INPUT_BYTES: usize = 64 << 10;
 
 impl Gateway {
@@ -194,6 +216,7 @@ impl Gateway {
     pub fn new(
         settings: GatewaySettings,
         binary: std::net::TcpListener,
+        fix: std::net::TcpListener,
         reference: ReferenceData,
         links: GatewayLinks,
         clock: Clock,
@@ -208,6 +231,10 @@ impl Gateway {
         let mut binary = TcpListener::from_std(binary);
         poll.registry()
             .register(&mut binary, BINARY_LISTENER, Interest::READABLE)?;
+        fix.set_nonblocking(true)?;
+        let mut fix = TcpListener::from_std(fix);
+        poll.registry()
+            .register(&mut fix, FIX_LISTENER, Interest::READABLE)?;
         let (auth_reply, auth_replies) = bounded(Authenticator::QUEUE_DEPTH * 2);
         let (history_reply, history_replies) = bounded(8192);
         let gateway = Self {
@@ -216,6 +243,8 @@ impl Gateway {
             events: Events::with_capacity(1024),
             polled: false,
             binary,
+            fix,
+            claims: Vec::new(),
             slots: Vec::new(),
             free: Vec::new(),
             open: 0,
@@ -252,7 +281,7 @@ impl Gateway {
     fn with(
         &mut self,
         index: usize,
-        work: impl FnOnce(&mut BinaryDoor, &mut Context<'_>, &mut Connection) -> Next,
+        work: impl FnOnce(&mut Door, &mut Context<'_>, &mut Connection) -> Next,
     ) {
         let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else {
             return;
@@ -277,6 +306,12 @@ impl Gateway {
         match next {
             Next::Continue => slot.paused = false,
             Next::Pause => slot.paused = true,
+            Next::Claim(session) => {
+                slot.paused = true;
+                let name = slot.name;
+                self.claim(name, session, now_ns);
+                return;
+            }
             Next::Close(reason) => {
                 if slot.closing_at.is_none() {
                     slot.closing_at = Some(now_ns + self.settings.linger_ns);
@@ -312,12 +347,13 @@ impl Gateway {
             return 0;
         }
         let mut done = 0;
-        let mut accept = false;
+        let mut accept = [false; 2];
         let mut ready = std::mem::take(&mut self.ready);
         for event in &self.events {
             match event.token() {
                 WAKE => {}
-                BINARY_LISTENER => accept = true,
+                BINARY_LISTENER => accept[0] = true,
+                FIX_LISTENER => accept[1] = true,
                 Token(index) => {
                     let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else {
                         continue;
@@ -333,17 +369,20 @@ impl Gateway {
             done += 1;
         }
         self.ready = ready;
-        if accept {
-            self.accept();
+        for (accept, is_fix) in accept.into_iter().zip([false, true]) {
+            if accept {
+                self.accept(is_fix);
+            }
         }
         done
     }
 
-    fn accept(&mut self) {
+    fn accept(&mut self, is_fix: bool) {
         loop {
-            match self.binary.accept() {
+            let listener = if is_fix { &self.fix } else { &self.binary };
+            match listener.accept() {
                 Ok((socket, peer)) => {
-                    if let Err(error) = self.admit(socket, peer) {
+                    if let Err(error) = self.admit(socket, peer, is_fix) {
                         tracing::warn!(%peer, %error, "cannot take the connection");
                     }
                 }
@@ -358,6 +397,79 @@ impl Gateway {
         }
     }
 
+    /// A FIX logon with the right password wants its session. While another connection of the
+    /// session is alive the new one is closed without a byte; one that was not heard of lately is
+    /// asked for a sign of life first.
+    fn claim(&mut self, name: u64, session: SessionId, now_ns: u64) {
+        let holder = self.sessions.get(session.0 as usize).copied().flatten();
+        let Some(index) = self.index_of(name) else {
+            return;
+        };
+        let held = holder.filter(|&holder| holder != index).and_then(|holder| {
+            let slot = self.slots.get(holder)?.as_ref()?;
+            match &slot.door {
+                Door::Fix(door) if slot.closing_at.is_none() && door.bound().is_some() => Some((
+                    holder,
+                    slot.name,
+                    door.last_received_ns(),
+                    door.heartbeat_ns(),
+                )),
+                _ => None,
+            }
+        });
+        let Some((holder, holder_name, heard_ns, heartbeat_ns)) = held else {
+            self.grant(index);
+            return;
+        };
+        if now_ns.saturating_sub(heard_ns) < heartbeat_ns.min(RECENT_NS) {
+            self.drop_connection(index, Reason::TooManyConnections);
+            return;
+        }
+        self.with(holder, |door, ctx, _| match door {
+            Door::Fix(door) => door.probe(ctx),
+            Door::Binary(_) => Next::Continue,
+        });
+        self.claims.push(Claim {
+            name,
+            holder: holder_name,
+            since_ns: now_ns,
+        });
+    }
+
+    fn grant(&mut self, index: usize) {
+        self.with(index, |door, ctx, _| match door {
+            Door::Fix(door) => door.claim(ctx),
+            Door::Binary(_) => Next::Continue,
+        });
+    }
+
+    fn settle_claims(&mut self, now_ns: u64) {
+        let mut at = 0;
+        while at < self.claims.len() {
+            let claim = self.claims[at];
+            let heard = self.index_of(claim.holder).and_then(|index| {
+                match &self.slots[index].as_ref()?.door {
+                    Door::Fix(door) => Some(door.last_received_ns()),
+                    Door::Binary(_) => None,
+                }
+            });
+            let alive = heard.is_some_and(|heard| heard > claim.since_ns);
+            let gone = heard.is_none() || now_ns >= claim.since_ns + PROBE_NS;
+            if !alive && !gone {
+                at += 1;
+                continue;
+            }
+            self.claims.swap_remove(at);
+            if let Some(index) = self.index_of(claim.name) {
+                if alive {
+                    self.drop_connection(index, Reason::TooManyConnections);
+                } else {
+                    self.grant(index);
+                }
+            }
+        }
+    }
+
     fn connections_from(&self, address: IpAddr) -> usize {
         let slots = self.slots.iter().flatten();
         slots
@@ -365,7 +477,12 @@ impl Gateway {
             .count()
     }
 
-    fn admit(&mut self, mut socket: mio::net::TcpStream, peer: SocketAddr) -> io::Result<()> {
+    fn admit(
+        &mut self,
+        mut socket: mio::net::TcpStream,
+        peer: SocketAddr,
+        is_fix: bool,
+    ) -> io::Result<()> {
         if self.open >= self.settings.connections_max
             || self.connections_from(peer.ip()) >= self.settings.connections_per_address_max
             || self.draining.load(Ordering::Acquire)
@@ -404,12 +521,27 @@ impl Gateway {
             reference: &self.reference,
             services: &self.services,
         };
-        let acceptor = AcceptorSettings {
-            gateway_id: u32::from(self.settings.id),
-            logon_timeout_ns: self.settings.logon_timeout_ns,
-            ..AcceptorSettings::default()
+        let logon_timeout_ns = self.settings.logon_timeout_ns;
+        let door = if is_fix {
+            let acceptor = fix::AcceptorSettings {
+                comp_id: self.settings.fix_comp_id.clone().into_bytes(),
+                logon_timeout_ns,
+                ..fix::AcceptorSettings::default()
+            };
+            Door::Fix(FixDoor::new(acceptor, &ctx))
+        } else {
+            let acceptor = AcceptorSettings {
+                gateway_id: u32::from(self.settings.id),
+                logon_timeout_ns,
+                ..AcceptorSettings::default()
+            };
+            Door::Binary(BinaryDoor::new(
+                acceptor,
+                nonce,
+                &ctx,
+                &mut connection.output,
+            ))
         };
-        let door = BinaryDoor::new(acceptor, nonce, &ctx, &mut connection.output);
         self.slots[index] = Some(Box::new(Slot {
             connection,
             door,
@@ -754,6 +886,7 @@ impl Gateway {
                 }
             }
         }
+        self.settle_claims(now_ns);
         let live = self.sessions.iter().flatten().count() as u64;
         self.stats.sessions.store(live, Ordering::Relaxed);
         if draining && self.open == 0 && self.outbox.spilled() == 0 {

@@ -351,7 +351,7 @@ mod tests {
     fn drain(reader: &mut Reader) -> Vec<Vec<u8>> {
         let mut out = Vec::new();
         while let Some(record) = reader.peek() {
-            let aligned = record.as_ptr() as usize % 8 == 0;
+            let aligned = (record.as_ptr() as usize).is_multiple_of(8);
             assert!(record.is_empty() || aligned, "a payload is aligned");
             out.push(record.to_vec());
             reader.advance();

@@ -2,5 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod naive;
+pub mod peers;
+pub mod server;
 pub mod venue;
 pub mod workload;

@@ -26,7 +26,11 @@ pub struct Message {
 
 impl Default for Message {
     fn default() -> Self {
-        Self { fields: Box::new([Field::default(); FIELDS_MAX]), count: 0, length: 0 }
+        Self {
+            fields: Box::new([Field::default(); FIELDS_MAX]),
+            count: 0,
+            length: 0,
+        }
     }
 }
 
@@ -51,7 +55,9 @@ impl Message {
     #[inline]
     pub fn value<'a>(&self, bytes: &'a [u8], field: &Field) -> &'a [u8] {
         let start = usize::from(field.start);
-        bytes.get(start..start + usize::from(field.length)).unwrap_or_default()
+        bytes
+            .get(start..start + usize::from(field.length))
+            .unwrap_or_default()
     }
 
     /// Value of the first field with this tag.
@@ -78,10 +84,16 @@ impl Message {
         if self.count == FIELDS_MAX {
             return false;
         }
-        #[allow(clippy::cast_possible_truncation, reason = "a message is at most 8 KiB")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "a message is at most 8 KiB"
+        )]
         {
-            self.fields[self.count] =
-                Field { tag, start: start as u16, length: (end - start) as u16 };
+            self.fields[self.count] = Field {
+                tag,
+                start: start as u16,
+                length: (end - start) as u16,
+            };
         }
         self.count += 1;
         true
@@ -95,7 +107,8 @@ pub fn number(text: &[u8]) -> Option<u64> {
         return None;
     }
     text.iter().try_fold(0u64, |value, &byte| {
-        byte.is_ascii_digit().then(|| value * 10 + u64::from(byte - b'0'))
+        byte.is_ascii_digit()
+            .then(|| value * 10 + u64::from(byte - b'0'))
     })
 }
 
@@ -137,7 +150,14 @@ pub fn timestamp(text: &[u8]) -> Option<UtcNanos> {
 }
 
 /// Length tag and data tag of fields that may contain the separator.
-const DATA: &[(u32, u32)] = &[(95, 96), (90, 91), (93, 89), (212, 213), (348, 349), (354, 355)];
+const DATA: &[(u32, u32)] = &[
+    (95, 96),
+    (90, 91),
+    (93, 89),
+    (212, 213),
+    (348, 349),
+    (354, 355),
+];
 
 /// Reads the front of `input` into `message`.
 pub fn decode(input: &[u8], message: &mut Message) -> Decoded {
@@ -152,7 +172,9 @@ pub fn decode(input: &[u8], message: &mut Message) -> Decoded {
     if !input.starts_with(b"8=") {
         return skip(input);
     }
-    let Some(begin_end) = find(input, 2, 32) else { return incomplete_or_garbled(input, 34) };
+    let Some(begin_end) = find(input, 2, 32) else {
+        return incomplete_or_garbled(input, 34);
+    };
     let length_start = begin_end + 1;
     let Some(head) = input.get(length_start..length_start + 2) else {
         return Decoded::Incomplete;
@@ -176,12 +198,20 @@ pub fn decode(input: &[u8], message: &mut Message) -> Decoded {
         return Decoded::Incomplete;
     };
     let sum = match tail {
-        [b'1', b'0', b'=', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', SOH] => {
-            u32::from(a - b'0') * 100 + u32::from(b - b'0') * 10 + u32::from(c - b'0')
-        }
+        [
+            b'1',
+            b'0',
+            b'=',
+            a @ b'0'..=b'9',
+            b @ b'0'..=b'9',
+            c @ b'0'..=b'9',
+            SOH,
+        ] => u32::from(a - b'0') * 100 + u32::from(b - b'0') * 10 + u32::from(c - b'0'),
         _ => return skip(input),
     };
-    let actual = input[..trailer].iter().fold(0u8, |sum, &byte| sum.wrapping_add(byte));
+    let actual = input[..trailer]
+        .iter()
+        .fold(0u8, |sum, &byte| sum.wrapping_add(byte));
     let framed = u32::from(actual) == sum
         && (trailer == body || input[trailer - 1] == SOH)
         && message.push(8, 2, begin_end)
@@ -190,7 +220,11 @@ pub fn decode(input: &[u8], message: &mut Message) -> Decoded {
         && message.push(10, trailer + 3, trailer + 6);
     if !framed || message.count < 4 || message.fields[2].tag != 35 {
         // A whole message whose content is garbled: skip exactly it.
-        return if u32::from(actual) == sum { Decoded::Garbled(end) } else { skip(input) };
+        return if u32::from(actual) == sum {
+            Decoded::Garbled(end)
+        } else {
+            skip(input)
+        };
     }
     message.length = end;
     Decoded::Complete(end)
@@ -204,7 +238,9 @@ fn split(input: &[u8], mut at: usize, end: usize, message: &mut Message) -> bool
         let mut tag = 0u32;
         let mut digits = 0;
         while at < end && input[at].is_ascii_digit() {
-            tag = tag.saturating_mul(10).saturating_add(u32::from(input[at] - b'0'));
+            tag = tag
+                .saturating_mul(10)
+                .saturating_add(u32::from(input[at] - b'0'));
             digits += 1;
             at += 1;
         }
@@ -253,16 +289,25 @@ fn split(input: &[u8], mut at: usize, end: usize, message: &mut Message) -> bool
 fn find(input: &[u8], from: usize, within: usize) -> Option<usize> {
     let window = input.get(from..)?;
     let window = &window[..window.len().min(within)];
-    window.iter().position(|&byte| byte == SOH).map(|at| from + at)
+    window
+        .iter()
+        .position(|&byte| byte == SOH)
+        .map(|at| from + at)
 }
 
 fn incomplete_or_garbled(input: &[u8], enough: usize) -> Decoded {
-    if input.len() < enough { Decoded::Incomplete } else { skip(input) }
+    if input.len() < enough {
+        Decoded::Incomplete
+    } else {
+        skip(input)
+    }
 }
 
 /// The bytes up to where the next message may begin.
 fn skip(input: &[u8]) -> Decoded {
-    let next = input.windows(3).position(|window| window == [SOH, b'8', b'=']);
+    let next = input
+        .windows(3)
+        .position(|window| window == [SOH, b'8', b'=']);
     match next {
         Some(at) => Decoded::Garbled(at + 1),
         // The separator and the `8` of a next message may be here already.
@@ -281,11 +326,23 @@ mod tests {
     fn timestamps_are_read_to_the_nanosecond_or_refused() {
         let noon = UtcNanos::from_date(2026, 11, 23).0 + 43_200 * UtcNanos::SECOND;
         assert_eq!(timestamp(b"20261123-12:00:00"), Some(UtcNanos(noon)));
-        assert_eq!(timestamp(b"20261123-12:00:00.123"), Some(UtcNanos(noon + 123_000_000)));
-        assert_eq!(timestamp(b"20261123-12:00:00.123456789"), Some(UtcNanos(noon + 123_456_789)));
+        assert_eq!(
+            timestamp(b"20261123-12:00:00.123"),
+            Some(UtcNanos(noon + 123_000_000))
+        );
+        assert_eq!(
+            timestamp(b"20261123-12:00:00.123456789"),
+            Some(UtcNanos(noon + 123_456_789))
+        );
         for bad in [
-            "20261123-12:00", "20261323-12:00:00", "20260230-12:00:00", "20261123-24:00:00",
-            "20261123-12:00:00.", "20261123 12:00:00", "20261123-12:00:00.1234567890", "",
+            "20261123-12:00",
+            "20261323-12:00:00",
+            "20260230-12:00:00",
+            "20261123-24:00:00",
+            "20261123-12:00:00.",
+            "20261123 12:00:00",
+            "20261123-12:00:00.1234567890",
+            "",
         ] {
             assert_eq!(timestamp(bad.as_bytes()), None, "{bad}");
         }

@@ -190,8 +190,14 @@ pub const HEADER_REQUIRED: &[u32] = &[8, 9, 35, 34, 49, 52, 56];
 /// Fields of the standard trailer.
 pub const TRAILER: &[u32] = &[93, 89, 10];
 
-const PARTIES: GroupRule = GroupRule { count: 453, fields: &[448, 447, 452] };
-const SESSIONS: GroupRule = GroupRule { count: 386, fields: &[336, 625] };
+const PARTIES: GroupRule = GroupRule {
+    count: 453,
+    fields: &[448, 447, 452],
+};
+const SESSIONS: GroupRule = GroupRule {
+    count: 386,
+    fields: &[336, 625],
+};
 
 /// Every message this venue takes or sends.
 pub const MESSAGES: &[MessageRule] = &[
@@ -319,13 +325,18 @@ pub const KNOWN_ELSEWHERE: &[&str] = &[
 /// The rule of a field.
 #[inline]
 pub fn field(tag: u32) -> Option<&'static FieldRule> {
-    FIELDS.binary_search_by_key(&tag, |rule| rule.tag).ok().map(|at| &FIELDS[at])
+    FIELDS
+        .binary_search_by_key(&tag, |rule| rule.tag)
+        .ok()
+        .map(|at| &FIELDS[at])
 }
 
 /// The rule of a message.
 #[inline]
 pub fn message(message_type: &[u8]) -> Option<&'static MessageRule> {
-    MESSAGES.iter().find(|rule| rule.message_type.as_bytes() == message_type)
+    MESSAGES
+        .iter()
+        .find(|rule| rule.message_type.as_bytes() == message_type)
 }
 
 impl FieldRule {
@@ -351,7 +362,11 @@ impl FieldRule {
 
     /// Whether a value is one of those allowed.
     pub fn allows(&self, value: &[u8]) -> bool {
-        self.values.is_empty() || self.values.iter().any(|allowed| allowed.as_bytes() == value)
+        self.values.is_empty()
+            || self
+                .values
+                .iter()
+                .any(|allowed| allowed.as_bytes() == value)
     }
 }
 
@@ -363,7 +378,10 @@ mod tests {
     fn tables_are_sorted_and_closed() {
         assert!(FIELDS.windows(2).all(|pair| pair[0].tag < pair[1].tag));
         for rule in MESSAGES {
-            let groups = rule.groups.iter().flat_map(|g| g.fields.iter().chain([&g.count]));
+            let groups = rule
+                .groups
+                .iter()
+                .flat_map(|g| g.fields.iter().chain([&g.count]));
             for tag in rule.required.iter().chain(rule.optional).chain(groups) {
                 assert!(field(*tag).is_some(), "{} has unknown tag {tag}", rule.name);
             }

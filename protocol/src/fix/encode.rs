@@ -57,6 +57,16 @@ impl<'a> MessageWriter<'a> {
         writer
     }
 
+    /// Bytes of `out` so far.
+    pub fn length(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whole fields, as they are.
+    pub fn raw(&mut self, fields: &[u8]) {
+        self.out.extend_from_slice(fields);
+    }
+
     #[inline]
     fn tag(&mut self, tag: u32) {
         self.digits(u64::from(tag));
@@ -134,8 +144,13 @@ impl<'a> MessageWriter<'a> {
         let mut digits = [0u8; 20];
         let count = crate::types::write_u64(length as u64, &mut digits);
         let place = self.body - 1 - LENGTH_DIGITS;
-        self.out.splice(place..place + LENGTH_DIGITS, digits[..count].iter().copied());
-        let sum = self.out[self.start..].iter().fold(0u8, |sum, &byte| sum.wrapping_add(byte));
+        self.out.splice(
+            place..place + LENGTH_DIGITS,
+            digits[..count].iter().copied(),
+        );
+        let sum = self.out[self.start..]
+            .iter()
+            .fold(0u8, |sum, &byte| sum.wrapping_add(byte));
         self.out.extend_from_slice(&[
             b'1',
             b'0',

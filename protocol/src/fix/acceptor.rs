@@ -1,0 +1,858 @@
+//! The venue's side of a FIX session, as a pure machine.
+//!
+//! It owns no number. What it takes in becomes an [`Action`] with the inbound number it consumes;
+//! what it wants to send is an [`Content`] that the core will number. It mirrors the next inbound
+//! number, which the core told it at logon, so that it can tell duplicates and gaps apart.
+//!
+//! ```text
+//! AwaitLogon --Logon--> LoggingOn --logon_accepted--> Active --Logout--> Closing
+//! ```
+//! Checks come in this order: framing, MsgType, MsgSeqNum (a SequenceReset-Reset has none), CompIDs and
+//! SendingTime, dictionary, business. Garbled messages consume no number; everything else does.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::codec::{Decoded, Message, decode, number, timestamp};
+use super::dictionary::{self, Kind, MessageRule};
+use super::order::{self, Request};
+use super::{BEGIN_STRING, SOH};
+use crate::types::{Reason, UtcNanos};
+
+/// Identity and bounds.
+#[derive(Clone, Debug)]
+pub struct AcceptorSettings {
+    /// The venue's CompID.
+    pub comp_id: Vec<u8>,
+    /// Time from connect to a Logon.
+    pub logon_timeout_ns: u64,
+    /// SendingTime(52) may differ from the venue's clock by this much.
+    pub sending_time_window_ns: u64,
+    /// HeartBtInt(108) allowed, seconds.
+    pub heartbeat_s: std::ops::RangeInclusive<u64>,
+    /// Messages kept while a gap is being filled.
+    pub queue_max: usize,
+}
+
+impl Default for AcceptorSettings {
+    fn default() -> Self {
+        Self {
+            comp_id: b"TRADENG".to_vec(),
+            logon_timeout_ns: 10_000_000_000,
+            sending_time_window_ns: 120_000_000_000,
+            heartbeat_s: 1..=300,
+            queue_max: 4096,
+        }
+    }
+}
+
+/// A Logon whose form is right.
+#[derive(Clone, Debug)]
+pub struct LogonRequest {
+    /// The client's SenderCompID(49).
+    pub comp_id: Vec<u8>,
+    /// MsgSeqNum(34).
+    pub seq: u64,
+    /// HeartBtInt(108).
+    pub heartbeat_s: u64,
+    /// ResetSeqNumFlag(141)=Y.
+    pub reset: bool,
+    /// Username(553).
+    pub username: Vec<u8>,
+    /// Password(554).
+    pub password: Vec<u8>,
+    /// NextExpectedMsgSeqNum(789), 0 = absent.
+    pub next_expected: u64,
+}
+
+/// An outbound session message, without its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// 35=0, with TestReqID(112) when it answers a TestRequest.
+    Heartbeat(Vec<u8>),
+    /// 35=1.
+    TestRequest(Vec<u8>),
+    /// 35=2: BeginSeqNo(7); EndSeqNo(16) is 0.
+    ResendRequest(u64),
+    /// 35=3.
+    Reject {
+        /// RefSeqNum(45).
+        seq: u64,
+        /// RefTagID(371), 0 = none.
+        tag: u32,
+        /// RefMsgType(372).
+        message_type: Vec<u8>,
+        /// SessionRejectReason(373).
+        reason: u16,
+        /// Text(58).
+        text: String,
+        /// Routing fields to be mirrored, whole.
+        routing: Vec<u8>,
+    },
+    /// 35=5, with Text(58).
+    Logout(String),
+}
+
+impl Content {
+    /// MsgType(35).
+    pub fn message_type(&self) -> u8 {
+        match self {
+            Self::Heartbeat(_) => b'0',
+            Self::TestRequest(_) => b'1',
+            Self::ResendRequest(_) => b'2',
+            Self::Reject { .. } => b'3',
+            Self::Logout(_) => b'5',
+        }
+    }
+}
+
+/// What the caller does next.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// More bytes are needed.
+    NeedMore,
+    /// Nothing: garbled, a duplicate, or kept until a gap is filled.
+    Handled,
+    /// Check the password, sequence the logon, then [`Acceptor::logon_accepted`].
+    Logon(LogonRequest),
+    /// Sequence it.
+    Request {
+        /// MsgSeqNum(34).
+        seq: u64,
+        /// The request.
+        request: Request,
+    },
+    /// Sequence a session message: a number in, a number out, or both.
+    Session {
+        /// Inbound number consumed, 0 = none.
+        inbound: u64,
+        /// Inbound MsgType character, 0 = none.
+        inbound_kind: u8,
+        /// Next inbound number if not `inbound + 1`, 0 = that.
+        next_inbound: u64,
+        /// To be numbered and sent.
+        send: Option<Content>,
+        /// End the session after it.
+        closes: bool,
+    },
+    /// Sequence a BusinessMessageReject(j).
+    BusinessReject {
+        /// MsgSeqNum(34) of the message.
+        seq: u64,
+        /// RefMsgType(372), zero-padded.
+        message_type: [u8; 8],
+        /// BusinessRejectReason(380).
+        business_reason: u16,
+        /// Why, for Text(58).
+        reason: Reason,
+    },
+    /// Sequence the ResendRequest's own number, then serve it from the event log.
+    Resend {
+        /// MsgSeqNum(34) of the request.
+        seq: u64,
+        /// BeginSeqNo(7).
+        begin: u64,
+        /// EndSeqNo(16), 0 = everything.
+        end: u64,
+    },
+    /// Flush what is numbered, then close without another word.
+    Close(Reason),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    AwaitLogon,
+    LoggingOn,
+    Active,
+    /// A Logout is on its way out; the client closes, or time does.
+    Closing,
+    Closed,
+}
+
+/// Bytes kept while a gap is being filled.
+const QUEUE_BYTES_MAX: usize = 1 << 20;
+
+/// The machine of one connection.
+#[derive(Clone, Debug)]
+pub struct Acceptor {
+    settings: AcceptorSettings,
+    state: State,
+    client: Vec<u8>,
+    /// Next inbound number expected.
+    expected: u64,
+    /// Highest number a ResendRequest of ours is waiting for, 0 = none.
+    gap_until: u64,
+    queue: BTreeMap<u64, Vec<u8>>,
+    queued_bytes: usize,
+    follow_ups: VecDeque<Action>,
+    heartbeat_ns: u64,
+    last_sent_ns: u64,
+    last_received_ns: u64,
+    deadline_ns: u64,
+    test_request_sent: bool,
+    message: Message,
+}
+
+type Refusal = (u16, u32, &'static str);
+
+impl Acceptor {
+    /// A fresh connection.
+    pub fn new(settings: AcceptorSettings, now_ns: u64) -> Self {
+        Self {
+            deadline_ns: now_ns.saturating_add(settings.logon_timeout_ns),
+            settings,
+            state: State::AwaitLogon,
+            client: Vec::new(),
+            expected: 0,
+            gap_until: 0,
+            queue: BTreeMap::new(),
+            queued_bytes: 0,
+            follow_ups: VecDeque::new(),
+            heartbeat_ns: 0,
+            last_sent_ns: now_ns,
+            last_received_ns: now_ns,
+            test_request_sent: false,
+            message: Message::default(),
+        }
+    }
+
+    /// The client's CompID, once it logged on.
+    pub fn client(&self) -> &[u8] {
+        &self.client
+    }
+
+    /// Whether the session is up.
+    pub fn is_active(&self) -> bool {
+        self.state == State::Active
+    }
+
+    /// When something was last received.
+    pub fn last_received_ns(&self) -> u64 {
+        self.last_received_ns
+    }
+
+    /// The heartbeat interval in force.
+    pub fn heartbeat_ns(&self) -> u64 {
+        self.heartbeat_ns
+    }
+
+    /// Handles at most one message. Returns the bytes consumed and what to do; then
+    /// [`Acceptor::follow_up`] until it has nothing.
+    pub fn receive(&mut self, now_ns: u64, utc: UtcNanos, input: &[u8]) -> (usize, Action) {
+        if matches!(self.state, State::LoggingOn | State::Closed) {
+            return (0, Action::NeedMore);
+        }
+        let mut message = std::mem::take(&mut self.message);
+        let outcome = decode(input, &mut message);
+        let result = match outcome {
+            Decoded::Incomplete => (0, Action::NeedMore),
+            Decoded::Garbled(bytes) if self.state == State::AwaitLogon => {
+                (bytes, self.close(Reason::ProtocolError))
+            }
+            Decoded::Garbled(bytes) => (bytes, Action::Handled),
+            Decoded::Complete(bytes) => {
+                self.last_received_ns = now_ns;
+                self.test_request_sent = false;
+                let action = if self.state == State::AwaitLogon {
+                    self.first(utc, &message, &input[..bytes])
+                } else {
+                    self.next(utc, &message, &input[..bytes])
+                };
+                (bytes, action)
+            }
+        };
+        self.message = message;
+        result
+    }
+
+    /// What else the last message or the end of a gap asks for.
+    pub fn follow_up(&mut self, utc: UtcNanos) -> Option<Action> {
+        if let Some(action) = self.follow_ups.pop_front() {
+            return Some(action);
+        }
+        if self.state != State::Active {
+            return None;
+        }
+        let bytes = self.queue.remove(&self.expected)?;
+        self.queued_bytes -= bytes.len();
+        let mut message = std::mem::take(&mut self.message);
+        let action = match decode(&bytes, &mut message) {
+            Decoded::Complete(_) => self.next(utc, &message, &bytes),
+            Decoded::Incomplete | Decoded::Garbled(_) => Action::Handled,
+        };
+        self.message = message;
+        Some(action)
+    }
+
+    fn close(&mut self, reason: Reason) -> Action {
+        self.state = State::Closed;
+        Action::Close(reason)
+    }
+
+    /// The first message must be a Logon in every respect; anything else closes without bytes.
+    fn first(&mut self, utc: UtcNanos, message: &Message, bytes: &[u8]) -> Action {
+        let rule = dictionary::message(b"A");
+        let text = |tag| message.get(bytes, tag).unwrap_or_default().to_vec();
+        let fine = message.get(bytes, 8) == Some(BEGIN_STRING)
+            && message.message_type(bytes) == b"A"
+            && message.get(bytes, 56) == Some(self.settings.comp_id.as_slice())
+            && self.is_timely(utc, message, bytes)
+            && rule.is_some_and(|rule| validate(rule, message, bytes).is_ok());
+        let seq = message.number(bytes, 34).unwrap_or(0);
+        let heartbeat_s = message.number(bytes, 108).unwrap_or(0);
+        if !fine || seq == 0 || !self.settings.heartbeat_s.contains(&heartbeat_s) {
+            return self.close(Reason::ProtocolError);
+        }
+        self.client = text(49);
+        self.state = State::LoggingOn;
+        self.heartbeat_ns = heartbeat_s * 1_000_000_000;
+        Action::Logon(LogonRequest {
+            comp_id: text(49),
+            seq,
+            heartbeat_s,
+            reset: message.get(bytes, 141) == Some(b"Y"),
+            username: text(553),
+            password: text(554),
+            next_expected: message.number(bytes, 789).unwrap_or(0),
+        })
+    }
+
+    fn is_timely(&self, utc: UtcNanos, message: &Message, bytes: &[u8]) -> bool {
+        message
+            .get(bytes, 52)
+            .and_then(timestamp)
+            .is_some_and(|sent| sent.0.abs_diff(utc.0) <= self.settings.sending_time_window_ns)
+    }
+
+    /// The core opened the session. `next_inbound` is what it expects next; `seq` is the Logon's
+    /// own number: a higher one than expected leaves a gap, which is asked for.
+    pub fn logon_accepted(&mut self, now_ns: u64, seq: u64, next_inbound: u64) {
+        self.state = State::Active;
+        self.expected = next_inbound;
+        self.last_received_ns = now_ns;
+        self.last_sent_ns = now_ns;
+        if seq >= next_inbound {
+            self.gap_until = seq;
+            self.follow_ups
+                .push_back(session(0, 0, Some(Content::ResendRequest(next_inbound))));
+        }
+    }
+
+    /// Something numbered was sent.
+    pub fn note_sent(&mut self, now_ns: u64) {
+        self.last_sent_ns = now_ns;
+    }
+
+    fn next(&mut self, utc: UtcNanos, message: &Message, bytes: &[u8]) -> Action {
+        if message.get(bytes, 8) != Some(BEGIN_STRING) {
+            return self.log_out("Incorrect BeginString", message, bytes);
+        }
+        let kind = message.message_type(bytes);
+        let Some(seq) = message.number(bytes, 34) else {
+            // No usable number: nothing can be consumed or answered.
+            return self.log_out("Received message without MsgSeqNum(34)", message, bytes);
+        };
+        if kind == b"4" && message.get(bytes, 123) != Some(b"Y") {
+            return self.reset(seq, message, bytes);
+        }
+        let duplicate = message.get(bytes, 43) == Some(b"Y");
+        if kind == b"A" && seq == 1 && message.get(bytes, 141) == Some(b"Y") {
+            return self.reset_logon(message, bytes);
+        }
+        if seq < self.expected {
+            if duplicate {
+                return match self.check_duplicate(seq, message, bytes) {
+                    Some(action) => action,
+                    None => Action::Handled,
+                };
+            }
+            let text = format!(
+                "MsgSeqNum too low, expecting {} but received {seq}",
+                self.expected
+            );
+            self.state = State::Closing;
+            return closing(0, 0, &text);
+        }
+        if seq > self.expected {
+            return self.too_high(seq, kind, message, bytes);
+        }
+        self.in_sequence(utc, seq, kind, duplicate, message, bytes)
+    }
+
+    /// A PossDup must say when it was first sent, and not after now.
+    fn check_duplicate(&mut self, seq: u64, message: &Message, bytes: &[u8]) -> Option<Action> {
+        let Some(original) = message.get(bytes, 122) else {
+            let refusal = (1, 122, "Required tag missing");
+            return Some(session(0, 0, Some(reject(seq, refusal, message, bytes))));
+        };
+        let sent = message.get(bytes, 52).and_then(timestamp);
+        if timestamp(original)
+            .zip(sent)
+            .is_some_and(|(original, sent)| original > sent)
+        {
+            let refusal = (10, 122, "SendingTime accuracy problem");
+            self.follow_ups
+                .push_back(closing(0, 0, "SendingTime accuracy problem"));
+            self.state = State::Closing;
+            return Some(session(0, 0, Some(reject(seq, refusal, message, bytes))));
+        }
+        None
+    }
+
+    /// A gap: keep the message, ask once for what is missing. Logouts and ResendRequests are acted
+    /// on although they are early, or two gaps would wait for each other.
+    fn too_high(&mut self, seq: u64, kind: &[u8], message: &Message, bytes: &[u8]) -> Action {
+        let keep = self.queue.len() < self.settings.queue_max
+            && self.queued_bytes + bytes.len() <= QUEUE_BYTES_MAX;
+        if kind == b"2"
+            && let (Some(begin), Some(end)) = (message.number(bytes, 7), message.number(bytes, 16))
+        {
+            self.follow_ups
+                .push_back(Action::Resend { seq: 0, begin, end });
+            if keep {
+                // Its number is consumed later, as a heartbeat's would be.
+                self.keep(seq, bytes);
+            }
+        } else if kind == b"5" {
+            self.state = State::Closing;
+            return closing(0, b'5', "");
+        } else if keep {
+            self.keep(seq, bytes);
+        }
+        if self.gap_until >= self.expected {
+            self.gap_until = self.gap_until.max(seq);
+            return self.follow_ups.pop_front().unwrap_or(Action::Handled);
+        }
+        self.gap_until = seq;
+        session(0, 0, Some(Content::ResendRequest(self.expected)))
+    }
+
+    fn keep(&mut self, seq: u64, bytes: &[u8]) {
+        if self.queue.insert(seq, bytes.to_vec()).is_none() {
+            self.queued_bytes += bytes.len();
+        }
+    }
+
+    fn in_sequence(
+        &mut self,
+        utc: UtcNanos,
+        seq: u64,
+        kind: &[u8],
+        duplicate: bool,
+        message: &Message,
+        bytes: &[u8],
+    ) -> Action {
+        if duplicate && let Some(action) = self.check_duplicate(seq, message, bytes) {
+            return action;
+        }
+        let early_resend = kind == b"2" && self.gap_until >= seq && self.gap_until != 0;
+        self.expected = seq + 1;
+        if self.gap_until < self.expected {
+            self.gap_until = 0;
+        }
+        let sender = message.get(bytes, 49);
+        let target = message.get(bytes, 56);
+        let missing = sender.is_none() || target.is_none();
+        if !missing
+            && (sender != Some(self.client.as_slice())
+                || target != Some(self.settings.comp_id.as_slice()))
+        {
+            return self.reject_and_log_out(seq, (9, 0, "CompID problem"), message, bytes);
+        }
+        let replayed = duplicate;
+        if message.get(bytes, 52).is_some() && !replayed && !self.is_timely(utc, message, bytes) {
+            let form = message.get(bytes, 52).and_then(timestamp).is_some();
+            if form {
+                let refusal = (10, 52, "SendingTime accuracy problem");
+                return self.reject_and_log_out(seq, refusal, message, bytes);
+            }
+        }
+        let Some(rule) = dictionary::message(kind).filter(|rule| rule.inbound) else {
+            return self.unknown_type(seq, kind, message, bytes);
+        };
+        if let Err(refusal) = validate(rule, message, bytes) {
+            return session(seq, kind[0], Some(reject(seq, refusal, message, bytes)));
+        }
+        match kind {
+            b"0" | b"3" => session(seq, kind[0], None),
+            b"1" => {
+                let id = message.get(bytes, 112).unwrap_or_default().to_vec();
+                session(seq, b'1', Some(Content::Heartbeat(id)))
+            }
+            b"2" => {
+                let begin = message.number(bytes, 7).unwrap_or(1);
+                let end = message.number(bytes, 16).unwrap_or(0);
+                if early_resend {
+                    // Served when it came; now only its number counts.
+                    return session(seq, b'2', None);
+                }
+                Action::Resend { seq, begin, end }
+            }
+            b"4" => self.gap_fill(seq, message, bytes),
+            b"5" => {
+                self.state = State::Closing;
+                closing(seq, b'5', "")
+            }
+            // Any other Logon in an open session only consumes its number.
+            b"A" => session(seq, b'A', None),
+            _ => match order::read(message, bytes) {
+                Ok(request) => Action::Request { seq, request },
+                Err(tag) => {
+                    let refusal = (5, tag, "Value is incorrect (out of range) for this tag");
+                    session(seq, kind[0], Some(reject(seq, refusal, message, bytes)))
+                }
+            },
+        }
+    }
+
+    fn unknown_type(&mut self, seq: u64, kind: &[u8], message: &Message, bytes: &[u8]) -> Action {
+        let elsewhere = dictionary::KNOWN_ELSEWHERE
+            .iter()
+            .any(|known| known.as_bytes() == kind);
+        if !elsewhere {
+            let refusal = (11, 0, "Invalid MsgType");
+            return session(seq, kind[0], Some(reject(seq, refusal, message, bytes)));
+        }
+        let mut message_type = [0u8; 8];
+        for (to, from) in message_type.iter_mut().zip(kind) {
+            *to = *from;
+        }
+        Action::BusinessReject {
+            seq,
+            message_type,
+            business_reason: 3,
+            reason: Reason::UnsupportedMessage,
+        }
+    }
+
+    /// SequenceReset-Reset: its own number does not count.
+    fn reset(&mut self, seq: u64, message: &Message, bytes: &[u8]) -> Action {
+        let Some(next) = message.number(bytes, 36) else {
+            let refusal = (1, 36, "Required tag missing");
+            return session(0, b'4', Some(reject(seq, refusal, message, bytes)));
+        };
+        if next < self.expected {
+            let refusal = (5, 36, "Value is incorrect (out of range) for this tag");
+            return session(0, b'4', Some(reject(seq, refusal, message, bytes)));
+        }
+        self.jump(next);
+        Action::Session {
+            inbound: 0,
+            inbound_kind: b'4',
+            next_inbound: next,
+            send: None,
+            closes: false,
+        }
+    }
+
+    fn gap_fill(&mut self, seq: u64, message: &Message, bytes: &[u8]) -> Action {
+        let next = message.number(bytes, 36).unwrap_or(0);
+        if next <= seq {
+            let refusal = (5, 36, "Value is incorrect (out of range) for this tag");
+            return session(seq, b'4', Some(reject(seq, refusal, message, bytes)));
+        }
+        self.jump(next);
+        Action::Session {
+            inbound: seq,
+            inbound_kind: b'4',
+            next_inbound: next,
+            send: None,
+            closes: false,
+        }
+    }
+
+    fn jump(&mut self, next: u64) {
+        self.expected = next;
+        while let Some((&seq, _)) = self.queue.first_key_value() {
+            if seq >= next {
+                break;
+            }
+            if let Some(bytes) = self.queue.remove(&seq) {
+                self.queued_bytes -= bytes.len();
+            }
+        }
+        if self.gap_until < next {
+            self.gap_until = 0;
+        }
+    }
+
+    /// A Logon in an open session with ResetSeqNumFlag(141)=Y and number 1 starts the numbers
+    /// again; whoever holds the connection need not prove it twice.
+    fn reset_logon(&mut self, message: &Message, bytes: &[u8]) -> Action {
+        self.queue.clear();
+        self.queued_bytes = 0;
+        self.gap_until = 0;
+        self.state = State::LoggingOn;
+        let heartbeat_s = message
+            .number(bytes, 108)
+            .filter(|seconds| self.settings.heartbeat_s.contains(seconds))
+            .unwrap_or(self.heartbeat_ns / 1_000_000_000);
+        self.heartbeat_ns = heartbeat_s * 1_000_000_000;
+        Action::Logon(LogonRequest {
+            comp_id: self.client.clone(),
+            seq: 1,
+            heartbeat_s,
+            reset: true,
+            username: Vec::new(),
+            password: Vec::new(),
+            next_expected: 0,
+        })
+    }
+
+    fn log_out(&mut self, text: &str, message: &Message, bytes: &[u8]) -> Action {
+        let _ = (message, bytes);
+        self.state = State::Closing;
+        closing(0, 0, text)
+    }
+
+    fn reject_and_log_out(
+        &mut self,
+        seq: u64,
+        refusal: Refusal,
+        message: &Message,
+        bytes: &[u8],
+    ) -> Action {
+        self.state = State::Closing;
+        self.follow_ups.push_back(closing(0, 0, refusal.2));
+        let kind = message.message_type(bytes).first().copied().unwrap_or(0);
+        session(seq, kind, Some(reject(seq, refusal, message, bytes)))
+    }
+
+    /// The venue ends the session.
+    pub fn end(&mut self, text: &str) -> Option<Action> {
+        if self.state != State::Active {
+            return None;
+        }
+        self.state = State::Closing;
+        Some(closing(0, 0, text))
+    }
+
+    /// When [`Acceptor::handle_timeout`] has something to do.
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        match self.state {
+            State::AwaitLogon => Some(self.deadline_ns),
+            State::LoggingOn | State::Closed => None,
+            State::Closing => Some(self.last_received_ns.saturating_add(2_000_000_000)),
+            State::Active => {
+                let silent = self.last_received_ns.saturating_add(self.patience());
+                if self.test_request_sent {
+                    // No heartbeat while one of ours is unanswered.
+                    return Some(silent);
+                }
+                Some(silent.min(self.last_sent_ns.saturating_add(self.heartbeat_ns)))
+            }
+        }
+    }
+
+    /// Silence of the client before the next step: a TestRequest at 1.2 intervals, the end at 2.4.
+    fn patience(&self) -> u64 {
+        let interval = self.heartbeat_ns / 10;
+        if self.test_request_sent {
+            interval * 24
+        } else {
+            interval * 12
+        }
+    }
+
+    /// Time has come.
+    pub fn handle_timeout(&mut self, now_ns: u64) -> Option<Action> {
+        if self
+            .next_deadline_ns()
+            .is_none_or(|deadline| now_ns < deadline)
+        {
+            return None;
+        }
+        match self.state {
+            State::AwaitLogon => Some(self.close(Reason::LogonTimeout)),
+            State::LoggingOn | State::Closed => None,
+            State::Closing => Some(self.close(Reason::LogoutRequested)),
+            State::Active => {
+                if now_ns >= self.last_received_ns.saturating_add(self.patience()) {
+                    if self.test_request_sent {
+                        return Some(self.close(Reason::HeartbeatTimeout));
+                    }
+                    self.test_request_sent = true;
+                    return Some(session(0, 0, Some(Content::TestRequest(b"TEST".to_vec()))));
+                }
+                // Counted as sent now: the core's answer is a moment away.
+                self.last_sent_ns = now_ns;
+                Some(session(0, 0, Some(Content::Heartbeat(Vec::new()))))
+            }
+        }
+    }
+}
+
+fn session(inbound: u64, inbound_kind: u8, send: Option<Content>) -> Action {
+    Action::Session {
+        inbound,
+        inbound_kind,
+        next_inbound: 0,
+        send,
+        closes: false,
+    }
+}
+
+fn closing(inbound: u64, inbound_kind: u8, text: &str) -> Action {
+    let send = Some(Content::Logout(text.to_owned()));
+    Action::Session {
+        inbound,
+        inbound_kind,
+        next_inbound: 0,
+        send,
+        closes: true,
+    }
+}
+
+fn reject(seq: u64, refusal: Refusal, message: &Message, bytes: &[u8]) -> Content {
+    let (reason, tag, what) = refusal;
+    let name = dictionary::field(tag).map(|field| field.name);
+    let value = message
+        .get(bytes, tag)
+        .map(|value| String::from_utf8_lossy(value).into_owned());
+    let text = match (tag, name, value) {
+        (0, _, _) => what.to_owned(),
+        (_, Some(name), Some(value)) => format!("{what}, {name}({tag})={value}"),
+        (_, Some(name), None) => format!("{what}, {name}({tag})"),
+        (_, None, _) => format!("{what}, tag {tag}"),
+    };
+    Content::Reject {
+        seq,
+        tag,
+        message_type: message.message_type(bytes).to_vec(),
+        reason,
+        text,
+        routing: mirrored_routing(message, bytes),
+    }
+}
+
+/// OnBehalfOf and DeliverTo fields of a message, turned around.
+fn mirrored_routing(message: &Message, bytes: &[u8]) -> Vec<u8> {
+    const MIRROR: [(u32, u32); 6] = [
+        (115, 128),
+        (116, 129),
+        (128, 115),
+        (129, 116),
+        (144, 145),
+        (145, 144),
+    ];
+    let mut pairs: Vec<(u32, &[u8])> = MIRROR
+        .iter()
+        .filter_map(|(from, to)| {
+            message
+                .get(bytes, *from)
+                .filter(|value| !value.is_empty())
+                .map(|value| (*to, value))
+        })
+        .collect();
+    pairs.sort_unstable_by_key(|(tag, _)| *tag);
+    let mut out = Vec::new();
+    for (tag, value) in pairs {
+        out.extend_from_slice(tag.to_string().as_bytes());
+        out.push(b'=');
+        out.extend_from_slice(value);
+        out.push(SOH);
+    }
+    out
+}
+
+/// Checks a message against its rule: SessionRejectReason(373), tag, text of the first fault.
+pub(super) fn validate(rule: &MessageRule, message: &Message, bytes: &[u8]) -> Result<(), Refusal> {
+    let fields = message.fields();
+    let mut seen = [0u64; 16];
+    let mut in_body = false;
+    let mut in_trailer = false;
+    let mut at = 0;
+    while at < fields.len() {
+        let field = &fields[at];
+        let tag = field.tag;
+        let value = message.value(bytes, field);
+        let Some(field_rule) = dictionary::field(tag) else {
+            return Err((0, tag, "Invalid tag number"));
+        };
+        if value.is_empty() {
+            return Err((4, tag, "Tag specified without a value"));
+        }
+        let is_header = dictionary::HEADER.contains(&tag);
+        let is_trailer = dictionary::TRAILER.contains(&tag);
+        if is_header {
+            if in_body || in_trailer {
+                return Err((14, tag, "Tag specified out of required order"));
+            }
+        } else if is_trailer {
+            in_trailer = true;
+        } else {
+            if in_trailer {
+                return Err((14, tag, "Tag specified out of required order"));
+            }
+            in_body = true;
+        }
+        let group = rule.groups.iter().find(|group| group.count == tag);
+        let known = is_header
+            || is_trailer
+            || group.is_some()
+            || rule.required.contains(&tag)
+            || rule.optional.contains(&tag);
+        if !known {
+            return Err((2, tag, "Tag not defined for this message type"));
+        }
+        let (word, bit) = ((tag / 64) as usize % 16, 1u64 << (tag % 64));
+        if tag < 1024 {
+            if seen[word] & bit != 0 {
+                return Err((13, tag, "Tag appears more than once"));
+            }
+            seen[word] |= bit;
+        }
+        if !field_rule.has_form(value) {
+            return Err((6, tag, "Incorrect data format for value"));
+        }
+        if !field_rule.allows(value) {
+            return Err((5, tag, "Value is incorrect (out of range) for this tag"));
+        }
+        at += 1;
+        if let Some(group) = group {
+            at = entries(group, number(value).unwrap_or(0), message, bytes, at)?;
+        }
+        debug_assert!(group.is_none() || field_rule.kind == Kind::Count);
+    }
+    let missing = dictionary::HEADER_REQUIRED
+        .iter()
+        .chain(rule.required)
+        .find(|tag| !fields.iter().any(|field| field.tag == **tag));
+    match missing {
+        Some(&tag) => Err((1, tag, "Required tag missing")),
+        None => Ok(()),
+    }
+}
+
+/// Walks the entries of a group; returns where they end.
+fn entries(
+    group: &dictionary::GroupRule,
+    count: u64,
+    message: &Message,
+    bytes: &[u8],
+    mut at: usize,
+) -> Result<usize, Refusal> {
+    let fields = message.fields();
+    let wrong = (
+        16,
+        group.count,
+        "Incorrect NumInGroup count for repeating group",
+    );
+    let mut found = 0;
+    while at < fields.len() && group.fields.contains(&fields[at].tag) {
+        let tag = fields[at].tag;
+        let value = message.value(bytes, &fields[at]);
+        if value.is_empty() {
+            return Err((4, tag, "Tag specified without a value"));
+        }
+        if tag == group.fields[0] {
+            found += 1;
+        } else if found == 0 {
+            return Err(wrong);
+        }
+        if dictionary::field(tag).is_some_and(|rule| !rule.has_form(value)) {
+            return Err((6, tag, "Incorrect data format for value"));
+        }
+        at += 1;
+    }
+    if found == count { Ok(at) } else { Err(wrong) }
+}

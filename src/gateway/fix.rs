@@ -1,0 +1,1101 @@
+//! A FIX connection: the protocol's acceptor on one side, commands and events on the other.
+//!
+//! Nothing is sent that the core has not numbered. The content of a session message waits here
+//! under a token until its event comes back; events are sent in the order of their numbers, and
+//! whatever this connection missed is read from the event log: for a ResendRequest with PossDup,
+//! for a connection that fell behind as a first sending.
+
+use std::collections::VecDeque;
+
+use trading_engine_protocol::fix::{
+    Acceptor, AcceptorSettings, Action, CancelRequest, Content, Header, LogonRequest,
+    MessageWriter, OrderRequest, Request,
+};
+use trading_engine_protocol::types::{
+    ClientOrderId, Decimal8, Epoch, Generation, InstrumentId, OrderId, OrderStatus, OrderType,
+    Price, Reason, SessionId, SessionProtocol, UtcNanos,
+};
+
+use super::authenticator::Credentials;
+use super::connection::Connection;
+use super::context::{Bound, Context, Next};
+use super::reference::{Instrument, ReferenceData};
+use crate::engine::command::{
+    BusinessReject, CancelOrder, CommandKind, EnterOrder, RefuseOrder, RefuseRequest, ReplaceOrder,
+    SessionLogon, SessionMessage, name_text,
+};
+use crate::engine::event::{EventBody, EventHeader, LogonAnswered, OrderState};
+
+const NO_PRICE: Price = Price(i64::MIN);
+const NOT_STATED: u8 = 0xFF;
+/// Replay goes on only while less than this is waiting to be written.
+const REPLAY_ROOM: usize = 128 << 10;
+
+#[derive(Clone, Debug)]
+enum Stage {
+    /// No session yet.
+    Unbound,
+    /// The password is being checked.
+    Checking(LogonRequest, SessionId),
+    /// The password is right; another connection may hold the session.
+    Claiming(LogonRequest, SessionId),
+    /// The core was asked.
+    Opening(LogonRequest),
+    /// The core said yes.
+    Live,
+    /// Over.
+    Ended,
+}
+
+/// A ResendRequest being served.
+#[derive(Clone, Copy, Debug)]
+struct Resend {
+    next: u64,
+    end: u64,
+    /// First number of a run that is not sent again, 0 = none.
+    gap_from: u64,
+}
+
+/// The protocol state of one FIX connection.
+pub(super) struct FixDoor {
+    acceptor: Acceptor,
+    venue: Vec<u8>,
+    stage: Stage,
+    bound: Option<Bound>,
+    next_send: u64,
+    newest: u64,
+    asked: bool,
+    resend: Option<Resend>,
+    waiting_resend: Option<(u64, u64)>,
+    contents: VecDeque<(u64, Content)>,
+    next_token: u64,
+    resetting: bool,
+    closing: bool,
+}
+
+/// Session messages waiting for their numbers; more means the log is far behind.
+const CONTENTS_MAX: usize = 8192;
+
+impl FixDoor {
+    pub fn new(settings: AcceptorSettings, ctx: &Context<'_>) -> Self {
+        Self {
+            venue: settings.comp_id.clone(),
+            acceptor: Acceptor::new(settings, ctx.now_ns),
+            stage: Stage::Unbound,
+            bound: None,
+            next_send: 1,
+            newest: 0,
+            asked: false,
+            resend: None,
+            waiting_resend: None,
+            contents: VecDeque::new(),
+            next_token: 1,
+            resetting: false,
+            closing: false,
+        }
+    }
+
+    pub fn bound(&self) -> Option<Bound> {
+        self.bound
+    }
+
+    pub fn last_received_ns(&self) -> u64 {
+        self.acceptor.last_received_ns()
+    }
+
+    pub fn heartbeat_ns(&self) -> u64 {
+        self.acceptor.heartbeat_ns()
+    }
+
+    /// Handles the front of the input. Returns whether anything was consumed, and what next.
+    pub fn receive(&mut self, ctx: &mut Context<'_>, connection: &mut Connection) -> (bool, Next) {
+        let (consumed, action) = self
+            .acceptor
+            .receive(ctx.now_ns, ctx.utc, connection.input());
+        connection.consume(consumed);
+        let next = self.act(ctx, connection, action);
+        (consumed > 0, self.follow_ups(ctx, connection, next))
+    }
+
+    fn follow_ups(
+        &mut self,
+        ctx: &mut Context<'_>,
+        connection: &mut Connection,
+        mut next: Next,
+    ) -> Next {
+        while next == Next::Continue {
+            let Some(action) = self.acceptor.follow_up(ctx.utc) else {
+                break;
+            };
+            next = self.act(ctx, connection, action);
+        }
+        next
+    }
+
+    fn act(&mut self, ctx: &mut Context<'_>, connection: &mut Connection, action: Action) -> Next {
+        match action {
+            Action::NeedMore | Action::Handled => Next::Continue,
+            Action::Logon(request) => self.logon(ctx, request),
+            Action::Close(reason) => {
+                self.end(ctx, reason);
+                Next::Close(reason)
+            }
+            Action::Request { seq, request } => {
+                self.request(ctx, seq, &request);
+                Next::Continue
+            }
+            Action::Session {
+                inbound,
+                inbound_kind,
+                next_inbound,
+                send,
+                closes,
+            } => {
+                let message = SessionMessage {
+                    inbound_kind,
+                    closes: u8::from(closes),
+                    next_inbound,
+                    ..SessionMessage::default()
+                };
+                self.session_message(ctx, inbound, message, send)
+            }
+            Action::BusinessReject {
+                seq,
+                message_type,
+                business_reason,
+                reason,
+            } => {
+                if let Some(bound) = self.bound {
+                    let body = BusinessReject {
+                        ref_msg_type: message_type,
+                        business_reason,
+                        reason: reason.code(),
+                        ref_tag: 35,
+                        ..BusinessReject::default()
+                    };
+                    ctx.send(bound, seq, body);
+                }
+                Next::Continue
+            }
+            Action::Resend { seq, begin, end } => {
+                if seq != 0 {
+                    let message = SessionMessage {
+                        inbound_kind: b'2',
+                        ..SessionMessage::default()
+                    };
+                    let next = self.session_message(ctx, seq, message, None);
+                    if next != Next::Continue {
+                        return next;
+                    }
+                }
+                self.waiting_resend = Some((begin, end));
+                self.catch_up(ctx, connection);
+                Next::Continue
+            }
+        }
+    }
+
+    fn session_message(
+        &mut self,
+        ctx: &mut Context<'_>,
+        inbound: u64,
+        mut message: SessionMessage,
+        send: Option<Content>,
+    ) -> Next {
+        let Some(bound) = self.bound else {
+            return Next::Continue;
+        };
+        if let Some(content) = send {
+            if self.contents.len() == CONTENTS_MAX {
+                self.end(ctx, Reason::LogUnavailable);
+                return Next::Close(Reason::LogUnavailable);
+            }
+            message.outbound_kind = content.message_type();
+            message.token = self.next_token;
+            self.contents.push_back((self.next_token, content));
+            self.next_token += 1;
+        }
+        ctx.send(bound, inbound, message);
+        Next::Continue
+    }
+
+    fn logon(&mut self, ctx: &mut Context<'_>, request: LogonRequest) -> Next {
+        if let Some(bound) = self.bound {
+            // A reset in an open session; this connection has proven itself.
+            self.resetting = true;
+            self.contents.clear();
+            return self.open(ctx, request, bound.session);
+        }
+        let session = ctx
+            .reference
+            .session_by_name(SessionProtocol::Fix, &request.comp_id)
+            .map(|entry| entry.definition.session);
+        let credentials = match session {
+            Some(_) => Credentials::Password {
+                comp_id: String::from_utf8_lossy(&request.comp_id).into_owned(),
+                username: String::from_utf8_lossy(&request.username).into_owned(),
+                password: request.password.clone(),
+            },
+            None => Credentials::Unknown,
+        };
+        if !ctx.authenticate(credentials) {
+            return Next::Close(Reason::TooManyConnections);
+        }
+        self.stage = Stage::Checking(request, session.unwrap_or_default());
+        Next::Pause
+    }
+
+    /// The password check is done.
+    pub fn authenticated(&mut self, accepted: bool) -> Next {
+        let Stage::Checking(request, session) = &self.stage else {
+            return Next::Continue;
+        };
+        if !accepted {
+            // Not a byte: an unknown or wrong login learns nothing and consumes no number.
+            self.stage = Stage::Ended;
+            return Next::Close(Reason::NotAuthorized);
+        }
+        let session = *session;
+        self.stage = Stage::Claiming(request.clone(), session);
+        Next::Claim(session)
+    }
+
+    /// No living connection holds the session: ask the core for it.
+    pub fn claim(&mut self, ctx: &mut Context<'_>) -> Next {
+        let Stage::Claiming(request, session) = &self.stage else {
+            return Next::Continue;
+        };
+        let (request, session) = (request.clone(), *session);
+        self.open(ctx, request, session)
+    }
+
+    fn open(&mut self, ctx: &mut Context<'_>, request: LogonRequest, session: SessionId) -> Next {
+        let body = SessionLogon {
+            reset: u8::from(request.reset),
+            numbered_reply: 1,
+            connection: ctx.connection,
+            next_expected: request.next_expected,
+            ..SessionLogon::default()
+        };
+        let asking = Bound {
+            session,
+            generation: Generation::default(),
+            epoch: Epoch::default(),
+        };
+        ctx.send(asking, request.seq, body);
+        self.stage = Stage::Opening(request);
+        Next::Pause
+    }
+
+    /// The core's answer to this connection's logon: its number is the reply's.
+    pub fn logon_answered(
+        &mut self,
+        ctx: &mut Context<'_>,
+        connection: &mut Connection,
+        header: &EventHeader,
+        answer: &LogonAnswered,
+    ) -> Next {
+        let Stage::Opening(request) = &self.stage else {
+            return Next::Continue;
+        };
+        let request = request.clone();
+        self.resetting = false;
+        let seq = header.session_seq.0;
+        if header.reason != Reason::None.code() {
+            let text = format!(
+                "MsgSeqNum too low, expecting {} but received {}",
+                answer.inbound_expected, request.seq
+            );
+            let out = &mut connection.output;
+            let mut writer = self.begin(out, &request.comp_id, b"5", seq, header.sequenced_at);
+            writer.text(58, text.as_bytes());
+            writer.finish();
+            self.stage = Stage::Ended;
+            return Next::Close(Reason::LogonSequenceTooLow);
+        }
+        let mut writer = self.begin(
+            &mut connection.output,
+            &request.comp_id,
+            b"A",
+            seq,
+            header.sequenced_at,
+        );
+        writer.number(98, 0);
+        writer.number(108, request.heartbeat_s);
+        if answer.reset == 1 {
+            writer.text(141, b"Y");
+        }
+        writer.finish();
+        self.bound = Some(Bound {
+            session: header.session,
+            generation: header.generation,
+            epoch: header.epoch,
+        });
+        self.next_send = seq + 1;
+        self.newest = seq;
+        self.resend = None;
+        self.asked = false;
+        self.stage = Stage::Live;
+        self.acceptor
+            .logon_accepted(ctx.now_ns, request.seq, answer.inbound);
+        self.follow_ups(ctx, connection, Next::Continue)
+    }
+
+    fn begin<'a>(
+        &self,
+        out: &'a mut Vec<u8>,
+        client: &[u8],
+        message_type: &[u8],
+        seq: u64,
+        sending_time: UtcNanos,
+    ) -> MessageWriter<'a> {
+        let header = Header {
+            message_type,
+            sender: &self.venue,
+            target: client,
+            seq,
+            sending_time,
+            original_time: None,
+            routing: b"",
+        };
+        MessageWriter::begin(out, &header)
+    }
+
+    /// A durable event for this session.
+    pub fn event(
+        &mut self,
+        ctx: &mut Context<'_>,
+        connection: &mut Connection,
+        header: &EventHeader,
+        body: &EventBody<'_>,
+    ) -> Next {
+        let Some(bound) = self.bound else {
+            return Next::Continue;
+        };
+        let number = header.session_seq.0;
+        if number == 0 {
+            if let EventBody::SessionClosed(_) = body
+                && bound.generation == header.generation
+                && !self.resetting
+            {
+                let reason = Reason::try_from(header.reason).unwrap_or(Reason::GoingAway);
+                self.bound = None;
+                if reason == Reason::LogoutRequested {
+                    // The Logout is out; the client closes, or the acceptor's time does.
+                    self.closing = true;
+                    return Next::Continue;
+                }
+                self.stage = Stage::Ended;
+                return Next::Close(reason);
+            }
+            return Next::Continue;
+        }
+        if bound.epoch != header.epoch {
+            return Next::Continue;
+        }
+        self.newest = self.newest.max(number);
+        if number == self.next_send && !self.asked && self.resend.is_none() {
+            self.write(ctx, connection, header, body);
+        } else {
+            self.catch_up(ctx, connection);
+        }
+        Next::Continue
+    }
+
+    /// Asks for what has to be sent from the past.
+    fn catch_up(&mut self, ctx: &mut Context<'_>, connection: &mut Connection) {
+        let Some(bound) = self.bound else { return };
+        if self.resend.is_none()
+            && !self.asked
+            && let Some((begin, end)) = self.waiting_resend.take()
+        {
+            let last = self.next_send - 1;
+            let end = if end == 0 { last } else { end.min(last) };
+            let begin = begin.max(1);
+            if begin <= end {
+                self.resend = Some(Resend {
+                    next: begin,
+                    end,
+                    gap_from: 0,
+                });
+            }
+        }
+        if self.asked || connection.output_pending() >= REPLAY_ROOM {
+            return;
+        }
+        if let Some(resend) = self.resend {
+            self.asked = ctx.ask_history(bound, resend.next, resend.end);
+        } else if self.next_send <= self.newest {
+            self.asked = ctx.ask_history(bound, self.next_send, self.newest);
+        }
+    }
+
+    /// The output drained: a replay may go on.
+    pub fn drained(&mut self, ctx: &mut Context<'_>, connection: &mut Connection) {
+        self.catch_up(ctx, connection);
+    }
+
+    /// Events of the past that this connection asked for.
+    pub fn history(
+        &mut self,
+        ctx: &mut Context<'_>,
+        connection: &mut Connection,
+        from: u64,
+        events: &[u8],
+    ) -> Next {
+        self.asked = false;
+        if self.bound.is_none() {
+            return Next::Continue;
+        }
+        if let Some(resend) = self.resend {
+            if from == resend.next {
+                self.serve_resend(ctx, connection, resend, events);
+            }
+        } else if from == self.next_send {
+            for (header, body, _) in crate::journal::event_log::events(events) {
+                if header.session_seq.0 == self.next_send {
+                    self.write(ctx, connection, header, &body);
+                }
+            }
+            if events.is_empty() {
+                self.end(ctx, Reason::SequenceNotAvailable);
+                return Next::Close(Reason::SequenceNotAvailable);
+            }
+        }
+        self.catch_up(ctx, connection);
+        Next::Continue
+    }
+
+    fn serve_resend(
+        &mut self,
+        ctx: &Context<'_>,
+        connection: &mut Connection,
+        mut resend: Resend,
+        events: &[u8],
+    ) {
+        let before = resend.next;
+        for (header, body, _) in crate::journal::event_log::events(events) {
+            let seq = header.session_seq.0;
+            if seq != resend.next {
+                break;
+            }
+            if is_application(&body) {
+                self.fill_gap(ctx, connection, &mut resend, seq);
+                let original = Some(header.sequenced_at);
+                self.encode(ctx, header, &body, original, &mut connection.output);
+            } else if resend.gap_from == 0 {
+                resend.gap_from = seq;
+            }
+            resend.next = seq + 1;
+        }
+        if resend.next == before {
+            // Not to be had any more: everything that is left is a gap.
+            if resend.gap_from == 0 {
+                resend.gap_from = resend.next;
+            }
+            resend.next = resend.end + 1;
+        }
+        if resend.next > resend.end {
+            let next = resend.end + 1;
+            self.fill_gap(ctx, connection, &mut resend, next);
+            self.resend = None;
+        } else {
+            self.resend = Some(resend);
+        }
+        self.acceptor.note_sent(ctx.now_ns);
+    }
+
+    fn fill_gap(
+        &self,
+        ctx: &Context<'_>,
+        connection: &mut Connection,
+        resend: &mut Resend,
+        next: u64,
+    ) {
+        if resend.gap_from == 0 {
+            return;
+        }
+        self.write_gap(ctx, connection, resend.gap_from, next, true);
+        resend.gap_from = 0;
+    }
+
+    fn write_gap(
+        &self,
+        ctx: &Context<'_>,
+        connection: &mut Connection,
+        from: u64,
+        to: u64,
+        again: bool,
+    ) {
+        let header = Header {
+            message_type: b"4",
+            sender: &self.venue,
+            target: self.acceptor.client(),
+            seq: from,
+            sending_time: ctx.utc,
+            original_time: again.then_some(ctx.utc),
+            routing: b"",
+        };
+        let mut writer = MessageWriter::begin(&mut connection.output, &header);
+        writer.number(36, to);
+        writer.text(123, b"Y");
+        writer.finish();
+    }
+
+    /// Sends an event for the first time.
+    fn write(
+        &mut self,
+        ctx: &Context<'_>,
+        connection: &mut Connection,
+        header: &EventHeader,
+        body: &EventBody<'_>,
+    ) {
+        let seq = header.session_seq.0;
+        if let EventBody::AdminMessage(admin) = body {
+            match self.take_content(admin.token) {
+                Some(content) => {
+                    self.write_content(connection, seq, header.sequenced_at, &content);
+                }
+                None => self.write_gap(ctx, connection, seq, seq + 1, false),
+            }
+        } else if is_application(body) {
+            self.encode(ctx, header, body, None, &mut connection.output);
+        } else {
+            self.write_gap(ctx, connection, seq, seq + 1, false);
+        }
+        self.next_send = seq + 1;
+        self.acceptor.note_sent(ctx.now_ns);
+    }
+
+    fn take_content(&mut self, token: u64) -> Option<Content> {
+        let at = self
+            .contents
+            .iter()
+            .position(|(known, _)| *known == token)?;
+        self.contents.remove(at).map(|(_, content)| content)
+    }
+
+    fn write_content(
+        &self,
+        connection: &mut Connection,
+        seq: u64,
+        time: UtcNanos,
+        content: &Content,
+    ) {
+        let routing: &[u8] = match content {
+            Content::Reject { routing, .. } => routing,
+            _ => b"",
+        };
+        let kind = [content.message_type()];
+        let header = Header {
+            message_type: &kind,
+            sender: &self.venue,
+            target: self.acceptor.client(),
+            seq,
+            sending_time: time,
+            original_time: None,
+            routing,
+        };
+        let mut writer = MessageWriter::begin(&mut connection.output, &header);
+        match content {
+            Content::Heartbeat(id) => {
+                if !id.is_empty() {
+                    writer.text(112, id);
+                }
+            }
+            Content::TestRequest(id) => writer.text(112, id),
+            Content::ResendRequest(begin) => {
+                writer.number(7, *begin);
+                writer.number(16, 0);
+            }
+            Content::Reject {
+                seq,
+                tag,
+                message_type,
+                reason,
+                text,
+                ..
+            } => {
+                writer.number(45, *seq);
+                writer.text(58, text.as_bytes());
+                if *tag != 0 {
+                    writer.number(371, u64::from(*tag));
+                }
+                if !message_type.is_empty() {
+                    writer.text(372, message_type);
+                }
+                writer.number(373, u64::from(*reason));
+            }
+            Content::Logout(text) => {
+                if !text.is_empty() {
+                    writer.text(58, text.as_bytes());
+                }
+            }
+        }
+        writer.finish();
+    }
+
+    fn encode(
+        &self,
+        ctx: &Context<'_>,
+        header: &EventHeader,
+        body: &EventBody<'_>,
+        original: Option<UtcNanos>,
+        out: &mut Vec<u8>,
+    ) {
+        let message_type: &[u8] = match body {
+            EventBody::RequestRejected(_) => b"9",
+            EventBody::BusinessRejected(_) => b"j",
+            _ => b"8",
+        };
+        let wire = Header {
+            message_type,
+            sender: &self.venue,
+            target: self.acceptor.client(),
+            seq: header.session_seq.0,
+            sending_time: if original.is_some() {
+                ctx.utc
+            } else {
+                header.sequenced_at
+            },
+            original_time: original,
+            routing: b"",
+        };
+        let mut writer = MessageWriter::begin(out, &wire);
+        write_body(ctx.reference, header, body, &mut writer);
+        writer.finish();
+    }
+
+    /// Ends the session from this side: a Logout that the core numbers.
+    pub fn logout(&mut self, ctx: &mut Context<'_>, reason: Reason) -> Next {
+        if reason == Reason::GoingAway
+            && let Some(action @ Action::Session { .. }) = self.acceptor.end(reason.text())
+            && let Action::Session { send, .. } = action
+        {
+            let message = SessionMessage {
+                closes: 1,
+                ..SessionMessage::default()
+            };
+            return self.session_message(ctx, 0, message, send);
+        }
+        // Without a log there is no number for a Logout; a client that does not read gets none.
+        self.end(ctx, reason);
+        Next::Close(reason)
+    }
+
+    /// The connection is over: the core learns of it, once.
+    pub fn end(&mut self, ctx: &mut Context<'_>, reason: Reason) {
+        if let Some(bound) = self.bound.take() {
+            ctx.disconnected(bound, reason);
+        }
+        self.stage = Stage::Ended;
+    }
+
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        self.acceptor.next_deadline_ns()
+    }
+
+    pub fn timeout(&mut self, ctx: &mut Context<'_>, connection: &mut Connection) -> Next {
+        match self.acceptor.handle_timeout(ctx.now_ns) {
+            Some(action) => self.act(ctx, connection, action),
+            None => Next::Continue,
+        }
+    }
+
+    /// Asks the client for a sign of life.
+    pub fn probe(&mut self, ctx: &mut Context<'_>) -> Next {
+        let content = Content::TestRequest(b"ALIVE".to_vec());
+        self.session_message(ctx, 0, SessionMessage::default(), Some(content))
+    }
+
+    fn request(&mut self, ctx: &mut Context<'_>, seq: u64, request: &Request) {
+        let Some(bound) = self.bound else { return };
+        match request {
+            Request::New(order) => match entry(ctx.reference, order) {
+                Ok(body) => ctx.send(bound, seq, body),
+                Err(body) => ctx.send(bound, seq, *body),
+            },
+            Request::Cancel(cancel) => match cancellation(ctx.reference, cancel) {
+                Ok(body) => ctx.send(bound, seq, body),
+                Err(body) => ctx.send(bound, seq, *body),
+            },
+            Request::Replace(order) => match replacement(ctx.reference, order) {
+                Ok(body) => ctx.send(bound, seq, body),
+                Err(body) => ctx.send(bound, seq, *body),
+            },
+        }
+    }
+}
+
+fn symbol_text(symbol: &[u8]) -> &[u8] {
+    &symbol[..symbol
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(symbol.len())]
+}
+
+/// A FIX order in the core's units, or the refusal to be sequenced.
+fn entry(reference: &ReferenceData, order: &OrderRequest) -> Result<EnterOrder, Box<RefuseOrder>> {
+    let instrument = reference.instrument_by_symbol(symbol_text(&order.symbol));
+    let terms = terms(instrument, order);
+    match terms {
+        Ok((instrument, price, quantity)) => Ok(EnterOrder {
+            client_order_id: order.client_order_id,
+            price,
+            quantity,
+            instrument: instrument.definition.instrument,
+            side: order.side - b'0',
+            order_type: order.order_type - b'0',
+            time_in_force: order.time_in_force.unwrap_or(b'0') - b'0',
+            possible_resend: u8::from(order.possible_resend),
+            ..EnterOrder::default()
+        }),
+        Err((reason, ref_tag)) => Err(Box::new(RefuseOrder {
+            client_order_id: order.client_order_id,
+            symbol: order.symbol,
+            price_e8: order.price.map_or(i64::MIN, |price| price.0),
+            quantity_e8: order.quantity.map_or(0, |quantity| quantity.0),
+            instrument: instrument.map_or(InstrumentId(0), |known| known.definition.instrument),
+            reason: reason.code(),
+            ref_tag,
+            side: order.side,
+            order_type: order.order_type,
+            time_in_force: order.time_in_force.unwrap_or(b'0'),
+            possible_resend: u8::from(order.possible_resend),
+            ..RefuseOrder::default()
+        })),
+    }
+}
+
+type Terms<'a> = (
+    &'a Instrument,
+    Price,
+    trading_engine_protocol::types::Quantity,
+);
+
+fn terms<'a>(
+    instrument: Option<&'a Instrument>,
+    order: &OrderRequest,
+) -> Result<Terms<'a>, (Reason, u16)> {
+    if let Some(refusal) = order.refusal {
+        return Err(refusal);
+    }
+    let plain = |reason: Reason| (reason, 0);
+    let instrument = instrument.ok_or_else(|| plain(Reason::UnknownInstrument))?;
+    let price = match order.price {
+        Some(price) => instrument.price_units(price).map_err(plain)?,
+        None => NO_PRICE,
+    };
+    let quantity = order
+        .quantity
+        .ok_or_else(|| plain(Reason::QuantityBelowMinimum))?;
+    let quantity = instrument.lots(quantity).map_err(plain)?;
+    Ok((instrument, price, quantity))
+}
+
+fn cancellation(
+    reference: &ReferenceData,
+    cancel: &CancelRequest,
+) -> Result<CancelOrder, Box<RefuseRequest>> {
+    let symbol = symbol_text(&cancel.symbol);
+    let instrument = match reference.instrument_by_symbol(symbol) {
+        Some(instrument) => instrument.definition.instrument,
+        None if symbol.is_empty() => InstrumentId(0),
+        None => {
+            return Err(Box::new(RefuseRequest {
+                client_order_id: cancel.client_order_id,
+                original: cancel.original,
+                order_id: OrderId(cancel.order_id),
+                request: CommandKind::CancelOrder as u8,
+                reason: Reason::UnknownInstrument.code(),
+                ..RefuseRequest::default()
+            }));
+        }
+    };
+    Ok(CancelOrder {
+        client_order_id: cancel.client_order_id,
+        original: cancel.original,
+        order_id: OrderId(cancel.order_id),
+        instrument,
+        side: side_byte(cancel.side),
+        ..CancelOrder::default()
+    })
+}
+
+/// Side(54) as the core's byte; a side no order here has matches none.
+fn side_byte(side: u8) -> u8 {
+    match side {
+        b'1' | b'2' => side - b'0',
+        _ => 0xFF,
+    }
+}
+
+fn replacement(
+    reference: &ReferenceData,
+    order: &OrderRequest,
+) -> Result<ReplaceOrder, Box<RefuseRequest>> {
+    let instrument = reference.instrument_by_symbol(symbol_text(&order.symbol));
+    match terms(instrument, order) {
+        Ok((instrument, price, quantity)) => Ok(ReplaceOrder {
+            client_order_id: order.client_order_id,
+            original: order.original,
+            order_id: OrderId(order.order_id),
+            price,
+            quantity,
+            instrument: instrument.definition.instrument,
+            side: side_byte(order.side),
+            order_type: order.order_type - b'0',
+            time_in_force: order.time_in_force.map_or(NOT_STATED, |tif| tif - b'0'),
+            ..ReplaceOrder::default()
+        }),
+        Err((reason, ref_tag)) => Err(Box::new(RefuseRequest {
+            client_order_id: order.client_order_id,
+            original: order.original,
+            order_id: OrderId(order.order_id),
+            request: CommandKind::ReplaceOrder as u8,
+            reason: reason.code(),
+            ref_tag,
+            ..RefuseRequest::default()
+        })),
+    }
+}
+
+/// Whether a numbered event is an application message, sent again word for word.
+fn is_application(body: &EventBody<'_>) -> bool {
+    matches!(
+        body,
+        EventBody::OrderAccepted(_)
+            | EventBody::OrderReplaced(_)
+            | EventBody::OrderCanceled(_)
+            | EventBody::OrderRejected(_)
+            | EventBody::RequestRejected(_)
+            | EventBody::Fill(_)
+            | EventBody::BusinessRejected(_)
+    )
+}
+
+/// OrdStatus(39) and ExecType(150) characters.
+fn status(byte: u8) -> u8 {
+    if byte == OrderStatus::Expired.as_u8() {
+        b'C'
+    } else {
+        b'0' + byte
+    }
+}
+
+/// The fields every ExecutionReport of an order has.
+fn report(
+    instrument: Option<&Instrument>,
+    order: &OrderState,
+    exec_type: u8,
+    ids: (&ClientOrderId, &ClientOrderId),
+    writer: &mut MessageWriter<'_>,
+) {
+    writer.number(37, order.order_id.0);
+    writer.number(17, order.exec_id.0);
+    writer.character(150, exec_type);
+    writer.character(39, status(order.status));
+    writer.client_order_id(11, ids.0);
+    writer.client_order_id(41, ids.1);
+    let Some(instrument) = instrument else { return };
+    writer.text(55, &instrument.symbol);
+    writer.character(54, b'0' + order.side);
+    writer.decimal(38, instrument.quantity(order.quantity));
+    writer.character(40, b'0' + order.order_type);
+    if order.order_type == OrderType::Limit.as_u8() {
+        writer.decimal(44, instrument.price(order.price));
+    }
+    writer.character(59, b'0' + order.time_in_force);
+    writer.decimal(151, instrument.quantity(order.leaves));
+    writer.decimal(14, instrument.quantity(order.cumulative));
+    writer.decimal(
+        6,
+        instrument.average_price(order.notional, order.cumulative),
+    );
+}
+
+/// Body fields of an application message: a pure function of the event, so a resend says the same.
+fn write_body(
+    reference: &ReferenceData,
+    header: &EventHeader,
+    body: &EventBody<'_>,
+    writer: &mut MessageWriter<'_>,
+) {
+    let reason = Reason::try_from(header.reason).unwrap_or(Reason::None);
+    let none = ClientOrderId::NONE;
+    match body {
+        EventBody::OrderAccepted(event) => {
+            let order = &event.order;
+            let instrument = reference.instrument(order.instrument);
+            report(
+                instrument,
+                order,
+                b'0',
+                (&order.client_order_id, &none),
+                writer,
+            );
+        }
+        EventBody::Fill(event) => {
+            let order = &event.order;
+            let instrument = reference.instrument(order.instrument);
+            report(
+                instrument,
+                order,
+                b'F',
+                (&order.client_order_id, &none),
+                writer,
+            );
+            if let Some(instrument) = instrument {
+                writer.decimal(31, instrument.price(event.last_price));
+                writer.decimal(32, instrument.quantity(event.last_quantity));
+            }
+            writer.number(851, u64::from(event.liquidity));
+            writer.number(880, event.trade_id.0);
+        }
+        EventBody::OrderReplaced(event) => {
+            let order = &event.order;
+            let instrument = reference.instrument(order.instrument);
+            report(
+                instrument,
+                order,
+                b'5',
+                (&order.client_order_id, &event.original),
+                writer,
+            );
+        }
+        EventBody::OrderCanceled(event) => {
+            let order = &event.order;
+            let instrument = reference.instrument(order.instrument);
+            let exec_type = status(order.status);
+            if event.request.is_none() {
+                report(
+                    instrument,
+                    order,
+                    exec_type,
+                    (&order.client_order_id, &none),
+                    writer,
+                );
+                writer.text(58, reason.text().as_bytes());
+            } else {
+                let ids = (&event.request, &order.client_order_id);
+                report(instrument, order, exec_type, ids, writer);
+            }
+        }
+        EventBody::OrderRejected(event) => {
+            let instrument = reference.instrument(event.instrument);
+            writer.text(37, b"NONE");
+            writer.number(17, event.exec_id.0);
+            writer.character(150, b'8');
+            writer.character(39, b'8');
+            writer.client_order_id(11, &event.client_order_id);
+            let symbol = match instrument {
+                Some(instrument) => &instrument.symbol,
+                None => name_text(&event.symbol).as_bytes(),
+            };
+            writer.text(55, if symbol.is_empty() { b"[N/A]" } else { symbol });
+            let raw = event.raw == 1;
+            let character = |byte: u8| if raw { byte } else { b'0' + byte };
+            writer.character(54, character(event.side));
+            let (price, quantity) = rejected_terms(instrument, event, raw);
+            if let Some(quantity) = quantity {
+                writer.decimal(38, quantity);
+            }
+            writer.character(40, character(event.order_type));
+            if let Some(price) = price {
+                writer.decimal(44, price);
+            }
+            writer.character(59, character(event.time_in_force));
+            writer.number(151, 0);
+            writer.number(14, 0);
+            writer.number(6, 0);
+            writer.number(103, u64::from(reason.ord_rej_reason()));
+            explain(reason, header.ref_tag, writer);
+        }
+        EventBody::RequestRejected(event) => {
+            match event.order_id.0 {
+                0 => writer.text(37, b"NONE"),
+                id => writer.number(37, id),
+            }
+            writer.client_order_id(11, &event.client_order_id);
+            if event.original.is_none() {
+                writer.text(41, b"NONE");
+            } else {
+                writer.client_order_id(41, &event.original);
+            }
+            writer.character(39, status(event.status));
+            let replace = event.request == CommandKind::ReplaceOrder as u8;
+            writer.character(434, if replace { b'2' } else { b'1' });
+            writer.number(102, u64::from(reason.cxl_rej_reason()));
+            explain(reason, header.ref_tag, writer);
+        }
+        EventBody::BusinessRejected(event) => {
+            writer.number(45, header.inbound_seq);
+            let length = event
+                .ref_msg_type
+                .iter()
+                .position(|&byte| byte == 0)
+                .unwrap_or(8);
+            explain(reason, 0, writer);
+            writer.text(372, &event.ref_msg_type[..length]);
+            writer.client_order_id(379, &event.ref_id);
+            writer.number(380, u64::from(event.business_reason));
+            return;
+        }
+        EventBody::InstrumentDefined(_)
+        | EventBody::FirmDefined(_)
+        | EventBody::SessionDefined(_)
+        | EventBody::DefinitionRefused(_)
+        | EventBody::LogonAnswered(_)
+        | EventBody::SessionClosed(_)
+        | EventBody::AdminMessage(_)
+        | EventBody::CommandRefused(_)
+        | EventBody::DayRolled(_) => return,
+    }
+    writer.timestamp(60, header.sequenced_at);
+}
+
+fn rejected_terms(
+    instrument: Option<&Instrument>,
+    event: &crate::engine::event::OrderRejected,
+    raw: bool,
+) -> (Option<Decimal8>, Option<Decimal8>) {
+    let has_price = event.price != i64::MIN;
+    let has_quantity = event.quantity > 0;
+    match instrument {
+        Some(instrument) if !raw => (
+            has_price.then(|| instrument.price(Price(event.price))),
+            has_quantity.then(|| {
+                let lots = trading_engine_protocol::types::Quantity(event.quantity.unsigned_abs());
+                instrument.quantity(lots)
+            }),
+        ),
+        _ => (
+            has_price.then_some(Decimal8(event.price)),
+            has_quantity.then_some(Decimal8(event.quantity)),
+        ),
+    }
+}
+
+/// Text(58): the reason, and the field at fault.
+fn explain(reason: Reason, ref_tag: u32, writer: &mut MessageWriter<'_>) {
+    let tag = if ref_tag == 0 {
+        u32::from(reason.field_tag())
+    } else {
+        ref_tag
+    };
+    match trading_engine_protocol::fix::dictionary::field(tag) {
+        Some(field) => {
+            let text = format!(
+                "{} ({}({tag}), code {})",
+                reason.text(),
+                field.name,
+                reason.code()
+            );
+            writer.text(58, text.as_bytes());
+        }
+        None => {
+            let text = format!("{} (code {})", reason.text(), reason.code());
+            writer.text(58, text.as_bytes());
+        }
+    }
+}

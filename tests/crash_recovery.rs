@@ -1,0 +1,142 @@
+//! Two binary and two FIX clients trade with each other through the real binary, which is killed
+//! with `kill -9` in the middle of a burst, again and again. Each client resumes without a number
+//! reset, and in the end their own ledgers prove that every acknowledged order and every fill is
+//! there exactly once.
+//!
+//! `KILLS` chooses how many times (default 10 over both topologies), `SEED` repeats a run.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use support::peers::{BinaryPeer, FixPeer, Peer, Until};
+use support::server::Server;
+use support::workload::Random;
+
+const SYMBOL: &str = "TEST-A";
+const WINDOW: u64 = 400;
+const UNANSWERED_MIN: u64 = 64;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+fn seed() -> u64 {
+    let clock = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    number("SEED", clock.as_nanos() as u64)
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_or_doubled_by_kills_in_compact() {
+    killed_in_a_burst("compact", "group", number("KILLS", 10).div_ceil(2));
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_or_doubled_by_kills_in_dedicated() {
+    killed_in_a_burst("dedicated", "group", number("KILLS", 10).div_ceil(2));
+}
+
+fn killed_in_a_burst(topology: &str, policy: &str, kills: u64) {
+    let seed = seed();
+    println!("SEED={seed} topology {topology}");
+    let mut random = Random::new(seed);
+    let data = tempfile::tempdir().unwrap();
+    let settings = [("TOPOLOGY", topology), ("JOURNAL_POLICY", policy)];
+    let mut server = Server::start(data.path(), &settings);
+    let credentials = server.credentials();
+    let key = |id: &str| credentials.binary(id).unwrap().clone();
+    let mut peers: Vec<Box<dyn Peer>> = vec![
+        Box::new(BinaryPeer::new(key("alpha-1"), SYMBOL, seed ^ 1)),
+        Box::new(BinaryPeer::new(key("beta-1"), SYMBOL, seed ^ 2)),
+        Box::new(FixPeer::new(&credentials.fix[0], SYMBOL, seed ^ 3)),
+        Box::new(FixPeer::new(&credentials.fix[1], SYMBOL, seed ^ 4)),
+    ];
+    let mut counted = 0;
+    while counted < kills {
+        let fate = Duration::from_micros(60_000 + random.below(60_000));
+        let (binary, fix) = (server.binary, server.fix);
+        std::thread::scope(|scope| {
+            for (index, peer) in peers.iter_mut().enumerate() {
+                let address = if index < 2 { binary } else { fix };
+                scope.spawn(move || peer.run(address, Until::Broken { window: WINDOW }));
+            }
+            std::thread::park_timeout(fate);
+            server.kill();
+        });
+        let unanswered: Vec<u64> = peers.iter().map(|p| p.ledger().unanswered()).collect();
+        if unanswered.iter().all(|&count| count >= UNANSWERED_MIN) {
+            counted += 1;
+        }
+        server = Server::start(data.path(), &settings);
+        answer_everything(&mut peers, &server);
+        // Whoever was done first may have been traded with since: everyone looks once more.
+        answer_everything(&mut peers, &server);
+        check(&peers, &server);
+    }
+    let orders: usize = peers.iter().map(|p| p.ledger().orders.len()).sum();
+    let trades: usize = peers.iter().map(|p| p.ledger().trades.len()).sum();
+    println!(
+        "{topology}: {counted} kills, {orders} orders, {} trades",
+        trades / 2
+    );
+    assert_eq!(server.terminate(), Some(0));
+}
+
+fn answer_everything(peers: &mut [Box<dyn Peer>], server: &Server) {
+    std::thread::scope(|scope| {
+        for (index, peer) in peers.iter_mut().enumerate() {
+            let address = if index < 2 { server.binary } else { server.fix };
+            scope.spawn(move || peer.run(address, Until::Answered));
+        }
+    });
+}
+
+/// The ledgers against each other and against the venue's own book.
+fn check(peers: &[Box<dyn Peer>], server: &Server) {
+    let mut trades: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
+    let mut levels: BTreeMap<(u8, i64), (i64, u64)> = BTreeMap::new();
+    for peer in peers {
+        let ledger = peer.ledger();
+        assert_eq!(ledger.unanswered(), 0);
+        for (trade, lots) in &ledger.trades {
+            trades.entry(*trade).or_default().push(*lots);
+        }
+        for (id, order) in &ledger.orders {
+            assert_eq!(order.accepted, 1, "order {id} was accepted once: {order:?}");
+            if order.open() > 0 {
+                assert!(!order.immediate, "order {id} must not rest");
+                let level = levels.entry((order.side, order.price)).or_default();
+                level.0 += order.open();
+                level.1 += 1;
+            }
+        }
+    }
+    for (trade, lots) in &trades {
+        assert!(
+            matches!(lots.as_slice(), [a, b] if a == b),
+            "trade {trade} has two equal sides: {lots:?}"
+        );
+    }
+    let (status, body) = server.get(&format!("/book/{SYMBOL}"));
+    assert_eq!(status, 200);
+    let book: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let mut venue = BTreeMap::new();
+    for (side, name) in [(1u8, "bids"), (2, "asks")] {
+        for level in book[name].as_array().unwrap() {
+            let price: f64 = level["price"].as_str().unwrap().parse().unwrap();
+            let lots: i64 = level["quantity"].as_str().unwrap().parse().unwrap();
+            let orders = level["orders"].as_u64().unwrap();
+            venue.insert((side, (price * 100.0).round() as i64), (lots, orders));
+        }
+    }
+    assert_eq!(
+        venue, levels,
+        "the venue's book is what the clients' ledgers add up to"
+    );
+}

@@ -1,0 +1,117 @@
+//! The real binary, on free ports and a folder of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use trading_engine::client::credentials::Credentials;
+
+pub struct Server {
+    child: Child,
+    pub http: SocketAddr,
+    pub metrics: SocketAddr,
+    pub fix: SocketAddr,
+    pub binary: SocketAddr,
+    pub data: PathBuf,
+}
+
+impl Server {
+    /// Starts the venue and waits until it is ready.
+    pub fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut child = command(data, settings).spawn().expect("the venue starts");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut addresses = std::collections::HashMap::new();
+        loop {
+            let line = lines
+                .next()
+                .expect("the venue says ready before it ends")
+                .unwrap();
+            if line == "ready" {
+                break;
+            }
+            if let Some((name, rest)) = line.split_once(' ')
+                && let Ok(address) = rest.trim().parse::<SocketAddr>()
+            {
+                addresses.insert(name.to_owned(), address);
+            }
+        }
+        // Somebody has to read what it prints at its end.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self {
+            child,
+            http: addresses["HTTP"],
+            metrics: addresses["metrics"],
+            fix: addresses["FIX"],
+            binary: addresses["binary"],
+            data: data.into(),
+        }
+    }
+
+    pub fn credentials(&self) -> Credentials {
+        Credentials::load(&self.data.join("demo").join("credentials.toml")).unwrap()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; returns the exit code.
+    pub fn terminate(mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap().code()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Body of a GET on the HTTP port, with its status.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        get(self.http, path)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn command(data: &Path, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trading-engine"));
+    command
+        .env_clear()
+        .env("DATA_DIR", data)
+        .env("PORT", "0")
+        .env("METRICS_PORT", "0")
+        .env("FIX_PORT", "0")
+        .env("BINARY_PORT", "0")
+        .env("JOURNAL_SEGMENT_BYTES", "1048576")
+        .env("MAX_ORDERS", "65536")
+        .env("MAX_CLIENT_ORDER_IDS", "1048576")
+        .env("MAKER_BOT", "false")
+        .env("LOG_LEVEL", "warn")
+        .envs(settings.iter().copied())
+        .stdout(Stdio::piped())
+        .stdin(Stdio::null());
+    command
+}
+
+pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    use std::io::{Read as _, Write as _};
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nHost: venue\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), body.to_owned())
+}
