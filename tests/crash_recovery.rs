@@ -15,7 +15,7 @@ use support::server::Server;
 use support::workload::Random;
 
 const SYMBOL: &str = "TEST-A";
-const WINDOW: u64 = 400;
+const WINDOW: u64 = 1_000;
 const UNANSWERED_MIN: u64 = 64;
 
 fn number(name: &str, default: u64) -> u64 {
