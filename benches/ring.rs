@@ -105,23 +105,26 @@ fn hop_bell(count: u64) {
 fn rtrb_bytes(count: u64) {
     let (mut producer, mut consumer) = RingBuffer::<u8>::new(RING);
     for n in 0..count {
-        let slot = slot(n);
-        let length = (COMMAND as u64).to_le_bytes();
-        let chunk = producer.write_chunk_uninit(8 + COMMAND);
-        let written = chunk.map(|chunk| {
-            chunk.fill_from_iter(length.iter().chain(bytes(&slot)).copied());
-        });
-        assert!(written.is_ok());
-        let mut record = Slot::default();
-        let Ok(chunk) = consumer.read_chunk(8 + COMMAND) else {
+        let mut framed = [0; 8 + COMMAND];
+        framed[..8].copy_from_slice(&(COMMAND as u64).to_le_bytes());
+        framed[8..].copy_from_slice(bytes(&slot(n)));
+        let Ok(mut chunk) = producer.write_chunk(framed.len()) else {
+            return;
+        };
+        let (first, second) = chunk.as_mut_slices();
+        let (start, rest) = framed.split_at(first.len());
+        first.copy_from_slice(start);
+        second.copy_from_slice(rest);
+        chunk.commit_all();
+
+        let mut record = [0; 8 + COMMAND];
+        let Ok(chunk) = consumer.read_chunk(record.len()) else {
             return;
         };
         // A record may be split in two at the end of the buffer: it has to be copied out.
         let (first, second) = chunk.as_slices();
-        let whole = zerocopy::IntoBytes::as_mut_bytes(&mut record);
-        let in_first = first.len().saturating_sub(8).min(COMMAND);
-        whole[..in_first].copy_from_slice(&first[first.len() - in_first..]);
-        whole[in_first..].copy_from_slice(&second[second.len() - (COMMAND - in_first)..]);
+        record[..first.len()].copy_from_slice(first);
+        record[first.len()..].copy_from_slice(second);
         black_box(&record);
         chunk.commit_all();
     }

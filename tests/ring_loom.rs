@@ -255,14 +255,14 @@ fn what_was_written_before_a_cursor_moved_is_seen_with_it() {
     explore(|| {
         let word = loom::sync::Arc::new(sync::Witnesses::new(1));
         let durable = Cursor::new(0);
-        let (written, published) = (word.clone(), durable.clone());
-        let writing = thread::spawn(move || {
-            written.writes(0, 1);
-            published.publish(1);
+        let (seen, read) = (word.clone(), durable.clone());
+        let reading = thread::spawn(move || {
+            if read.get() == 1 {
+                seen.reads(0, 1);
+            }
         });
-        if durable.get() == 1 {
-            word.reads(0, 1);
-        }
-        writing.join().unwrap();
+        word.writes(0, 1);
+        durable.publish(1);
+        reading.join().unwrap();
     });
 }
