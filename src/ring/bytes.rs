@@ -5,21 +5,19 @@
 //! straddles the end of the buffer: a padding record fills what is left there. So every payload
 //! is one slice, 8-aligned, and can be read in place.
 
-use std::fmt;
-
-#[cfg(loom)]
-use super::sync::Witness;
-use super::sync::{Arc, AtomicU64, Ordering, Padded};
-use super::{Cursor, Doorbell};
 use std::cell::UnsafeCell;
+use std::fmt;
 use std::sync::Arc as StdArc;
 
-/// Shared with threads outside what loom explores.
-type Bell = StdArc<Doorbell>;
+use super::Doorbell;
+use super::sync::{Arc, AtomicU64, Ordering, Padded, Witnesses};
 
 /// Header bit of a padding record; the rest of the word is the payload length in bytes.
 const PADDING: u64 = 1 << 63;
-const HEADER_BYTES: u64 = 8;
+const WORD_BYTES: u64 = 8;
+const HEADER_BYTES: u64 = WORD_BYTES;
+/// Head of a reader that is gone: it holds nobody back.
+const DETACHED: u64 = u64::MAX;
 
 /// The ring has no room for the record now; a reader has to release some first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +33,7 @@ impl std::error::Error for Full {}
 
 struct Shared {
     words: Box<[UnsafeCell<u64>]>,
-    /// Tells loom about accesses to `words`; one per word.
-    #[cfg(loom)]
-    witnesses: Box<[Witness<()>]>,
+    witnesses: Witnesses,
     /// Bytes published. Written by the writer, read by the readers.
     tail: Padded<AtomicU64>,
     /// Bytes released, one per reader. Written by that reader, read by the writer.
@@ -52,39 +48,46 @@ unsafe impl Sync for Shared {}
 unsafe impl Send for Shared {}
 
 impl Shared {
+    #[inline]
     fn capacity(&self) -> u64 {
-        self.words.len() as u64 * 8
+        self.words.len() as u64 * WORD_BYTES
     }
 
-    /// Byte offset of a position inside the buffer.
-    fn offset(&self, position: u64) -> u64 {
-        position & (self.capacity() - 1)
+    /// Bytes from a position to the end of the buffer, where a record must not straddle.
+    #[inline]
+    fn to_end(&self, position: u64) -> u64 {
+        self.capacity() - (position & (self.capacity() - 1))
     }
 
     #[inline]
-    fn pointer(&self, position: u64) -> *mut u64 {
-        let index = (self.offset(position) / 8) as usize;
-        self.words[index].get()
+    fn index(&self, position: u64) -> usize {
+        (position / WORD_BYTES) as usize & (self.words.len() - 1)
     }
 
-    #[cfg(loom)]
-    fn witness(&self, position: u64, bytes: u64, write: bool) {
-        for word in 0..bytes.div_ceil(8) {
-            let cell = &self.witnesses[(self.offset(position + word * 8) / 8) as usize];
-            if write {
-                cell.with_mut(|_| ());
-            } else {
-                cell.with(|_| ());
-            }
-        }
+    /// The word at a position, as the first of all words up to the end of the buffer.
+    #[inline]
+    fn pointer(&self, position: u64) -> *mut u64 {
+        // Made from the whole slice, not from one element: a payload spans several.
+        // SAFETY: `index` is masked into the slice.
+        UnsafeCell::raw_get(unsafe { self.words.as_ptr().add(self.index(position)) })
     }
-    #[cfg(not(loom))]
-    #[inline(always)]
-    fn witness(&self, _position: u64, _bytes: u64, _write: bool) {}
+
+    /// Position of the slowest reader still there; `none` when all are gone.
+    #[inline]
+    fn slowest(&self, none: u64) -> u64 {
+        let heads = self.heads.iter();
+        heads.fold(none, |slowest, head| {
+            slowest.min(head.0.load(Ordering::Acquire))
+        })
+    }
 }
 
 /// Makes a ring of `capacity_bytes` (a power of two, at least 64) with `readers` readers, each of
-/// which sees every record and holds the writer back until it has released it.
+/// which sees every record and holds the writer back until it has released it. A dropped reader
+/// holds nobody back.
+///
+/// Records up to half of the capacity always fit an empty ring; a longer one may not, depending
+/// on where the buffer's end falls ([`Writer::could_fit`]).
 ///
 /// # Panics
 /// On a capacity that is no power of two, or without readers: both are wiring mistakes, made at
@@ -92,14 +95,13 @@ impl Shared {
 pub fn channel(capacity_bytes: usize, readers: usize) -> (Writer, Vec<Reader>) {
     assert!(
         capacity_bytes.is_power_of_two() && capacity_bytes >= 64,
-        "Invariant: power of two"
+        "Invariant: a ring's capacity is a power of two"
     );
     assert!(readers > 0, "Invariant: a ring has a reader");
-    let words = capacity_bytes / 8;
+    let words = capacity_bytes / WORD_BYTES as usize;
     let shared = Arc::new(Shared {
         words: (0..words).map(|_| UnsafeCell::new(0)).collect(),
-        #[cfg(loom)]
-        witnesses: (0..words).map(|_| Witness::new(())).collect(),
+        witnesses: Witnesses::new(words),
         tail: Padded(AtomicU64::new(0)),
         heads: (0..readers).map(|_| Padded(AtomicU64::new(0))).collect(),
     });
@@ -110,6 +112,7 @@ pub fn channel(capacity_bytes: usize, readers: usize) -> (Writer, Vec<Reader>) {
             position: 0,
             tail: 0,
             current: 0,
+            released: 0,
         })
         .collect();
     (
@@ -133,7 +136,8 @@ pub struct Writer {
     published: u64,
     /// Smallest head seen; the true one may be further.
     slowest: u64,
-    doorbells: Vec<Bell>,
+    /// Shared with threads outside what loom explores.
+    doorbells: Vec<StdArc<Doorbell>>,
 }
 
 impl fmt::Debug for Writer {
@@ -145,20 +149,36 @@ impl fmt::Debug for Writer {
     }
 }
 
+/// Room that certainly suffices for `records` records of `bytes` payload in all: each loses up to
+/// 7 bytes to rounding and 8 to its header, and one of them may have to skip to the start, which
+/// costs less than its own length.
+#[inline]
+const fn room(records: usize, bytes: usize) -> u64 {
+    (bytes as u64 + records as u64 * 15) * 2
+}
+
 impl Writer {
     /// Rings this bell after each publication.
-    pub fn wakes(&mut self, doorbell: Bell) {
+    pub fn wakes(&mut self, doorbell: StdArc<Doorbell>) {
         self.doorbells.push(doorbell);
     }
 
-    /// Whether records of `bytes` payload in all fit now, wherever the buffer's end falls.
-    ///
-    /// `records` is how many records share them.
+    /// Size of the buffer.
+    pub fn capacity(&self) -> u64 {
+        self.shared.capacity()
+    }
+
+    /// Whether [`Writer::has_room_for`] the same can ever be true: to be asserted where a ring is
+    /// handed to whoever waits for that room.
+    pub fn could_fit(&self, records: usize, bytes: usize) -> bool {
+        room(records, bytes) <= self.capacity()
+    }
+
+    /// Whether `records` records of `bytes` payload in all fit now, wherever the buffer's end
+    /// falls.
     #[inline]
     pub fn has_room_for(&mut self, records: usize, bytes: usize) -> bool {
-        // Each record may lose up to 7 bytes to rounding and 8 to its header; one of them may
-        // have to skip to the start, which costs less than its own length.
-        let need = (bytes + records * 15) as u64 * 2;
+        let need = room(records, bytes);
         self.free(need) >= need
     }
 
@@ -176,19 +196,21 @@ impl Writer {
         if known >= enough {
             return known;
         }
-        self.slowest = self
-            .shared
-            .heads
-            .iter()
-            .map(|head| head.0.load(Ordering::Acquire))
-            .min()
-            .unwrap_or(self.position);
+        self.slowest = self.shared.slowest(self.position);
         capacity - (self.position - self.slowest)
     }
 
-    /// Bytes written and not yet released by the slowest reader.
-    pub fn depth(&mut self) -> u64 {
-        self.shared.capacity() - self.free(u64::MAX)
+    /// Bytes published so far, headers and padding included.
+    #[inline]
+    pub fn published(&self) -> u64 {
+        self.published
+    }
+
+    /// Something that tells any thread how full the ring is.
+    pub fn gauge(&self) -> Gauge {
+        Gauge {
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// Appends a record made of `parts`; readers see it after [`Writer::publish`].
@@ -199,41 +221,48 @@ impl Writer {
     pub fn write(&mut self, parts: &[&[u8]]) -> Result<(), Full> {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let length = length as u64;
-        let total = HEADER_BYTES + length.next_multiple_of(8);
-        let to_end = self.shared.capacity() - self.shared.offset(self.position);
+        let total = HEADER_BYTES + length.next_multiple_of(WORD_BYTES);
+        let to_end = self.shared.to_end(self.position);
         let skip = if total > to_end { to_end } else { 0 };
         if self.free(skip + total) < skip + total {
             return Err(Full);
         }
         if skip > 0 {
-            self.put_word(PADDING | (skip - HEADER_BYTES));
-            self.position += skip - HEADER_BYTES;
+            self.put_header(PADDING | (skip - HEADER_BYTES));
+            self.position += skip;
         }
-        self.put_word(length);
+        self.put_header(length);
         self.put_payload(parts, length);
-        self.position += length.next_multiple_of(8);
+        self.position += total;
         Ok(())
     }
 
+    /// Writes the header of the record at the position.
     #[inline]
-    fn put_word(&mut self, word: u64) {
-        self.shared.witness(self.position, 8, true);
+    fn put_header(&mut self, word: u64) {
+        self.shared
+            .witnesses
+            .writes(self.shared.index(self.position), 1);
         // SAFETY: `free` said that no reader may look at this word until it is published.
         unsafe { self.shared.pointer(self.position).write(word) };
-        self.position += HEADER_BYTES;
     }
 
+    /// Writes the payload of the record at the position.
     #[inline]
     fn put_payload(&mut self, parts: &[&[u8]], length: u64) {
-        self.shared.witness(self.position, length, true);
         if length == 0 {
             return;
         }
-        let mut target = self.shared.pointer(self.position).cast::<u8>();
+        let start = self.position + HEADER_BYTES;
+        self.shared.witnesses.writes(
+            self.shared.index(start),
+            length.div_ceil(WORD_BYTES) as usize,
+        );
+        let mut target = self.shared.pointer(start).cast::<u8>();
         for part in parts {
             // SAFETY: the record does not straddle the end (`skip`), so `length` bytes from here
             // are inside the buffer; no reader may look at them until they are published; a part
-            // is borrowed from elsewhere and cannot overlap the ring.
+            // is borrowed from elsewhere and cannot overlap what is being written.
             target = unsafe {
                 core::ptr::copy_nonoverlapping(part.as_ptr(), target, part.len());
                 target.add(part.len())
@@ -249,9 +278,7 @@ impl Writer {
         }
         self.published = self.position;
         self.shared.tail.0.store(self.position, Ordering::Release);
-        for doorbell in &self.doorbells {
-            doorbell.ring();
-        }
+        Doorbell::ring_all(self.doorbells.iter().map(|doorbell| &**doorbell));
     }
 }
 
@@ -259,12 +286,14 @@ impl Writer {
 pub struct Reader {
     shared: Arc<Shared>,
     index: usize,
-    /// Next record to look at.
+    /// Next record to look at, or the padding before it.
     position: u64,
     /// Published bytes as last seen.
     tail: u64,
-    /// Bytes of the record that `peek` showed, 0 = none shown.
+    /// Bytes up to behind the record that `peek` showed, 0 = none shown.
     current: u64,
+    /// What the writer was told last.
+    released: u64,
 }
 
 impl fmt::Debug for Reader {
@@ -276,42 +305,71 @@ impl fmt::Debug for Reader {
     }
 }
 
+/// Where a record's payload is, and where the next record may be.
+struct Found {
+    payload: u64,
+    length: u64,
+    next: u64,
+}
+
 impl Reader {
     /// The next record's payload, without taking it.
     #[inline]
     pub fn peek(&mut self) -> Option<&[u8]> {
-        loop {
-            if self.position == self.tail {
-                self.tail = self.shared.tail.0.load(Ordering::Acquire);
-                if self.position == self.tail {
-                    self.current = 0;
-                    return None;
-                }
-            }
-            self.shared.witness(self.position, 8, false);
-            // SAFETY: position < tail, so the word was published, and it is not released yet.
-            let word = unsafe { self.shared.pointer(self.position).read() };
-            let length = word & !PADDING;
-            let total = HEADER_BYTES + length.next_multiple_of(8);
-            if word & PADDING != 0 {
-                self.position += total;
-                continue;
-            }
-            self.current = total;
-            if length == 0 {
-                return Some(&[]);
-            }
-            let payload = self.position + HEADER_BYTES;
-            self.shared.witness(payload, length, false);
-            // SAFETY: the whole record was published at once and is not released while `self` is
-            // borrowed; it does not straddle the end of the buffer.
-            return Some(unsafe {
-                core::slice::from_raw_parts(
-                    self.shared.pointer(payload).cast::<u8>().cast_const(),
-                    length as usize,
-                )
-            });
+        if self.position == self.tail {
+            self.tail = self.shared.tail.0.load(Ordering::Acquire);
         }
+        self.current = 0;
+        let found = self.find(self.position)?;
+        self.current = found.next - self.position;
+        Some(self.payload(&found))
+    }
+
+    /// The payload `ahead` records behind the one that [`Reader::peek`] shows, if that is known to
+    /// be published: what to ask the cache for while working on this one.
+    #[inline]
+    pub fn look_ahead(&self, ahead: usize) -> Option<&[u8]> {
+        let mut found = self.find(self.position)?;
+        for _ in 0..ahead {
+            found = self.find(found.next)?;
+        }
+        Some(self.payload(&found))
+    }
+
+    /// The record at a position between the head and the known tail.
+    #[inline]
+    fn find(&self, mut position: u64) -> Option<Found> {
+        while position != self.tail {
+            self.shared.witnesses.reads(self.shared.index(position), 1);
+            // SAFETY: position < tail, so the word was published, and it is not released yet.
+            let word = unsafe { self.shared.pointer(position).read() };
+            let length = word & !PADDING;
+            let next = position + HEADER_BYTES + length.next_multiple_of(WORD_BYTES);
+            if word & PADDING == 0 {
+                return Some(Found {
+                    payload: position + HEADER_BYTES,
+                    length,
+                    next,
+                });
+            }
+            position = next;
+        }
+        None
+    }
+
+    #[inline]
+    fn payload(&self, found: &Found) -> &[u8] {
+        if found.length == 0 {
+            return &[];
+        }
+        self.shared.witnesses.reads(
+            self.shared.index(found.payload),
+            found.length.div_ceil(WORD_BYTES) as usize,
+        );
+        let start = self.shared.pointer(found.payload).cast::<u8>();
+        // SAFETY: the whole record was published at once, does not straddle the end of the
+        // buffer, and is not released while `self` is borrowed.
+        unsafe { core::slice::from_raw_parts(start.cast_const(), found.length as usize) }
     }
 
     /// Steps behind the record that the last [`Reader::peek`] showed; without one, does nothing.
@@ -324,127 +382,57 @@ impl Reader {
     /// Gives the room of everything stepped over back to the writer.
     #[inline]
     pub fn release(&mut self) {
-        self.shared.heads[self.index]
-            .0
-            .store(self.position, Ordering::Release);
+        if self.released != self.position {
+            self.released = self.position;
+            self.shared.heads[self.index]
+                .0
+                .store(self.position, Ordering::Release);
+        }
     }
 
-    /// Whether anything is there to be read.
+    /// Whether nothing is there to be read.
     #[inline]
     pub fn is_empty(&mut self) -> bool {
         self.peek().is_none()
     }
 }
 
-/// Publishes `value` and wakes `doorbells`: a cursor that somebody may be parked on.
-pub fn publish_and_ring(cursor: &Cursor, value: u64, doorbells: &[Bell]) {
-    cursor.publish(value);
-    for doorbell in doorbells {
-        doorbell.ring();
+impl Drop for Reader {
+    /// The thread behind it has ended, so that nothing would ever be released again: a writer
+    /// that still has something to finish must not wait for it.
+    fn drop(&mut self) {
+        self.shared.heads[self.index]
+            .0
+            .store(DETACHED, Ordering::Release);
     }
 }
 
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
+/// Tells how full a ring is, from outside.
+#[derive(Clone)]
+pub struct Gauge {
+    shared: Arc<Shared>,
+}
 
-    fn drain(reader: &mut Reader) -> Vec<Vec<u8>> {
-        let mut out = Vec::new();
-        while let Some(record) = reader.peek() {
-            let aligned = (record.as_ptr() as usize).is_multiple_of(8);
-            assert!(record.is_empty() || aligned, "a payload is aligned");
-            out.push(record.to_vec());
-            reader.advance();
-        }
-        reader.release();
-        out
+impl fmt::Debug for Gauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gauge")
+            .field("capacity", &self.capacity())
+            .field("depth", &self.depth())
+            .finish()
+    }
+}
+
+impl Gauge {
+    /// Size of the buffer.
+    pub fn capacity(&self) -> u64 {
+        self.shared.capacity()
     }
 
-    #[test]
-    fn records_come_out_whole_in_order_and_only_when_published() {
-        let (mut writer, mut readers) = channel(128, 2);
-        writer.write(&[b"ab", b"cd"]).unwrap();
-        assert!(readers[0].is_empty());
-        writer.publish();
-        writer.write(&[b""]).unwrap();
-        writer.publish();
-        for reader in &mut readers {
-            assert_eq!(drain(reader), [b"abcd".to_vec(), b"".to_vec()]);
-        }
-    }
-
-    #[test]
-    fn the_slowest_reader_holds_the_writer_back() {
-        let (mut writer, mut readers) = channel(64, 2);
-        writer.write(&[&[1; 40]]).unwrap();
-        writer.publish();
-        drain(&mut readers[0]);
-        assert_eq!(writer.write(&[&[2; 40]]), Err(Full));
-        drain(&mut readers[1]);
-        writer.write(&[&[2; 40]]).unwrap();
-        writer.publish();
-        assert_eq!(drain(&mut readers[0]), [vec![2; 40]]);
-    }
-
-    #[test]
-    fn every_length_survives_every_position_of_the_end() {
-        let (mut writer, mut readers) = channel(256, 1);
-        let mut seed = 7u64;
-        for round in 0..20_000u64 {
-            seed = seed
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(round);
-            let length = (seed >> 33) as usize % 100;
-            let record: Vec<u8> = (0..length).map(|i| (i as u64 ^ round) as u8).collect();
-            if writer.has_room(length) || round % 3 == 0 {
-                if writer.write(&[&record]).is_err() {
-                    assert!(!writer.has_room(length), "has_room promised");
-                    drain(&mut readers[0]);
-                    writer.write(&[&record]).unwrap();
-                }
-                writer.publish();
-                let mut last = None;
-                while let Some(bytes) = readers[0].peek() {
-                    last = Some(bytes.to_vec());
-                    readers[0].advance();
-                }
-                assert_eq!(last, Some(record));
-            } else {
-                readers[0].release();
-            }
-        }
-    }
-
-    #[test]
-    fn two_threads_see_the_same_stream() {
-        const COUNT: u64 = if cfg!(miri) { 200 } else { 200_000 };
-        let (mut writer, mut readers) = channel(1024, 1);
-        let mut reader = readers.pop().unwrap();
-        let thread = std::thread::spawn(move || {
-            let mut expected = 0u64;
-            while expected < COUNT {
-                match reader.peek() {
-                    Some(record) => {
-                        assert_eq!(record.len() as u64, 8 + expected % 50);
-                        assert_eq!(record[..8], expected.to_le_bytes());
-                        expected += 1;
-                        reader.advance();
-                        reader.release();
-                    }
-                    None => std::thread::yield_now(),
-                }
-            }
-        });
-        for number in 0..COUNT {
-            let tail = [0u8; 50];
-            while writer
-                .write(&[&number.to_le_bytes(), &tail[..(number % 50) as usize]])
-                .is_err()
-            {
-                std::thread::yield_now();
-            }
-            writer.publish();
-        }
-        thread.join().unwrap();
+    /// Bytes published and not yet released by the slowest reader.
+    pub fn depth(&self) -> u64 {
+        // Heads first: they never pass a tail that is read after them.
+        let slowest = self.shared.slowest(DETACHED);
+        let tail = self.shared.tail.0.load(Ordering::Acquire);
+        tail.saturating_sub(slowest).min(self.capacity())
     }
 }

@@ -47,6 +47,21 @@ impl Doorbell {
     #[inline]
     pub fn ring(&self) {
         fence(Ordering::SeqCst);
+        self.ring_after_fence();
+    }
+
+    /// [`Doorbell::ring`] for several owners, with one fence for all.
+    #[inline]
+    pub fn ring_all<'a>(doorbells: impl IntoIterator<Item = &'a Self>) {
+        let mut doorbells = doorbells.into_iter().peekable();
+        if doorbells.peek().is_some() {
+            fence(Ordering::SeqCst);
+            doorbells.for_each(Self::ring_after_fence);
+        }
+    }
+
+    #[inline]
+    fn ring_after_fence(&self) {
         if self.parked.0.load(Ordering::Relaxed) && self.parked.0.swap(false, Ordering::AcqRel) {
             (self.wake)();
         }

@@ -5,7 +5,8 @@
 //! must hold the writer back (journal and engine read one log); reader and writer may be on one
 //! thread (`compact`), and a batch must become visible at once. `rtrb` (SPSC, fixed elements or
 //! split byte chunks) and `disruptor` (fixed slots, consumers on threads it manages) each lack
-//! two of these. The whole protocol is two kinds of cursor; `tests/ring_loom.rs` explores it.
+//! two of these. The whole protocol is two kinds of cursor; `tests/ring_loom.rs` explores it,
+//! `tests/ring_stream.rs` runs it (also under Miri), `benches/ring.rs` compares it with `rtrb`.
 
 #![allow(unsafe_code)]
 
@@ -17,7 +18,7 @@ mod prefetch;
 mod sync;
 
 pub use affinity::{PinError, allowed_cores, lock_memory, pin_to_core};
-pub use bytes::{Full, Reader, Writer, channel, publish_and_ring};
+pub use bytes::{Full, Gauge, Reader, Writer, channel};
 pub use cursor::Cursor;
 pub use doorbell::Doorbell;
 pub use prefetch::prefetch;

@@ -1,0 +1,121 @@
+//! What benches share: medians over rounds, and instruction counts.
+//!
+//! A bench names its cases; each runs its operation a given number of times. Time is the median of
+//! many short rounds, the cases taking turns, so that a busy neighbour harms all of them alike and
+//! ratios hold. With `--instructions` each case runs in a child under `valgrind --tool=callgrind`,
+//! twice, with different counts: the difference is what one operation costs, start-up left out.
+//!
+//! `cargo bench --bench NAME [-- --instructions] [FILTER]`
+#![allow(dead_code, unreachable_pub)]
+
+use std::process::Command;
+use std::time::Instant;
+
+/// One thing that is measured.
+pub struct Case {
+    /// What it is called in the table.
+    pub name: &'static str,
+    /// Runs the operation this many times.
+    pub run: fn(u64),
+    /// Operations in a round: long against the clock, short against a time slice.
+    pub round: u64,
+    /// Whether another thread takes part, whose instructions would be counted too.
+    pub threaded: bool,
+}
+
+const ROUNDS: usize = 101;
+const INSTRUCTION_COUNTS: [u64; 2] = [20_000, 40_000];
+
+/// Measures what the command line asks for; `floor` is the case the others are compared with.
+pub fn main(title: &str, floor: &str, cases: &[Case]) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, name, count] = &arguments[..]
+        && flag == "--one"
+    {
+        let case = cases.iter().find(|case| case.name == name);
+        let count = count.parse().expect("a count");
+        (case.expect("a case of this bench").run)(count);
+        return;
+    }
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let chosen: Vec<&Case> = cases
+        .iter()
+        .filter(|case| filter.is_none_or(|word| case.name.contains(word.as_str())))
+        .collect();
+    println!("{title}");
+    if arguments
+        .iter()
+        .any(|argument| argument == "--instructions")
+    {
+        instructions(&chosen);
+    } else {
+        times(floor, &chosen);
+    }
+}
+
+fn times(floor: &str, cases: &[&Case]) {
+    let mut rounds: Vec<Vec<f64>> = cases.iter().map(|_| Vec::with_capacity(ROUNDS)).collect();
+    for case in cases {
+        (case.run)(case.round);
+    }
+    for _ in 0..ROUNDS {
+        for (case, times) in cases.iter().zip(&mut rounds) {
+            let started = Instant::now();
+            (case.run)(case.round);
+            times.push(started.elapsed().as_nanos() as f64 / case.round as f64);
+        }
+    }
+    let figures: Vec<(f64, f64)> = rounds
+        .iter_mut()
+        .map(|times| {
+            times.sort_by(f64::total_cmp);
+            (times[0], times[ROUNDS / 2])
+        })
+        .collect();
+    let base = cases.iter().position(|case| case.name == floor);
+    println!(
+        "{:<34}{:>10}{:>10}{:>16}",
+        "", "min ns", "median", "median ratio"
+    );
+    for (case, (least, median)) in cases.iter().zip(&figures) {
+        let ratio = base.map_or_else(String::new, |base| {
+            format!("{:.2} x", median / figures[base].1)
+        });
+        println!("{:<34}{least:>10.1}{median:>10.1}{ratio:>16}", case.name);
+    }
+    if base.is_some() {
+        println!("ratios are to: {floor}");
+    }
+}
+
+fn instructions(cases: &[&Case]) {
+    for case in cases.iter().filter(|case| !case.threaded) {
+        match INSTRUCTION_COUNTS.map(|count| collected(case.name, count)) {
+            [Ok(few), Ok(many)] => {
+                let operations = INSTRUCTION_COUNTS[1] - INSTRUCTION_COUNTS[0];
+                let each = (many - few) as f64 / operations as f64;
+                println!("{:<34}{each:>10.1} instructions", case.name);
+            }
+            [Err(why), _] | [_, Err(why)] => {
+                println!("{:<34} not counted: {why}", case.name);
+            }
+        }
+    }
+}
+
+/// Instructions of a whole child process.
+fn collected(name: &str, count: u64) -> Result<u64, String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(own)
+        .args(["--one", name, &count.to_string()])
+        .output()
+        .map_err(|error| format!("valgrind: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let line = text
+        .lines()
+        .find_map(|line| line.split("Collected :").nth(1));
+    line.and_then(|figure| figure.trim().parse().ok())
+        .ok_or_else(|| format!("valgrind said: {}", text.trim()))
+}
