@@ -18,6 +18,8 @@ struct Image {
     /// Sectors a failed sync gave up: they read as written, and no later sync brings them to the
     /// medium unless they are written again.
     given_up: BTreeSet<usize>,
+    /// Content before the last write, for [`Fault::SyncBeforeWrite`].
+    before_write: Vec<u8>,
 }
 
 impl Image {
@@ -74,6 +76,8 @@ pub enum Fault {
     SkipFolderSync,
     /// A file sync makes everything durable but the last sectors written.
     SyncTooEarly,
+    /// A file sync changes places with the write before it.
+    SyncBeforeWrite,
 }
 
 /// The simulated disk; clones are the same disk.
@@ -203,7 +207,7 @@ impl SimDisk {
         state.files.push(Image {
             synced: content.clone(),
             now: content,
-            given_up: BTreeSet::new(),
+            ..Image::default()
         });
         state.now.insert(name.into(), inode);
         state.synced.insert(name.into(), inode);
@@ -273,6 +277,10 @@ impl DiskFile for SimFile {
             None => bytes,
         };
         let start = usize::try_from(offset).map_err(io::Error::other)?;
+        if state.fault == Some(Fault::SyncBeforeWrite) {
+            let image = &mut state.files[self.inode];
+            image.before_write.clone_from(&image.now);
+        }
         let now = &mut state.files[self.inode].now;
         if now.len() < start + bytes.len() {
             now.resize(start + bytes.len(), 0);
@@ -328,6 +336,7 @@ impl DiskFile for SimFile {
                 image.synced.extend(tail);
                 image.synced.resize(image.now.len(), 0);
             }
+            Some(Fault::SyncBeforeWrite) => image.synced.clone_from(&image.before_write),
             Some(Fault::SkipFolderSync) | None => image.sync(),
         }
         Ok(())
