@@ -92,7 +92,17 @@ impl OsDisk {
     /// # Errors
     /// When it cannot be made.
     pub fn new(folder: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
+        if !folder.is_dir() {
+            std::fs::create_dir_all(folder)?;
+            // A folder is a name in the one above it, and so on up: without these, a power loss
+            // may take the folder with everything that was synced inside.
+            for above in folder.canonicalize()?.ancestors().skip(1) {
+                if File::open(above).and_then(|dir| dir.sync_all()).is_err() {
+                    // One that may not be read is not one that was just made.
+                    break;
+                }
+            }
+        }
         Ok(Self {
             folder: folder.into(),
         })

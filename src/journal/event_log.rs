@@ -6,8 +6,8 @@
 //! size) and, for each sealed file, one range per session that occurs in it. So memory grows by a
 //! few bytes for a megabyte of events, and any number of the day is two reads away.
 //!
-//! Nothing is synced. A file that does not check out at start is removed together with all
-//! behind it, and replay appends what is missing.
+//! Nothing is synced. At start every byte of every sealed file is checked; one that does not check
+//! out is removed together with all behind it, and replay appends what is missing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ struct FileHeader {
 
 const HEADER: u64 = size_of::<FileHeader>() as u64;
 
-/// Before each event: its checksum, and the Sequence whose events are all before it.
+/// Before each event: its checksum and length.
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 struct Frame {
@@ -68,8 +68,18 @@ struct Footer {
     entries: u64,
     /// Sequence of the last command in the file.
     last: u64,
-    crc: u32,
+    /// Checksum of everything before the index, and of the index.
+    events_crc: u32,
+    index_crc: u32,
     reserved: u32,
+    /// Checksum of the fields above.
+    crc: u32,
+}
+
+impl Footer {
+    fn checksum(&self) -> u32 {
+        crc32c::crc32c(&self.as_bytes()[..size_of::<Self>() - 4])
+    }
 }
 
 const FOOTER: u64 = size_of::<Footer>() as u64;
@@ -99,8 +109,10 @@ pub struct EventLog {
     sealed: Vec<Sealed>,
     number: u64,
     file: Arc<dyn DiskFile>,
-    /// Bytes in `file`, and not yet in it.
+    /// Bytes in `file`, and their checksum.
     flushed: u64,
+    events_crc: u32,
+    /// Bytes not yet in `file`.
     buffer: Vec<u8>,
     index: Vec<IndexEntry>,
     /// Events up to and including this command are in.
@@ -146,6 +158,7 @@ impl EventLog {
             number: 0,
             file,
             flushed: 0,
+            events_crc: 0,
             buffer: Vec::with_capacity(BUFFER_BYTES * 2),
             index: Vec::new(),
             sequence: 0,
@@ -165,6 +178,11 @@ impl EventLog {
                 .remove(&name)
                 .map_err(JournalError::io(format!("removing {name}")))?;
         }
+        // For certain: one that a power loss brought back could hold events of commands that
+        // the journal has since numbered anew.
+        log.disk
+            .sync_folder()
+            .map_err(JournalError::io("syncing the event log's folder"))?;
         log.begin_file(kept + 1)?;
         let _ = log.disk.remove("events.tmp");
         Ok(log)
@@ -196,6 +214,8 @@ impl EventLog {
             && header.number == number
             && header.after == self.sequence
             && footer.magic == FOOTER_MAGIC
+            && footer.crc == footer.checksum()
+            && footer.index_offset >= HEADER
             && footer.last <= limit
             && footer.index_offset.checked_add(index_bytes) == bytes.checked_sub(FOOTER);
         if !whole {
@@ -204,7 +224,9 @@ impl EventLog {
         let mut index = vec![0u8; usize::try_from(index_bytes).unwrap_or(0)];
         file.read_at(footer.index_offset, &mut index)
             .map_err(failed())?;
-        if crc32c::crc32c(&index) != footer.crc {
+        if crc32c::crc32c(&index) != footer.index_crc
+            || checksum(file.as_ref(), footer.index_offset).map_err(failed())? != footer.events_crc
+        {
             return Ok(false);
         }
         let Ok(entries) = <[IndexEntry]>::ref_from_bytes(&index) else {
@@ -237,6 +259,7 @@ impl EventLog {
             .map_err(JournalError::io(format!("making {name}")))?;
         self.number = number;
         self.flushed = 0;
+        self.events_crc = 0;
         self.index.clear();
         self.buffer.clear();
         let header = FileHeader {
@@ -308,6 +331,7 @@ impl EventLog {
                     file_name(self.number)
                 )))?;
             self.flushed += self.buffer.len() as u64;
+            self.events_crc = crc32c::crc32c_append(self.events_crc, &self.buffer);
             self.buffer.clear();
         }
         Ok(())
@@ -318,14 +342,17 @@ impl EventLog {
         self.index.sort_unstable();
         let index = self.index.as_bytes();
         let index_offset = self.flushed;
-        let footer = Footer {
+        let mut footer = Footer {
             magic: FOOTER_MAGIC,
             index_offset,
             entries: self.index.len() as u64,
             last: self.sequence,
-            crc: crc32c::crc32c(index),
+            events_crc: self.events_crc,
+            index_crc: crc32c::crc32c(index),
             reserved: 0,
+            crc: 0,
         };
+        footer.crc = footer.checksum();
         let failed = || JournalError::io(format!("sealing {}", file_name(self.number)));
         self.file.write_at(index_offset, index).map_err(failed())?;
         let end = index_offset + index.len() as u64;
@@ -451,6 +478,23 @@ impl EventLog {
             out,
         )
     }
+}
+
+/// Checksum of the first `bytes` of a file.
+fn checksum(file: &dyn DiskFile, bytes: u64) -> std::io::Result<u32> {
+    let mut block = vec![0u8; 1 << 20];
+    let mut crc = 0;
+    let mut offset = 0;
+    while offset < bytes {
+        let wanted = usize::try_from(bytes - offset).map_or(block.len(), |n| n.min(block.len()));
+        let count = file.read_at(offset, &mut block[..wanted])?;
+        if count == 0 {
+            break;
+        }
+        crc = crc32c::crc32c_append(crc, &block[..count]);
+        offset += count as u64;
+    }
+    Ok(crc)
 }
 
 fn read_event(

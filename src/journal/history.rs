@@ -102,10 +102,13 @@ impl HistoryAgent {
                 break;
             }
             let bytes = &record[8..];
-            if header.sequence.0 > self.log.sequence() + 1 {
-                self.failed |= report(self.log.complete(header.sequence.0 - 1));
+            // A log that failed is left alone: what it could not write would pile up in memory.
+            if !self.failed && header.sequence.0 > self.log.sequence() + 1 {
+                self.failed = report(self.log.complete(header.sequence.0 - 1));
             }
-            self.failed |= report(self.log.append(header, bytes));
+            if !self.failed {
+                self.failed = report(self.log.append(header, bytes));
+            }
             for observer in &mut self.observers {
                 observer.event(header, bytes);
             }

@@ -24,7 +24,9 @@ use std::fmt;
 pub enum Policy {
     /// The command is on the disk: `fdatasync` of a group of commands.
     Group,
-    /// The command is with the operating system: survives the process, not the machine.
+    /// The command is with the operating system: survives the process, not the machine. After a
+    /// power loss a tail may be missing without a word; a hole before records that were written
+    /// later is refused like any damage, because what is missing was acted upon.
     Os,
 }
 

@@ -18,9 +18,9 @@ pub(super) struct RecordHeader {
     pub kind: u32,
     /// Of the command; for a segment end, of the last command.
     pub sequence: u64,
-    /// What was on the medium for certain when this was written. Recovery cuts a tail only if
-    /// nothing after it knew that tail to be there.
-    pub synced_through: u64,
+    /// What was durable, in the sense of the policy, when this was written, and so may have been
+    /// acted upon. Recovery cuts a tail only if nothing after it knew that tail to be there.
+    pub durable_through: u64,
 }
 
 pub(super) const HEADER: usize = size_of::<RecordHeader>();

@@ -2,9 +2,12 @@
 //!
 //! The rule. Records are read as long as each is valid, the next in sequence, and chained to the
 //! one before. Where that ends, the rest of the log is searched for anything that proves more was
-//! once durable: a valid record that was written knowing a later Sequence synced, or a sync mark.
+//! once durable: a valid record that was written knowing a later Sequence durable, or a sync mark.
 //! With such proof, the log is damaged and nothing is started. Without it, what follows was
-//! never acknowledged under `group`, and is cut.
+//! never acknowledged, and is cut.
+//!
+//! Nothing is appended before what was read is on the medium for certain: the last run may have
+//! ended between a write and its sync, or with a sync that failed.
 
 use std::sync::Arc;
 
@@ -12,7 +15,7 @@ use zerocopy::IntoBytes as _;
 
 use super::JournalError;
 use super::disk::Disk;
-use super::record::{self, HEADER, SEGMENT_END};
+use super::record::{self, COMMAND, HEADER, SEGMENT_END};
 use super::segment::{self, HEADER_PAGE, Segment};
 use super::writer::{Position, SEGMENT_BYTES_MIN};
 
@@ -125,28 +128,14 @@ pub fn recover(
                 .map_err(JournalError::io(format!("removing {name}")))?;
         }
     }
-    let (summary, position, later) = read(disk.as_ref(), &mut each)?;
-    if let Some((_, offset, dirty)) = &summary.torn
-        && *dirty > 0
-    {
-        cut(disk.as_ref(), &position.segment, *offset, &later)?;
-    } else {
-        // What was read may still be in the page cache only; from here on it counts as durable.
-        position
-            .segment
-            .file
-            .sync()
-            .map_err(JournalError::io(format!(
-                "syncing {}",
-                segment::file_name(position.segment.number)
-            )))?;
-        for segment in &later {
-            disk.remove(&segment::file_name(segment.number))
-                .map_err(JournalError::io("removing an unused segment"))?;
-        }
-        disk.sync_folder()
-            .map_err(JournalError::io("syncing the folder"))?;
+    let (summary, position, kept, later) = read(disk.as_ref(), &mut each)?;
+    remove(disk.as_ref(), &later)?;
+    if let Some((_, offset, _)) = &summary.torn {
+        cut(&position.segment, *offset)?;
     }
+    settle(&summary, &kept)?;
+    disk.sync_folder()
+        .map_err(JournalError::io("syncing the folder"))?;
     Ok(Recovered { summary, position })
 }
 
@@ -155,10 +144,11 @@ pub fn recover(
 /// # Errors
 /// As [`recover`].
 pub fn inspect(disk: &dyn Disk, mut each: impl FnMut(&[u8])) -> Result<Summary, JournalError> {
-    read(disk, &mut each).map(|(summary, _, _)| summary)
+    read(disk, &mut each).map(|(summary, ..)| summary)
 }
 
-type ReadResult = (Summary, Position, Vec<Segment>);
+/// What it holds, where it goes on, the segments up to there, and those behind.
+type ReadResult = (Summary, Position, Vec<Segment>, Vec<Segment>);
 
 fn read(disk: &dyn Disk, each: &mut dyn FnMut(&[u8])) -> Result<ReadResult, JournalError> {
     let segments = segments(disk)?;
@@ -211,10 +201,8 @@ fn read(disk: &dyn Disk, each: &mut dyn FnMut(&[u8])) -> Result<ReadResult, Jour
         }
     }
     let stopped = stopped.unwrap_or(segments.len() - 1);
-    let later: Vec<Segment> = segments[stopped + 1..]
-        .iter()
-        .map(|(segment, _)| segment.clone())
-        .collect();
+    let mut kept: Vec<Segment> = segments.into_iter().map(|(segment, _)| segment).collect();
+    let later = kept.split_off(stopped + 1);
     let dirty = search_rest(&mut scan, &end, &later)?;
     let (segment, offset) = end;
     let name = segment::file_name(segment.number);
@@ -242,7 +230,7 @@ fn read(disk: &dyn Disk, each: &mut dyn FnMut(&[u8])) -> Result<ReadResult, Jour
         previous_crc: scan.previous_crc,
         log_id,
     };
-    Ok((summary, position, later))
+    Ok((summary, position, kept, later))
 }
 
 /// All segments in order, each belonging to the same log, none missing.
@@ -302,10 +290,16 @@ impl Scan {
                     header.sequence
                 ));
             }
-            self.proven = self.proven.max(header.synced_through);
+            self.proven = self.proven.max(header.durable_through);
             self.previous_crc = header.crc;
             offset += HEADER + body.len();
             if header.kind == SEGMENT_END {
+                if header.sequence != self.sequence {
+                    return wrong(format!(
+                        "the segment ends with Sequence {}, not {}",
+                        header.sequence, self.sequence
+                    ));
+                }
                 return Ok(End::NextSegment(offset as u64));
             }
             if header.sequence != self.sequence + 1 {
@@ -339,7 +333,7 @@ fn search_rest(
             }
             dirty += 8;
             if let Some((header, _)) = record::read(seed, &bytes[at..]) {
-                scan.proven = scan.proven.max(header.synced_through);
+                scan.proven = scan.proven.max(header.durable_through);
             }
         }
         let name = segment::file_name(segment.number);
@@ -351,22 +345,22 @@ fn search_rest(
     Ok(dirty)
 }
 
-/// Makes the torn tail zeros again, durably, before anything is appended behind it.
-fn cut(
-    disk: &dyn Disk,
-    segment: &Segment,
-    offset: u64,
-    later: &[Segment],
-) -> Result<(), JournalError> {
-    let name = segment::file_name(segment.number);
-    let failed = || JournalError::io(format!("cutting {name}"));
-    // Later segments first: with them gone, a crash in between leaves only the tail to cut again.
+/// Removes the segments behind the end, the last one first and each for certain before the next:
+/// whenever the power goes, no gap is left.
+fn remove(disk: &dyn Disk, later: &[Segment]) -> Result<(), JournalError> {
     for segment in later.iter().rev() {
         let name = segment::file_name(segment.number);
-        disk.remove(&name)
-            .map_err(JournalError::io(format!("removing {name}")))?;
+        let failed = || JournalError::io(format!("removing {name}"));
+        disk.remove(&name).map_err(failed())?;
+        disk.sync_folder().map_err(failed())?;
     }
-    disk.sync_folder().map_err(failed())?;
+    Ok(())
+}
+
+/// Makes the torn tail zeros again, durably, before anything is appended behind it.
+fn cut(segment: &Segment, offset: u64) -> Result<(), JournalError> {
+    let name = segment::file_name(segment.number);
+    let failed = || JournalError::io(format!("cutting {name}"));
     let zeros = vec![0u8; 1 << 20];
     let mut at = offset;
     while at < segment.bytes {
@@ -376,6 +370,50 @@ fn cut(
         at += count;
     }
     segment.file.sync().map_err(failed())
+}
+
+/// Puts everything that was read on the medium: it may be in the page cache only. What nothing
+/// proves to have been synced is written once more first, because after a sync that failed the
+/// cache may hold as clean what the medium never got, and would not write it again.
+fn settle(summary: &Summary, kept: &[Segment]) -> Result<(), JournalError> {
+    let mut last = 0;
+    for (segment, read) in kept.iter().zip(&summary.segments) {
+        last = last.max(read.sequences.1);
+        let failed = || JournalError::io(format!("syncing {}", read.file));
+        if last >= summary.proven_durable {
+            let words = segment.read_all()?;
+            let used = usize::try_from(read.used).unwrap_or(usize::MAX);
+            let bytes = words.as_bytes().get(..used).unwrap_or_default();
+            let from = first_unproven(
+                record::seed(summary.log_id, segment.number),
+                bytes,
+                summary.proven_durable,
+            );
+            let unproven = bytes.get(from..).unwrap_or_default();
+            if !unproven.is_empty() {
+                segment
+                    .file
+                    .write_at(from as u64, unproven)
+                    .map_err(failed())?;
+            }
+        }
+        segment.file.sync().map_err(failed())?;
+    }
+    Ok(())
+}
+
+/// Offset of the first record that nothing proves to be on the medium.
+fn first_unproven(seed: u32, bytes: &[u8], proven: u64) -> usize {
+    let mut offset = usize::try_from(HEADER_PAGE).unwrap_or(usize::MAX);
+    while let Some((header, body)) = bytes
+        .get(offset..)
+        .and_then(|rest| record::read(seed, rest))
+        .filter(|(header, _)| header.kind == COMMAND && header.sequence <= proven)
+    {
+        debug_assert!(header.length as usize == body.len());
+        offset += HEADER + body.len();
+    }
+    offset
 }
 
 /// A journal that is open for appending, however it came to be.

@@ -56,45 +56,100 @@ pub(super) fn number_of(name: &str) -> Option<u32> {
     (digits.len() == 8).then(|| digits.parse().ok()).flatten()
 }
 
-/// Makes segment `number`, all zeros behind its header, durable under its final name.
+/// Bytes that one step of a [`Maker`] writes and syncs.
+const MAKE_BYTES: usize = 1 << 20;
+
+/// A segment being made: all zeros behind its header, under a temporary name until the whole of
+/// it is durable. It is made in steps, so that the thread that makes it can sync in between.
+pub(super) struct Maker {
+    pub number: u32,
+    file: Arc<dyn DiskFile>,
+    bytes: u64,
+    offset: u64,
+    block: Vec<u8>,
+}
+
+impl Maker {
+    pub fn new(
+        disk: &dyn Disk,
+        log_id: u64,
+        number: u32,
+        bytes: u64,
+    ) -> Result<Self, JournalError> {
+        let name = file_name(number);
+        let file = disk
+            .create(&temporary(&name))
+            .map_err(JournalError::io(format!("making {name}")))?;
+        let mut header = SegmentHeader {
+            magic: MAGIC,
+            log_id,
+            bytes,
+            number,
+            crc: 0,
+        };
+        header.crc = header.checksum();
+        let mut block = vec![0u8; MAKE_BYTES];
+        block[..size_of::<SegmentHeader>()].copy_from_slice(header.as_bytes());
+        Ok(Self {
+            number,
+            file,
+            bytes,
+            offset: 0,
+            block,
+        })
+    }
+
+    /// One step; the segment once it is durable under its final name. After an error the maker
+    /// is of no more use, and its file is gone, so that it takes no room on a full disk.
+    pub fn step(&mut self, disk: &dyn Disk) -> Result<Option<Segment>, JournalError> {
+        let name = file_name(self.number);
+        self.advance(disk, &name).map_err(|error| {
+            let _ = disk.remove(&temporary(&name));
+            JournalError::io(format!("making {name}"))(error)
+        })
+    }
+
+    fn advance(&mut self, disk: &dyn Disk, name: &str) -> std::io::Result<Option<Segment>> {
+        let count = (self.bytes - self.offset).min(MAKE_BYTES as u64);
+        let slice = &mut self.block[..usize::try_from(count).unwrap_or(MAKE_BYTES)];
+        self.file.write_at(self.offset, slice)?;
+        self.file.sync()?;
+        slice[..size_of::<SegmentHeader>()].fill(0);
+        self.offset += count;
+        if self.offset < self.bytes {
+            return Ok(None);
+        }
+        disk.rename(&temporary(name), name)?;
+        disk.sync_folder()?;
+        Ok(Some(Segment {
+            number: self.number,
+            file: Arc::clone(&self.file),
+            bytes: self.bytes,
+        }))
+    }
+
+    /// All steps that are left.
+    pub fn finish(mut self, disk: &dyn Disk) -> Result<Segment, JournalError> {
+        loop {
+            if let Some(segment) = self.step(disk)? {
+                return Ok(segment);
+            }
+        }
+    }
+}
+
+fn temporary(name: &str) -> String {
+    format!("{name}.tmp")
+}
+
+/// Makes segment `number` at once.
 pub(super) fn create(
     disk: &dyn Disk,
     log_id: u64,
     number: u32,
     bytes: u64,
 ) -> Result<Segment, JournalError> {
-    let name = file_name(number);
-    let temporary = format!("{name}.tmp");
-    let failed = || JournalError::io(format!("making {name}"));
-    let file = disk.create(&temporary).map_err(failed())?;
-    let mut header = SegmentHeader {
-        magic: MAGIC,
-        log_id,
-        bytes,
-        number,
-        crc: 0,
-    };
-    header.crc = header.checksum();
-    let mut block = vec![0u8; 1 << 20];
-    let mut offset = 0;
-    while offset < bytes {
-        let count = (bytes - offset).min(block.len() as u64);
-        let slice = &mut block[..usize::try_from(count).unwrap_or(usize::MAX)];
-        if offset == 0 {
-            slice[..size_of::<SegmentHeader>()].copy_from_slice(header.as_bytes());
-        }
-        file.write_at(offset, slice).map_err(failed())?;
-        slice[..size_of::<SegmentHeader>()].fill(0);
-        offset += count;
-    }
-    file.sync().map_err(failed())?;
-    disk.rename(&temporary, &name).map_err(failed())?;
-    disk.sync_folder().map_err(failed())?;
-    Ok(Segment {
-        number,
-        file,
-        bytes,
-    })
+    Maker::new(disk, log_id, number, bytes)?.finish(disk)
 }
 
 /// Opens a segment and checks that it is what its name says. Returns it and its log id.

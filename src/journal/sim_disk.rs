@@ -1,7 +1,7 @@
 //! A disk in memory that can lose power: what was not synced is kept or lost at random, sector by
 //! sector, and so are creations, renames and removals that the folder was not synced after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +15,35 @@ struct Image {
     now: Vec<u8>,
     /// What survives for sure.
     synced: Vec<u8>,
+    /// Sectors a failed sync gave up: they read as written, and no later sync brings them to the
+    /// medium unless they are written again.
+    given_up: BTreeSet<usize>,
+    /// Content before the last write, for [`Fault::SyncBeforeWrite`].
+    before_write: Vec<u8>,
+}
+
+impl Image {
+    /// Brings to the medium what is dirty.
+    fn sync(&mut self) {
+        let before = std::mem::take(&mut self.synced);
+        self.synced.clone_from(&self.now);
+        for sector in &self.given_up {
+            let start = sector * SECTOR;
+            for at in start..(start + SECTOR).min(self.synced.len()) {
+                self.synced[at] = before.get(at).copied().unwrap_or(0);
+            }
+        }
+    }
+
+    /// A sync fails: what was dirty is clean from now on, and not on the medium.
+    fn give_up(&mut self) {
+        for sector in 0..self.now.len().div_ceil(SECTOR) {
+            let range = sector * SECTOR..((sector + 1) * SECTOR).min(self.now.len());
+            if self.synced.get(range.clone()) != self.now.get(range) {
+                self.given_up.insert(sector);
+            }
+        }
+    }
 }
 
 /// Index of a file's content; names point to it.
@@ -47,6 +76,8 @@ pub enum Fault {
     SkipFolderSync,
     /// A file sync makes everything durable but the last sectors written.
     SyncTooEarly,
+    /// A file sync changes places with the write before it.
+    SyncBeforeWrite,
 }
 
 /// The simulated disk; clones are the same disk.
@@ -119,6 +150,7 @@ impl SimDisk {
             }
             image.now.clone_from(&survivor);
             image.synced = survivor;
+            image.given_up.clear();
         }
         let names: Vec<String> = state
             .now
@@ -145,6 +177,40 @@ impl SimDisk {
             state: Arc::clone(&self.state),
             life,
         }
+    }
+
+    /// The process died, the machine did not: everything written is still there to be read, and
+    /// what was not synced may still be lost later. Handles of the old life are dead.
+    pub fn kill(&self) -> Self {
+        let mut state = self.lock();
+        state.life += 1;
+        state.power_cut_at = None;
+        let life = state.life;
+        drop(state);
+        Self {
+            state: Arc::clone(&self.state),
+            life,
+        }
+    }
+
+    /// Content of a file as reads see it.
+    pub fn content(&self, name: &str) -> Option<Vec<u8>> {
+        let state = self.lock();
+        let inode = *state.now.get(name)?;
+        Some(state.files[inode].now.clone())
+    }
+
+    /// Puts a file on the medium, as somebody with a copy tool would.
+    pub fn put(&self, name: &str, content: Vec<u8>) {
+        let mut state = self.lock();
+        let inode = state.files.len();
+        state.files.push(Image {
+            synced: content.clone(),
+            now: content,
+            ..Image::default()
+        });
+        state.now.insert(name.into(), inode);
+        state.synced.insert(name.into(), inode);
     }
 
     /// Flips one bit of a file, on the medium.
@@ -211,11 +277,19 @@ impl DiskFile for SimFile {
             None => bytes,
         };
         let start = usize::try_from(offset).map_err(io::Error::other)?;
+        if state.fault == Some(Fault::SyncBeforeWrite) {
+            let image = &mut state.files[self.inode];
+            image.before_write.clone_from(&image.now);
+        }
         let now = &mut state.files[self.inode].now;
         if now.len() < start + bytes.len() {
             now.resize(start + bytes.len(), 0);
         }
         now[start..start + bytes.len()].copy_from_slice(bytes);
+        let sectors = start / SECTOR..(start + bytes.len()).div_ceil(SECTOR);
+        state.files[self.inode]
+            .given_up
+            .retain(|sector| !sectors.contains(sector));
         Ok(())
     }
 
@@ -236,7 +310,10 @@ impl DiskFile for SimFile {
             return Ok(());
         }
         match state.syncs {
-            Some(0) => return Err(io::Error::other("simulated medium error")),
+            Some(0) => {
+                state.files[self.inode].give_up();
+                return Err(io::Error::other("simulated medium error"));
+            }
             Some(left) => state.syncs = Some(left - 1),
             None => {}
         }
@@ -259,7 +336,8 @@ impl DiskFile for SimFile {
                 image.synced.extend(tail);
                 image.synced.resize(image.now.len(), 0);
             }
-            Some(Fault::SkipFolderSync) | None => image.synced.clone_from(&image.now),
+            Some(Fault::SyncBeforeWrite) => image.synced.clone_from(&image.before_write),
+            Some(Fault::SkipFolderSync) | None => image.sync(),
         }
         Ok(())
     }
@@ -291,11 +369,22 @@ impl Disk for SimDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.lock();
-        let inode = state.files.len();
-        state.files.push(Image::default());
-        if state.change(self.life) {
-            state.now.insert(name.into(), inode);
-        }
+        let dark = !state.change(self.life);
+        let inode = match state.now.get(name) {
+            // As the operating system does it: the same file, emptied, also for its old handles.
+            Some(&inode) if !dark => {
+                state.files[inode].now.clear();
+                inode
+            }
+            Some(_) | None => {
+                let inode = state.files.len();
+                state.files.push(Image::default());
+                if !dark {
+                    state.now.insert(name.into(), inode);
+                }
+                inode
+            }
+        };
         drop(state);
         Ok(Arc::new(SimFile {
             disk: self.clone(),

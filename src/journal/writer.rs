@@ -15,7 +15,7 @@ use zerocopy::IntoBytes as _;
 
 use super::disk::Disk;
 use super::record::{COMMAND, HEADER, RecordHeader, SEGMENT_END, seed};
-use super::segment::{self, HEADER_PAGE, Segment};
+use super::segment::{self, HEADER_PAGE, Maker, Segment};
 use super::{JournalError, Policy};
 use crate::agent::Agent;
 use crate::limits::COMMAND_LENGTH_MAX;
@@ -36,13 +36,16 @@ pub struct Shared {
     written: Cursor,
     /// Last Sequence that may be acted on. Written by the appender (`os`) or the syncer (`group`).
     durable: Cursor,
-    /// Last Sequence known to be on the medium. Written by the syncer.
+    /// Last Sequence known to be on the medium. Written by the syncer; what nothing was promised
+    /// of (`os`) is not in it.
     synced: Cursor,
     /// Segments with unsynced writes, oldest first; the last one is being appended to.
     unsynced: Mutex<Vec<Segment>>,
-    /// The next segment, made ahead.
-    next: Mutex<Option<Segment>>,
-    /// Number of the segment that should be made ahead; 0 = none wanted.
+    /// The next segment, made ahead. Whoever holds the lock is the only one making it: two
+    /// makers would share the temporary file, and one would put zeros over the other's records.
+    next: Mutex<Ahead>,
+    /// Number of the newest segment that should be made ahead; 0 = none yet. Written by the
+    /// appender, read by the syncer.
     wanted: AtomicU64,
     failed: AtomicBool,
     failure: Mutex<Option<String>>,
@@ -59,6 +62,13 @@ impl fmt::Debug for Shared {
             .field("durable", &self.durable.get())
             .finish_non_exhaustive()
     }
+}
+
+/// The segment after the one being appended to.
+enum Ahead {
+    Nothing,
+    Making(Maker),
+    Ready(Segment),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -154,6 +164,8 @@ pub struct Appender {
 /// The syncing half.
 pub struct Syncer {
     shared: Arc<Shared>,
+    /// Newest segment made ahead, or tried in vain.
+    prepared: u32,
 }
 
 /// Goes on with a log from `position`.
@@ -173,7 +185,7 @@ pub fn start(
         // Recovery synced what it kept.
         synced: Cursor::new(position.sequence),
         unsynced: Mutex::new(vec![position.segment.clone()]),
-        next: Mutex::new(None),
+        next: Mutex::new(Ahead::Nothing),
         wanted: AtomicU64::new(0),
         failed: AtomicBool::new(false),
         failure: Mutex::new(None),
@@ -196,6 +208,7 @@ pub fn start(
         appender,
         Syncer {
             shared: Arc::clone(&shared),
+            prepared: 0,
         },
         shared,
     )
@@ -209,8 +222,12 @@ impl Appender {
             return;
         }
         assert!(
-            sequence == self.sequence + 1 && command.len().is_multiple_of(8),
+            sequence == self.sequence + 1,
             "Invariant: the journal takes every command once, in order"
+        );
+        assert!(
+            (1..=COMMAND_LENGTH_MAX).contains(&command.len()) && command.len().is_multiple_of(8),
+            "Invariant: what is written can be read back"
         );
         let end = self.offset + (self.batch.len() + 2 * HEADER + command.len()) as u64;
         if end > self.segment.bytes
@@ -238,7 +255,7 @@ impl Appender {
             previous_crc: self.previous_crc,
             kind,
             sequence: self.sequence,
-            synced_through: self.shared.synced.get(),
+            durable_through: self.shared.durable.get(),
         };
         header.crc = header.checksum(self.seed, body);
         self.previous_crc = header.crc;
@@ -292,27 +309,25 @@ impl Appender {
     }
 
     /// Ends this segment and goes on in the next, which the syncer made ahead; if it did not get
-    /// to it, it is made here, and the core waits for it.
+    /// to it or not to its end, that is done here, and the core waits for it.
     fn next_segment(&mut self) -> Result<(), JournalError> {
+        let shared = Arc::clone(&self.shared);
+        let number = self.segment.number + 1;
+        let mut next = lock(&shared.next);
         // The next one is durable under its name before the end record can be: an end record
         // without a next segment is a loss, and recovery says so.
-        let number = self.segment.number + 1;
-        let ahead = lock(&self.shared.next)
-            .take()
-            .filter(|next| next.number == number);
-        let segment = match ahead {
-            Some(segment) => segment,
-            None => segment::create(
-                self.shared.disk.as_ref(),
-                self.shared.log_id,
-                number,
-                self.shared.segment_bytes,
-            )?,
+        let disk = shared.disk.as_ref();
+        let segment = match std::mem::replace(&mut *next, Ahead::Nothing) {
+            Ahead::Ready(segment) if segment.number == number => segment,
+            Ahead::Making(maker) if maker.number == number => maker.finish(disk)?,
+            Ahead::Nothing | Ahead::Making(_) | Ahead::Ready(_) => {
+                segment::create(disk, shared.log_id, number, shared.segment_bytes)?
+            }
         };
         self.record(SEGMENT_END, &[]);
         self.flush();
-        lock(&self.shared.unsynced).push(segment.clone());
-        self.seed = seed(self.shared.log_id, number);
+        lock(&shared.unsynced).push(segment.clone());
+        self.seed = seed(shared.log_id, number);
         self.segment = segment;
         self.offset = HEADER_PAGE;
         Ok(())
@@ -343,10 +358,11 @@ impl Syncer {
         self.sync_to(target)
     }
 
-    /// At the end of a run: syncs under every policy.
+    /// At the end of a run: syncs under every policy, and the mark of that sync as well, so that
+    /// damage to the last records while the venue is down is seen as damage.
     pub fn finish(&mut self) -> bool {
         let target = self.shared.written.get();
-        !self.shared.has_failed() && self.sync_to(target)
+        !self.shared.has_failed() && self.sync_to(target) && self.sync_to(target)
     }
 
     fn sync_to(&mut self, target: u64) -> bool {
@@ -375,27 +391,43 @@ impl Syncer {
         true
     }
 
+    /// One step towards the segment that is wanted ahead. Returns whether there was one to do.
     fn prepare(&mut self) -> bool {
         let shared = &self.shared;
         let wanted = shared.wanted.load(Ordering::Acquire);
-        if wanted == 0 || lock(&shared.next).is_some() || shared.has_failed() {
+        if wanted <= u64::from(self.prepared) || shared.has_failed() {
             return false;
         }
         let Ok(number) = u32::try_from(wanted) else {
             return false;
         };
+        let disk = shared.disk.as_ref();
+        let mut next = lock(&shared.next);
+        // The appender may have made it meanwhile, in full.
         let newest = lock(&shared.unsynced)
             .last()
             .map_or(0, |segment| segment.number);
-        shared.wanted.store(0, Ordering::Release);
-        if number <= newest {
-            return false;
-        }
-        let disk = shared.disk.as_ref();
-        match segment::create(disk, shared.log_id, number, shared.segment_bytes) {
-            Ok(segment) => *lock(&shared.next) = Some(segment),
-            // The appender will try itself, and fail where it matters.
-            Err(error) => tracing::warn!(%error, "cannot make the next segment ahead"),
+        let made = match std::mem::replace(&mut *next, Ahead::Nothing) {
+            _ if number <= newest => Ok(Ahead::Nothing),
+            Ahead::Making(mut maker) => maker
+                .step(disk)
+                .map(|done| done.map_or_else(|| Ahead::Making(maker), Ahead::Ready)),
+            ready @ Ahead::Ready(_) => Ok(ready),
+            Ahead::Nothing => {
+                Maker::new(disk, shared.log_id, number, shared.segment_bytes).map(Ahead::Making)
+            }
+        };
+        match made {
+            Ok(making @ Ahead::Making(_)) => *next = making,
+            Ok(made) => {
+                self.prepared = number;
+                *next = made;
+            }
+            // Not tried again here: the appender will, and fail where it matters.
+            Err(error) => {
+                self.prepared = number;
+                tracing::warn!(%error, "cannot make the next segment ahead");
+            }
         }
         true
     }
