@@ -12,7 +12,7 @@ use trading_engine::journal::writer::{
 };
 use trading_engine::journal::{JournalError, Policy};
 
-pub const LOG_ID: u64 = 0x7E57_106;
+pub const LOG_ID: u64 = 0x07E5_7106;
 
 /// A command as the journal sees it: bytes without a zero among them, so that no cut goes unseen.
 pub fn command(sequence: u64, salt: u64, words: usize) -> Vec<u8> {

@@ -3,6 +3,8 @@
 //! `Stream` draws commands; `Plain` is a plain book that turns "new open quantity" replaces into
 //! total quantities off the clock.
 
+#![allow(dead_code, reason = "each test uses its own part")]
+
 /// SplitMix64.
 pub struct Random(u64);
 
