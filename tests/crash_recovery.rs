@@ -8,15 +8,19 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use support::peers::{BinaryPeer, FixPeer, Peer, Until};
 use support::server::Server;
 use support::workload::Random;
 
 const SYMBOL: &str = "TEST-A";
-const WINDOW: u64 = 1_000;
+/// Orders that each client sends at once before a kill.
+const BURST: u64 = 1_500;
 const UNANSWERED_MIN: u64 = 64;
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name)
@@ -51,22 +55,40 @@ fn killed_in_a_burst(topology: &str, policy: &str, kills: u64) {
     let mut server = Server::start(data.path(), &settings);
     let credentials = server.credentials();
     let key = |id: &str| credentials.binary(id).unwrap().clone();
+    let progress = Arc::new(AtomicU64::new(0));
+    let shared = || Arc::clone(&progress);
     let mut peers: Vec<Box<dyn Peer>> = vec![
-        Box::new(BinaryPeer::new(key("alpha-1"), SYMBOL, seed ^ 1)),
-        Box::new(BinaryPeer::new(key("beta-1"), SYMBOL, seed ^ 2)),
-        Box::new(FixPeer::new(&credentials.fix[0], SYMBOL, seed ^ 3)),
-        Box::new(FixPeer::new(&credentials.fix[1], SYMBOL, seed ^ 4)),
+        Box::new(BinaryPeer::new(key("alpha-1"), SYMBOL, seed ^ 1, shared())),
+        Box::new(BinaryPeer::new(key("beta-1"), SYMBOL, seed ^ 2, shared())),
+        Box::new(FixPeer::new(
+            &credentials.fix[0],
+            SYMBOL,
+            seed ^ 3,
+            shared(),
+        )),
+        Box::new(FixPeer::new(
+            &credentials.fix[1],
+            SYMBOL,
+            seed ^ 4,
+            shared(),
+        )),
     ];
-    let mut counted = 0;
+    let (mut counted, mut rounds) = (0, 0);
     while counted < kills {
-        let fate = Duration::from_micros(60_000 + random.below(60_000));
+        rounds += 1;
+        assert!(rounds <= 4 * kills, "kills hardly ever fall into a burst");
+        // The middle of the burst is a count of answers, not a time: machines differ.
+        let fate = progress.load(Ordering::Relaxed) + random.below(BURST * 2);
         let (binary, fix) = (server.binary, server.fix);
         std::thread::scope(|scope| {
             for (index, peer) in peers.iter_mut().enumerate() {
                 let address = if index < 2 { binary } else { fix };
-                scope.spawn(move || peer.run(address, Until::Broken { window: WINDOW }));
+                scope.spawn(move || peer.run(address, Until::Broken { burst: BURST }));
             }
-            std::thread::park_timeout(fate);
+            let started = Instant::now();
+            while progress.load(Ordering::Relaxed) < fate && started.elapsed() < PATIENCE {
+                std::thread::park_timeout(Duration::from_micros(200));
+            }
             server.kill();
         });
         let unanswered: Vec<u64> = peers.iter().map(|p| p.ledger().unanswered()).collect();
@@ -82,7 +104,7 @@ fn killed_in_a_burst(topology: &str, policy: &str, kills: u64) {
     let orders: usize = peers.iter().map(|p| p.ledger().orders.len()).sum();
     let trades: usize = peers.iter().map(|p| p.ledger().trades.len()).sum();
     println!(
-        "{topology}: {counted} kills, {orders} orders, {} trades",
+        "{topology}: {counted} kills in {rounds} rounds, {orders} orders, {} trades",
         trades / 2
     );
     assert_eq!(server.terminate(), Some(0));

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use trading_engine::client::credentials::{BinaryCredentials, FixCredentials, Secret};
@@ -48,6 +50,8 @@ impl Order {
 pub struct Ledger {
     pub orders: BTreeMap<u64, Order>,
     pub answered: u64,
+    /// Counts the answers of all peers, for who waits for the middle of a burst.
+    progress: Arc<AtomicU64>,
     pub executions: HashSet<u64>,
     /// Trade id and lots of every fill.
     pub trades: Vec<(u64, i64)>,
@@ -60,11 +64,19 @@ impl Ledger {
 
     fn draw(&mut self, random: &mut Random) -> (u64, Order) {
         let id = self.orders.len() as u64 + 1;
+        let side = 1 + random.below(2) as u8;
+        let immediate = random.below(4) == 0;
+        // Sweeps take a little more than the others leave, so that no run fills the book.
+        let (price, quantity) = if immediate {
+            (if side == 1 { 10_003 } else { 9_997 }, 40)
+        } else {
+            (10_000 + random.below(7) as i64 - 3, 10)
+        };
         let order = Order {
-            side: 1 + random.below(2) as u8,
-            price: 10_000 + random.below(7) as i64 - 3,
-            quantity: 1 + random.below(10) as i64,
-            immediate: random.below(4) == 0,
+            side,
+            price,
+            quantity: 1 + random.below(quantity) as i64,
+            immediate,
             ..Order::default()
         };
         self.orders.insert(id, order.clone());
@@ -78,6 +90,7 @@ impl Ledger {
             .expect("a report names an order that was sent");
         if !order.is_answered() {
             self.answered += 1;
+            self.progress.fetch_add(1, Ordering::Relaxed);
         }
         order
     }
@@ -164,8 +177,8 @@ impl Wire {
 /// What a run of [`Peer::run`] is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// Send with this many unanswered, until the connection breaks.
-    Broken { window: u64 },
+    /// Send this many orders at once, and take the answers until the connection breaks.
+    Broken { burst: u64 },
     /// Send nothing new; until every order is answered and the stream is quiet.
     Answered,
 }
@@ -191,13 +204,21 @@ pub struct BinaryPeer {
 }
 
 impl BinaryPeer {
-    pub fn new(credentials: BinaryCredentials, symbol: &'static str, seed: u64) -> Self {
+    pub fn new(
+        credentials: BinaryCredentials,
+        symbol: &'static str,
+        seed: u64,
+        progress: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             credentials,
             symbol,
             instrument: 0,
             random: Random::new(seed),
-            ledger: Ledger::default(),
+            ledger: Ledger {
+                progress,
+                ..Ledger::default()
+            },
             next_expected: 1,
             outstanding: BTreeMap::new(),
         }
@@ -254,6 +275,7 @@ impl Peer for BinaryPeer {
         };
         let mut wire = Wire::connect(address);
         let mut initiator = Initiator::new(settings, 0);
+        let mut sent = 0;
         let started = Instant::now();
         let mut quiet_since = Instant::now();
         loop {
@@ -297,8 +319,9 @@ impl Peer for BinaryPeer {
                 return;
             }
             match until {
-                Until::Broken { window } => {
-                    while initiator.is_active() && self.ledger.unanswered() < window {
+                Until::Broken { burst } => {
+                    while initiator.is_active() && sent < burst {
+                        sent += 1;
                         let (id, order) = self.ledger.draw(&mut self.random);
                         let message = NewOrder {
                             cl_ord_id: id,
@@ -339,7 +362,12 @@ pub struct FixPeer {
 }
 
 impl FixPeer {
-    pub fn new(credentials: &FixCredentials, symbol: &'static str, seed: u64) -> Self {
+    pub fn new(
+        credentials: &FixCredentials,
+        symbol: &'static str,
+        seed: u64,
+        progress: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             initiator: fix::Initiator::new(InitiatorSettings {
                 comp_id: credentials.comp_id.clone().into_bytes(),
@@ -350,7 +378,10 @@ impl FixPeer {
             }),
             symbol,
             random: Random::new(seed),
-            ledger: Ledger::default(),
+            ledger: Ledger {
+                progress,
+                ..Ledger::default()
+            },
         }
     }
 
@@ -390,6 +421,7 @@ impl Peer for FixPeer {
     fn run(&mut self, address: SocketAddr, until: Until) {
         let mut wire = Wire::connect(address);
         self.initiator.logon(0, utc(), &mut wire.output);
+        let mut sent = 0;
         let started = Instant::now();
         let mut quiet_since = Instant::now();
         let mut logged_on = false;
@@ -427,8 +459,9 @@ impl Peer for FixPeer {
                 return;
             }
             match until {
-                Until::Broken { window } => {
-                    while logged_on && self.ledger.unanswered() < window {
+                Until::Broken { burst } => {
+                    while logged_on && sent < burst {
+                        sent += 1;
                         let (id, order) = self.ledger.draw(&mut self.random);
                         let symbol = self.symbol;
                         let now = utc();
