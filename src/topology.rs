@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use trading_engine_protocol::types::{Reason, SessionId, UtcNanos};
+use trading_engine_protocol::types::{Reason, Sequence, SessionId, UtcNanos};
 
 use crate::agent::{self, Agent, EngineAgent, Idle, ThreadPlan};
 use crate::clock::Clock;
@@ -258,6 +258,8 @@ impl Observer for Counting {
 pub struct Venue {
     journal: Arc<Shared>,
     applied: Cursor,
+    /// The last of the commands that start the venue.
+    opens_at: Sequence,
     commands: Outbox,
     draining: Arc<AtomicBool>,
     drained: Arc<AtomicBool>,
@@ -316,6 +318,10 @@ impl Venue {
         } = recovered;
         let sequence = engine.sequence();
         let sequenced_at = engine.sequenced_at();
+
+        // Recovery ended where the last life did; whoever was connected then is not now.
+        let gone = disconnects(&engine);
+        let opens_at = Sequence(sequence.0 + (commands.len() + gone.len()) as u64);
 
         let (gateway_commands, gateway_out) = ring::channel(COMMAND_RING, 1);
         let (venue_commands, venue_out) = ring::channel(COMMAND_RING, 1);
@@ -377,6 +383,7 @@ impl Venue {
             log_failed: Box::new(move || journal_failed.has_failed()),
             authenticator,
             history: history_requests,
+            opens_at: Some(opens_at).filter(|at| *at > sequence),
             draining: Arc::clone(&draining),
             drained: Arc::clone(&drained),
             stats: Arc::clone(&stats),
@@ -438,8 +445,6 @@ impl Venue {
         );
         let inputs = gateway_out.into_iter().chain(venue_out).collect();
         let mut sequencer = Sequencer::new(inputs, local, Cursor::new(0));
-        // Recovery ended where the last life did; whoever was connected then is not now.
-        let gone = disconnects(&engine);
         let engine = EngineAgent::new(
             engine,
             log_to_engine,
@@ -517,6 +522,7 @@ impl Venue {
         Ok(Self {
             journal,
             applied,
+            opens_at,
             commands: outbox,
             draining,
             drained,
@@ -539,10 +545,9 @@ impl Venue {
         self.depth.clone()
     }
 
-    /// Whether everything in the log is applied and durable.
+    /// Whether the commands that start a venue are applied and durable.
     pub fn is_settled(&self) -> bool {
-        let written = self.journal.written().get();
-        self.journal.durable().get() == written && self.applied.get() == written
+        self.journal.durable().get() >= self.opens_at.0 && self.applied.get() >= self.opens_at.0
     }
 
     /// Sequences commands of the venue itself.

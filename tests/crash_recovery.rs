@@ -9,10 +9,10 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use support::peers::{BinaryPeer, FixPeer, Peer, Until};
+use support::peers::{BinaryPeer, FixPeer, Pace, Peer, Until};
 use support::server::Server;
 use support::workload::Random;
 
@@ -55,8 +55,8 @@ fn killed_in_a_burst(topology: &str, policy: &str, kills: u64) {
     let mut server = Server::start(data.path(), &settings);
     let credentials = server.credentials();
     let key = |id: &str| credentials.binary(id).unwrap().clone();
-    let progress = Arc::new(AtomicU64::new(0));
-    let shared = || Arc::clone(&progress);
+    let pace = Arc::new(Pace::default());
+    let shared = || Arc::clone(&pace);
     let mut peers: Vec<Box<dyn Peer>> = vec![
         Box::new(BinaryPeer::new(key("alpha-1"), SYMBOL, seed ^ 1, shared())),
         Box::new(BinaryPeer::new(key("beta-1"), SYMBOL, seed ^ 2, shared())),
@@ -76,17 +76,26 @@ fn killed_in_a_burst(topology: &str, policy: &str, kills: u64) {
     let (mut counted, mut rounds) = (0, 0);
     while counted < kills {
         rounds += 1;
-        assert!(rounds <= 4 * kills, "kills hardly ever fall into a burst");
+        assert!(rounds <= 10 * kills, "kills hardly ever fall into a burst");
         // The middle of the burst is a count of answers, not a time: machines differ.
-        let fate = progress.load(Ordering::Relaxed) + random.below(BURST * 2);
+        let fate = pace.answered.load(Ordering::Relaxed) + 1 + random.below(BURST);
+        let logons = pace.logged_on.load(Ordering::Relaxed) + peers.len() as u64;
         let (binary, fix) = (server.binary, server.fix);
         std::thread::scope(|scope| {
             for (index, peer) in peers.iter_mut().enumerate() {
                 let address = if index < 2 { binary } else { fix };
-                scope.spawn(move || peer.run(address, Until::Broken { burst: BURST }));
+                scope.spawn(move || {
+                    peer.run(
+                        address,
+                        Until::Broken {
+                            logons,
+                            burst: BURST,
+                        },
+                    )
+                });
             }
             let started = Instant::now();
-            while progress.load(Ordering::Relaxed) < fate && started.elapsed() < PATIENCE {
+            while pace.answered.load(Ordering::Relaxed) < fate && started.elapsed() < PATIENCE {
                 std::thread::park_timeout(Duration::from_micros(200));
             }
             server.kill();

@@ -16,7 +16,7 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use trading_engine_protocol::binary::AcceptorSettings;
 use trading_engine_protocol::fix;
-use trading_engine_protocol::types::{Reason, SessionId};
+use trading_engine_protocol::types::{Reason, Sequence, SessionId};
 
 use super::authenticator::{AuthReply, Authenticator};
 use super::binary::BinaryDoor;
@@ -107,6 +107,8 @@ pub struct GatewayLinks {
     pub authenticator: Authenticator,
     /// Reads the past.
     pub history: Sender<HistoryRequest>,
+    /// Nobody is let in before this command's events were seen; `None` = at once.
+    pub opens_at: Option<Sequence>,
     /// Set when the venue is stopping.
     pub draining: Arc<AtomicBool>,
     /// Set by the gateway when no session is left.
@@ -162,6 +164,9 @@ pub struct Gateway {
     polled: bool,
     binary: TcpListener,
     fix: TcpListener,
+    /// Nobody is let in before the events of this command have been seen: the reference data
+    /// would be incomplete, and a right logon be refused. `None` = open.
+    opens_at: Option<Sequence>,
     /// FIX logons that wait for another connection of their session to show that it is alive.
     claims: Vec<Claim>,
     slots: Vec<Option<Box<Slot>>>,
@@ -228,22 +233,17 @@ impl Gateway {
             let _ = waker.wake();
         });
         binary.set_nonblocking(true)?;
-        let mut binary = TcpListener::from_std(binary);
-        poll.registry()
-            .register(&mut binary, BINARY_LISTENER, Interest::READABLE)?;
         fix.set_nonblocking(true)?;
-        let mut fix = TcpListener::from_std(fix);
-        poll.registry()
-            .register(&mut fix, FIX_LISTENER, Interest::READABLE)?;
         let (auth_reply, auth_replies) = bounded(Authenticator::QUEUE_DEPTH * 2);
         let (history_reply, history_replies) = bounded(8192);
-        let gateway = Self {
+        let mut gateway = Self {
             settings,
             poll,
             events: Events::with_capacity(1024),
             polled: false,
-            binary,
-            fix,
+            binary: TcpListener::from_std(binary),
+            fix: TcpListener::from_std(fix),
+            opens_at: links.opens_at,
             claims: Vec::new(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -273,6 +273,9 @@ impl Gateway {
             clock,
             next_housekeeping_ns: 0,
         };
+        if gateway.opens_at.is_none() {
+            gateway.open_listeners();
+        }
         Ok((gateway, wake))
     }
 
@@ -375,6 +378,18 @@ impl Gateway {
             }
         }
         done
+    }
+
+    fn open_listeners(&mut self) {
+        let registry = self.poll.registry();
+        for (listener, token) in [
+            (&mut self.binary, BINARY_LISTENER),
+            (&mut self.fix, FIX_LISTENER),
+        ] {
+            if let Err(error) = registry.register(listener, token, Interest::READABLE) {
+                tracing::error!(%error, "cannot listen");
+            }
+        }
     }
 
     fn accept(&mut self, is_fix: bool) {
@@ -752,9 +767,14 @@ impl Gateway {
             }
             self.ring.advance();
             done += 1;
+            let seen = header.sequence;
             let mut applied = [0u8; 8];
             applied.copy_from_slice(&copy[..8]);
             self.dispatch(u64::from_le_bytes(applied), header, &body);
+            if self.opens_at.is_some_and(|at| at <= seen) {
+                self.opens_at = None;
+                self.open_listeners();
+            }
         }
         if done > 0 {
             self.ring.release();

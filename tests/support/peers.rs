@@ -46,12 +46,18 @@ impl Order {
     }
 }
 
+/// What all peers count together, so that a burst has a middle.
+#[derive(Debug, Default)]
+pub struct Pace {
+    pub logged_on: AtomicU64,
+    pub answered: AtomicU64,
+}
+
 #[derive(Debug, Default)]
 pub struct Ledger {
     pub orders: BTreeMap<u64, Order>,
     pub answered: u64,
-    /// Counts the answers of all peers, for who waits for the middle of a burst.
-    progress: Arc<AtomicU64>,
+    pace: Arc<Pace>,
     pub executions: HashSet<u64>,
     /// Trade id and lots of every fill.
     pub trades: Vec<(u64, i64)>,
@@ -90,7 +96,7 @@ impl Ledger {
             .expect("a report names an order that was sent");
         if !order.is_answered() {
             self.answered += 1;
-            self.progress.fetch_add(1, Ordering::Relaxed);
+            self.pace.answered.fetch_add(1, Ordering::Relaxed);
         }
         order
     }
@@ -177,8 +183,9 @@ impl Wire {
 /// What a run of [`Peer::run`] is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// Send this many orders at once, and take the answers until the connection breaks.
-    Broken { burst: u64 },
+    /// Once this many logons were seen by all peers, send this many orders at once, and take the
+    /// answers until the connection breaks.
+    Broken { logons: u64, burst: u64 },
     /// Send nothing new; until every order is answered and the stream is quiet.
     Answered,
 }
@@ -208,7 +215,7 @@ impl BinaryPeer {
         credentials: BinaryCredentials,
         symbol: &'static str,
         seed: u64,
-        progress: Arc<AtomicU64>,
+        pace: Arc<Pace>,
     ) -> Self {
         Self {
             credentials,
@@ -216,7 +223,7 @@ impl BinaryPeer {
             instrument: 0,
             random: Random::new(seed),
             ledger: Ledger {
-                progress,
+                pace,
                 ..Ledger::default()
             },
             next_expected: 1,
@@ -292,6 +299,7 @@ impl Peer for BinaryPeer {
                         initiator.logon(0, signature, &mut wire.output);
                     }
                     BinaryAction::Active(done) => {
+                        self.ledger.pace.logged_on.fetch_add(1, Ordering::Relaxed);
                         // Applied ones have been told of in the replay; the rest is sent again.
                         self.outstanding = self.outstanding.split_off(&(done.last_client_seq + 1));
                         for (seq, order) in &self.outstanding {
@@ -319,8 +327,9 @@ impl Peer for BinaryPeer {
                 return;
             }
             match until {
-                Until::Broken { burst } => {
-                    while initiator.is_active() && sent < burst {
+                Until::Broken { logons, burst } => {
+                    let start = self.ledger.pace.logged_on.load(Ordering::Relaxed) >= logons;
+                    while start && sent < burst {
                         sent += 1;
                         let (id, order) = self.ledger.draw(&mut self.random);
                         let message = NewOrder {
@@ -366,7 +375,7 @@ impl FixPeer {
         credentials: &FixCredentials,
         symbol: &'static str,
         seed: u64,
-        progress: Arc<AtomicU64>,
+        pace: Arc<Pace>,
     ) -> Self {
         Self {
             initiator: fix::Initiator::new(InitiatorSettings {
@@ -379,7 +388,7 @@ impl FixPeer {
             symbol,
             random: Random::new(seed),
             ledger: Ledger {
-                progress,
+                pace,
                 ..Ledger::default()
             },
         }
@@ -436,7 +445,10 @@ impl Peer for FixPeer {
                 at += consumed;
                 match action {
                     FixAction::NeedMore => break,
-                    FixAction::LoggedOn => logged_on = true,
+                    FixAction::LoggedOn => {
+                        logged_on = true;
+                        self.ledger.pace.logged_on.fetch_add(1, Ordering::Relaxed);
+                    }
                     FixAction::Application { .. } => self.take(),
                     FixAction::Handled => {}
                     FixAction::LoggedOut(_) => return,
@@ -459,8 +471,9 @@ impl Peer for FixPeer {
                 return;
             }
             match until {
-                Until::Broken { burst } => {
-                    while logged_on && sent < burst {
+                Until::Broken { logons, burst } => {
+                    let start = self.ledger.pace.logged_on.load(Ordering::Relaxed) >= logons;
+                    while start && sent < burst {
                         sent += 1;
                         let (id, order) = self.ledger.draw(&mut self.random);
                         let symbol = self.symbol;

@@ -95,7 +95,10 @@ pub fn command(data: &Path, settings: &[(&str, &str)]) -> Command {
         .env("MAX_ORDERS", "65536")
         .env("MAX_CLIENT_ORDER_IDS", "1048576")
         .env("MAKER_BOT", "false")
-        .env("LOG_LEVEL", "warn")
+        .env(
+            "LOG_LEVEL",
+            std::env::var("VENUE_LOG_LEVEL").unwrap_or_else(|_| "warn".into()),
+        )
         .envs(settings.iter().copied())
         .stdout(Stdio::piped())
         .stdin(Stdio::null());
