@@ -111,6 +111,24 @@ impl Initiator {
         });
     }
 
+    /// A new connection that starts the numbers of both sides at 1: ResetSeqNumFlag(141)=Y.
+    pub fn logon_reset(&mut self, now_ns: u64, utc: UtcNanos, out: &mut Vec<u8>) {
+        self.logged_on = false;
+        self.gap_until = 0;
+        self.next_out = 1;
+        self.expected = 1;
+        self.sent.clear();
+        self.last_received_ns = now_ns;
+        let settings = self.settings.clone();
+        self.write(now_ns, utc, b"A", out, |writer| {
+            writer.number(98, 0);
+            writer.number(108, settings.heartbeat_s);
+            writer.character(141, b'Y');
+            writer.text(553, &settings.username);
+            writer.text(554, &settings.password);
+        });
+    }
+
     /// Writes a Logout.
     pub fn logout(&mut self, now_ns: u64, utc: UtcNanos, out: &mut Vec<u8>) {
         self.write(now_ns, utc, b"5", out, |_| ());
