@@ -8,6 +8,9 @@
 //! gateway --commands 4 MiB--> sequencer --log 8 MiB--> append, engine
 //! engine --events 16 MiB--> gateway, history     (both read up to the durable Sequence)
 //! ```
+//! The history thread is not woken by events: it looks every few milliseconds, and at once when asked
+//! something. A wake-up costs the core more than matching an order does.
+//!
 //! Every ring is bounded. A full one stops its writer: events the engine, the log the sequencer,
 //! commands the gateway, and that the sockets.
 
@@ -344,7 +347,7 @@ impl Venue {
             Box::new(depth.clone()),
             Box::new(Counting(Arc::clone(&events))),
         ];
-        let (history, history_requests) = HistoryAgent::new(
+        let (history, mut history_desk) = HistoryAgent::new(
             events_to_history,
             journal.durable().clone(),
             event_log,
@@ -376,13 +379,16 @@ impl Venue {
         // The gateway's bell exists only once its poller does; until then, and in presets where
         // the sequencer shares its thread, ringing a bell nobody waits on costs nothing.
         gateway_commands.wakes(Arc::clone(&engine_bell));
+        if !single {
+            history_desk.wakes(Arc::clone(&history_bell));
+        }
         let links = GatewayLinks {
             outbox: Outbox::new(gateway_commands),
             events: events_to_gateway,
             durable: journal.durable().clone(),
             log_failed: Box::new(move || journal_failed.has_failed()),
             authenticator,
-            history: history_requests,
+            history: history_desk,
             opens_at: Some(opens_at).filter(|at| *at > sequence),
             draining: Arc::clone(&draining),
             drained: Arc::clone(&drained),
@@ -414,11 +420,6 @@ impl Venue {
         } else {
             Arc::clone(&gateway_bell)
         };
-        let past_bell = if single {
-            Arc::clone(&gateway_bell)
-        } else {
-            Arc::clone(&history_bell)
-        };
         let syncing_bell = if single {
             Arc::clone(&gateway_bell)
         } else {
@@ -429,11 +430,7 @@ impl Venue {
         if dedicated {
             event_ring.wakes(Arc::clone(&gateway_bell));
         }
-        event_ring.wakes(Arc::clone(&past_bell));
         journal.wakes(Arc::clone(&gateway_bell));
-        if !single {
-            journal.wakes(Arc::clone(&past_bell));
-        }
         journal.wakes_syncer(syncing_bell);
 
         let local = LocalLog::new(

@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CpuSet, sched_setaffinity};
+
 /// Bytes of a request and of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -38,6 +40,20 @@ fn serve(listener: &TcpListener, sizes: Sizes) -> io::Result<()> {
     }
 }
 
+/// Keeps this thread on one core.
+///
+/// # Errors
+/// When there is no such core, or it may not be used.
+pub fn pin(core: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    if core >= CpuSet::MAX_CPU {
+        return Err(io::Error::other(format!("there is no core {core}")));
+    }
+    set.set(core);
+    sched_setaffinity(None, &set)
+        .map_err(|error| io::Error::other(format!("cannot pin to core {core}: {error}")))
+}
+
 /// A connection to an echo thread of its own.
 pub struct Floor {
     socket: Option<TcpStream>,
@@ -47,16 +63,19 @@ pub struct Floor {
 }
 
 impl Floor {
-    /// Starts the thread and connects to it.
+    /// Starts the thread, on a core if one is given, and connects to it.
     ///
     /// # Errors
     /// The network's.
-    pub fn start(sizes: Sizes) -> io::Result<Self> {
+    pub fn start(sizes: Sizes, core: Option<usize>) -> io::Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let address = listener.local_addr()?;
         let server = std::thread::Builder::new()
             .name("echo".into())
-            .spawn(move || serve(&listener, sizes))?;
+            .spawn(move || {
+                core.map_or(Ok(()), pin)?;
+                serve(&listener, sizes)
+            })?;
         let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         Ok(Self {

@@ -69,6 +69,12 @@ enum Action {
         /// Orders in each.
         #[arg(long, default_value_t = 1_000)]
         orders: u32,
+        /// Keep the measuring thread on this core.
+        #[arg(long)]
+        client_core: Option<usize>,
+        /// Keep the echo thread on this core: the one the venue is pinned to (its CORES).
+        #[arg(long)]
+        server_core: Option<usize>,
         /// Write the figures as JSON.
         #[arg(long)]
         json: Option<PathBuf>,
@@ -277,7 +283,7 @@ fn echo(count: u64, sizes: Sizes) -> io::Result<ExitCode> {
         (1..=1 << 20).contains(&sizes.request) && (1..=1 << 20).contains(&sizes.answer),
         "1 to 1048576 bytes",
     )?;
-    let mut floor = Floor::start(sizes)?;
+    let mut floor = Floor::start(sizes, None)?;
     for _ in 0..count / 10 {
         floor.ping()?;
     }
@@ -314,6 +320,8 @@ fn act(action: &Action) -> io::Result<ExitCode> {
             fix,
             rounds,
             orders,
+            client_core,
+            server_core,
             json,
         } => {
             check(
@@ -335,6 +343,8 @@ fn act(action: &Action) -> io::Result<ExitCode> {
                 symbol: venue.symbol.clone(),
                 price: 50 * Decimal8::ONE,
                 quantity: Decimal8::ONE,
+                client_core: *client_core,
+                server_core: *server_core,
                 rounds: *rounds,
                 orders: *orders,
             })?;

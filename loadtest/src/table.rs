@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::client::{Answer, Client, Instrument, Order, Side, first_id};
 use crate::credentials::{Login, Protocol};
-use crate::echo::{Floor, Sizes};
+use crate::echo::{Floor, Sizes, pin};
 use crate::report::{Percentiles, histogram};
 use crate::run::Progress;
 
@@ -24,6 +24,11 @@ pub struct Settings {
     pub price: i64,
     /// Quantity, mantissa of 10^-8.
     pub quantity: i64,
+    /// Core of this program's own thread.
+    pub client_core: Option<usize>,
+    /// Core of the echo thread; the venue's core thread should be pinned to the same, or a round
+    /// trip means other things for the two.
+    pub server_core: Option<usize>,
     /// Rounds.
     pub rounds: u32,
     /// Orders, and pings, in each.
@@ -104,6 +109,7 @@ impl Bench {
 /// The network's, or a venue that refuses.
 pub fn measure(settings: &Settings) -> io::Result<Vec<Row>> {
     let mut benches = Vec::new();
+    settings.client_core.map_or(Ok(()), pin)?;
     for (protocol, address, login) in &settings.doors {
         let client = Client::logon(*address, login)?;
         let instrument = client.instrument(&settings.symbol)?;
@@ -121,7 +127,7 @@ pub fn measure(settings: &Settings) -> io::Result<Vec<Row>> {
         for _ in 0..settings.orders / 4 + 1 {
             bench.order(settings)?;
         }
-        bench.floor = Some(Floor::start(bench.sizes)?);
+        bench.floor = Some(Floor::start(bench.sizes, settings.server_core)?);
         benches.push(bench);
     }
     let mut progress = Progress::new(u64::from(settings.rounds), "rounds");

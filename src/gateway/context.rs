@@ -9,7 +9,7 @@ use super::authenticator::{AuthReply, AuthRequest, Authenticator, Credentials};
 use super::outbox::Outbox;
 use super::reference::ReferenceData;
 use crate::engine::command::{Body, Command, SessionDisconnected};
-use crate::journal::history::{HistoryReply, HistoryRequest};
+use crate::journal::history::{HistoryDesk, HistoryReply, HistoryRequest};
 
 /// Borrowed from the gateway for one call.
 pub(super) struct Context<'a> {
@@ -26,7 +26,7 @@ pub(super) struct Context<'a> {
 pub(super) struct Services {
     pub authenticator: Authenticator,
     pub auth_reply: Sender<AuthReply>,
-    pub history: Sender<HistoryRequest>,
+    pub history: HistoryDesk,
     pub history_reply: Sender<HistoryReply>,
     pub wake: Arc<dyn Fn() + Send + Sync>,
 }
@@ -94,6 +94,6 @@ impl Context<'_> {
             reply: self.services.history_reply.clone(),
             wake: Arc::clone(&self.services.wake),
         };
-        self.services.history.try_send(request).is_ok()
+        self.services.history.ask(request)
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use trading_engine_protocol::binary::AcceptorSettings;
@@ -29,7 +29,7 @@ use super::reference::ReferenceData;
 use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::engine::event::{self, EventBody, EventHeader};
-use crate::journal::history::{HistoryReply, HistoryRequest};
+use crate::journal::history::{HistoryDesk, HistoryReply};
 use crate::ring::{Cursor, Reader};
 
 const WAKE: Token = Token(usize::MAX);
@@ -106,7 +106,7 @@ pub struct GatewayLinks {
     /// Checks keys.
     pub authenticator: Authenticator,
     /// Reads the past.
-    pub history: Sender<HistoryRequest>,
+    pub history: HistoryDesk,
     /// Nobody is let in before this command's events were seen; `None` = at once.
     pub opens_at: Option<Sequence>,
     /// Set when the venue is stopping.

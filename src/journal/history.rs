@@ -10,7 +10,7 @@ use trading_engine_protocol::types::{Epoch, SessionId};
 use super::event_log::EventLog;
 use crate::agent::Agent;
 use crate::engine::event::{self, EventHeader};
-use crate::ring::{Cursor, Reader};
+use crate::ring::{Cursor, Doorbell, Reader};
 
 /// Largest answer, about.
 pub const CHUNK_BYTES: usize = 64 << 10;
@@ -46,6 +46,30 @@ pub struct HistoryReply {
     pub events: Vec<u8>,
 }
 
+/// Where questions are asked. The history thread looks at the event ring every few milliseconds
+/// on its own, so that no publication pays for waking it; a question rings.
+#[derive(Clone)]
+pub struct HistoryDesk {
+    sender: Sender<HistoryRequest>,
+    doorbell: Option<Arc<Doorbell>>,
+}
+
+impl HistoryDesk {
+    /// Rings this bell with each question.
+    pub fn wakes(&mut self, doorbell: Arc<Doorbell>) {
+        self.doorbell = Some(doorbell);
+    }
+
+    /// Asks. `false`: too many questions are waiting.
+    pub fn ask(&self, request: HistoryRequest) -> bool {
+        let taken = self.sender.try_send(request).is_ok();
+        if let Some(doorbell) = &self.doorbell {
+            doorbell.ring();
+        }
+        taken
+    }
+}
+
 /// Somebody who sees every durable event, on the history thread.
 pub trait Observer: Send {
     /// One event, in order.
@@ -72,7 +96,7 @@ impl HistoryAgent {
         durable: Cursor,
         log: EventLog,
         observers: Vec<Box<dyn Observer>>,
-    ) -> (Self, Sender<HistoryRequest>) {
+    ) -> (Self, HistoryDesk) {
         let (sender, requests) = bounded(REQUESTS);
         let agent = Self {
             events,
@@ -83,7 +107,11 @@ impl HistoryAgent {
             waiting: Vec::new(),
             failed: false,
         };
-        (agent, sender)
+        let desk = HistoryDesk {
+            sender,
+            doorbell: None,
+        };
+        (agent, desk)
     }
 
     fn tail(&mut self) -> usize {

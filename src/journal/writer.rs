@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use zerocopy::IntoBytes as _;
 
@@ -51,8 +51,8 @@ pub struct Shared {
     failure: Mutex<Option<String>>,
     bytes: AtomicU64,
     syncs: AtomicU64,
-    doorbells: Mutex<Vec<Arc<Doorbell>>>,
-    syncer_bell: Mutex<Option<Arc<Doorbell>>>,
+    doorbell: OnceLock<Arc<Doorbell>>,
+    syncer_bell: OnceLock<Arc<Doorbell>>,
 }
 
 impl fmt::Debug for Shared {
@@ -114,14 +114,15 @@ impl Shared {
         )
     }
 
-    /// Wakes this thread whenever the durable Sequence moves or the journal fails.
+    /// Wakes this thread whenever the durable Sequence moves or the journal fails. Set once, before
+    /// the threads start.
     pub fn wakes(&self, doorbell: Arc<Doorbell>) {
-        lock(&self.doorbells).push(doorbell);
+        let _ = self.doorbell.set(doorbell);
     }
 
-    /// Wakes the syncer's thread whenever there is something to sync.
+    /// Wakes the syncer's thread whenever there is something to sync. Set once, likewise.
     pub fn wakes_syncer(&self, doorbell: Arc<Doorbell>) {
-        *lock(&self.syncer_bell) = Some(doorbell);
+        let _ = self.syncer_bell.set(doorbell);
     }
 
     fn fail(&self, what: &str, error: &dyn fmt::Display) {
@@ -133,7 +134,7 @@ impl Shared {
     }
 
     fn ring(&self) {
-        for doorbell in lock(&self.doorbells).iter() {
+        if let Some(doorbell) = self.doorbell.get() {
             doorbell.ring();
         }
     }
@@ -158,7 +159,6 @@ pub struct Appender {
     batch: Vec<u8>,
     sequence: u64,
     previous_crc: u32,
-    syncer_bell: Option<Arc<Doorbell>>,
 }
 
 /// The syncing half.
@@ -191,8 +191,8 @@ pub fn start(
         failure: Mutex::new(None),
         bytes: AtomicU64::new(0),
         syncs: AtomicU64::new(0),
-        doorbells: Mutex::new(Vec::new()),
-        syncer_bell: Mutex::new(None),
+        doorbell: OnceLock::new(),
+        syncer_bell: OnceLock::new(),
     });
     let appender = Appender {
         shared: Arc::clone(&shared),
@@ -202,7 +202,6 @@ pub fn start(
         batch: Vec::with_capacity(BATCH_BYTES + COMMAND_LENGTH_MAX + 2 * HEADER),
         sequence: position.sequence,
         previous_crc: position.previous_crc,
-        syncer_bell: None,
     };
     (
         appender,
@@ -293,10 +292,7 @@ impl Appender {
     }
 
     fn ring_syncer(&mut self) {
-        if self.syncer_bell.is_none() {
-            self.syncer_bell.clone_from(&lock(&self.shared.syncer_bell));
-        }
-        if let Some(doorbell) = &self.syncer_bell {
+        if let Some(doorbell) = self.shared.syncer_bell.get() {
             doorbell.ring();
         }
     }
