@@ -371,6 +371,8 @@ fn wait_for(
 
 fn drive(settings: &Settings, flows: &mut [Flow]) -> io::Result<(Report, Tallies)> {
     let mut random = Random::new(settings.seed);
+    // A stream of its own: the schedule does not depend on what the venue answered.
+    let mut schedule = Random::new(!settings.seed);
     let mut tallies = Tallies {
         latency: histogram(),
         by_request: std::array::from_fn(|_| histogram()),
@@ -422,7 +424,7 @@ fn drive(settings: &Settings, flows: &mut [Flow]) -> io::Result<(Report, Tallies
             }
             due += match settings.arrivals {
                 Arrivals::Even => mean_ns,
-                Arrivals::Poisson => -random.unit().ln() * mean_ns,
+                Arrivals::Poisson => -schedule.unit().ln() * mean_ns,
             };
         }
         let mut busy = false;
