@@ -97,6 +97,11 @@ impl Driver {
         command
     }
 
+    /// The last command of the session was refused unread: its number is still free.
+    pub fn unsend(&mut self, session: SessionId) {
+        self.inbound[session.0 as usize] -= 1;
+    }
+
     pub fn apply<B: Body>(&mut self, session: SessionId, body: B, sink: &mut impl EventSink) {
         let command = self.command(session, body);
         self.apply_command(&command, sink);
