@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::engine::event::EventSink;
 use crate::engine::{Engine, Progress};
 use crate::limits::{EVENT_LENGTH_MAX, STEP_BYTES_MAX, STEP_EVENTS_MAX};
-use crate::ring::{Cursor, Doorbell, Reader, Writer, pin_to_core};
+use crate::ring::{Cursor, Doorbell, Reader, Writer, pin_to_core, prefetch};
 
 /// One job, done in bounded steps.
 pub trait Agent: Send {
@@ -133,6 +133,9 @@ pub struct EngineAgent {
 impl EngineAgent {
     /// Commands per round, so that a thread shared with a gateway gets back to its sockets.
     const BATCH: usize = 64;
+    /// Commands between the one at work and the one whose memory is asked for: what they take is
+    /// about what memory takes.
+    const LOOK_AHEAD: usize = 3;
     /// `applied_at` before each event in the ring.
     const STAMP_BYTES: usize = 8;
 
@@ -189,6 +192,12 @@ impl Agent for EngineAgent {
             let progress = if self.unfinished {
                 self.engine.resume(&mut sink)
             } else {
+                if self.log.peek().is_none() {
+                    break;
+                }
+                if let Some(later) = self.log.look_ahead(Self::LOOK_AHEAD) {
+                    self.engine.look_ahead(later, prefetch);
+                }
                 let Some(command) = self.log.peek() else {
                     break;
                 };

@@ -43,7 +43,7 @@ use crate::journal::{JournalError, Policy};
 use crate::limits::EngineLimits;
 use crate::market_data::depth::SharedDepth;
 use crate::metric_names as names;
-use crate::ring::{self, Cursor, Doorbell, Reader, Writer};
+use crate::ring::{self, Cursor, Doorbell, Reader, Writer, prefer_large_pages};
 use crate::sequencer::{LocalLog, Sequencer};
 use crate::telemetry::{Exposition, StageHistogram};
 
@@ -108,6 +108,8 @@ pub fn recover(
 ) -> Result<Recovered, JournalError> {
     let started = Instant::now();
     let mut engine = Engine::new(settings.limits);
+    engine.memory(prefer_large_pages);
+    engine.touch();
     let depth = SharedDepth::default();
     let mut observer = depth.clone();
     let exists = recovery::exists(disk.as_ref())?;

@@ -8,7 +8,7 @@
 
 use trading_engine_protocol::types::{ClientOrderId, OrderStatus, SessionId};
 
-use super::order::NIL;
+use super::order::{NIL, touch_spare};
 use zerocopy::FromZeros;
 
 #[derive(Clone, Copy, FromZeros)]
@@ -22,6 +22,9 @@ struct Entry {
     /// Slot of the order, `NIL` = refused.
     slot: u32,
 }
+
+/// Entries in a page of memory.
+const PAGE_ENTRIES: usize = 4096 / size_of::<Entry>();
 
 const EMPTY: Entry = Entry {
     fingerprint: 0,
@@ -183,6 +186,29 @@ impl ClientIds {
         }
         self.used.clear();
         self.digest = 0;
+    }
+
+    /// Where a look for the id begins.
+    #[inline]
+    pub fn address(&self, hash: IdHash) -> *const u8 {
+        let mask = self.entries.len() - 1;
+        #[allow(clippy::cast_possible_truncation, reason = "masked")]
+        let bucket = (hash.fingerprint >> 7) as usize & mask;
+        std::ptr::from_ref(&self.entries[bucket]).cast()
+    }
+
+    /// Makes the memory resident.
+    pub fn touch(&mut self) {
+        for entry in self.entries.iter_mut().step_by(PAGE_ENTRIES) {
+            *entry = std::hint::black_box(*entry);
+        }
+        touch_spare(&mut self.used);
+    }
+
+    /// Start and length of each table.
+    pub fn memory(&self, each: &mut impl FnMut(*const u8, usize)) {
+        each(self.entries.as_ptr().cast(), size_of_val(&*self.entries));
+        each(self.used.as_ptr().cast(), self.capacity * size_of::<u32>());
     }
 
     /// Of the set of ids, whatever order they came in.

@@ -17,7 +17,7 @@ const _: () = assert!((LEVELS_PER_PAGE * PAGES_PER_SIDE) as u64 == PRICE_TICKS_M
 /// One price.
 #[derive(Clone, Copy, Debug, Default, FromZeros)]
 #[repr(C)]
-pub(super) struct Level {
+pub struct Level {
     /// Sum of its orders' leaves.
     pub lots: u64,
     /// First in time.
@@ -39,7 +39,7 @@ struct SideIndex {
 }
 
 /// All sides of all books. A side is named by `instrument * 2 + (0 bid, 1 ask)`.
-pub(super) struct Ladders {
+pub struct Ladders {
     sides: Box<[SideIndex]>,
     /// Page number + 1 per (side, page), 0 = none.
     directory: Box<[u32]>,
@@ -91,6 +91,22 @@ impl Ladders {
     #[inline]
     pub fn has_room(&self, side: u32, key: u32) -> bool {
         !self.free.is_empty() || self.page(side, key).is_some()
+    }
+
+    /// Makes the levels resident; the directory is touched as instruments trade.
+    pub fn touch(&mut self) {
+        for page in &mut self.levels {
+            page[0] = std::hint::black_box(page[0]);
+        }
+    }
+
+    /// Start and length of each table.
+    pub fn memory(&self, each: &mut impl FnMut(*const u8, usize)) {
+        each(self.levels.as_ptr().cast(), size_of_val(&*self.levels));
+        each(
+            self.directory.as_ptr().cast(),
+            size_of_val(&*self.directory),
+        );
     }
 
     pub fn free_pages(&self) -> usize {

@@ -17,9 +17,12 @@ pub mod command;
 mod definitions;
 pub mod event;
 mod instrument;
-mod ladder;
+// The bare book is public for `benches/engine.rs` alone.
+#[doc(hidden)]
+pub mod ladder;
 mod matching;
-mod order;
+#[doc(hidden)]
+pub mod order;
 mod session;
 mod sessions;
 mod state_hash;
@@ -35,8 +38,8 @@ use instrument::{Instrument, ladder_side};
 use ladder::Ladders;
 use order::{NIL, Orders};
 use trading_engine_protocol::types::{
-    Epoch, ExecId, Generation, InstrumentId, OrderId, OrderStatus, Price, Quantity, Reason,
-    Sequence, SessionId, SessionSequence, Side, TradeId, UtcNanos,
+    ClientOrderId, Epoch, ExecId, Generation, InstrumentId, OrderId, OrderStatus, Price, Quantity,
+    Reason, Sequence, SessionId, SessionSequence, Side, TradeId, UtcNanos,
 };
 
 use crate::limits::{EngineLimits, ORDER_SLOT_BITS};
@@ -137,6 +140,41 @@ impl Engine {
             work: Work::Nothing,
             cause: EventHeader::default(),
             asking: (SessionId(0), 0),
+        }
+    }
+
+    /// Start and length of each large table, so that the owner can ask the system for large pages
+    /// before [`Engine::touch`].
+    pub fn memory(&self, mut each: impl FnMut(*const u8, usize)) {
+        self.orders.memory(&mut each);
+        self.ladders.memory(&mut each);
+        self.ids.memory(&mut each);
+    }
+
+    /// Makes the tables resident, so that no command pays for a page of memory. Once, before the
+    /// first command.
+    pub fn touch(&mut self) {
+        self.orders.touch();
+        self.ladders.touch();
+        self.ids.touch();
+    }
+
+    /// Names the memory that a command a few places ahead will look at first. A hint: the state is
+    /// not changed, and bytes that are no command name nothing.
+    #[inline]
+    pub fn look_ahead(&self, bytes: &[u8], mut each: impl FnMut(*const u8)) {
+        let Ok((header, body)) = command::read(bytes) else {
+            return;
+        };
+        let mut id = |id: &ClientOrderId| each(self.ids.address(self.ids.hash(header.session, id)));
+        match body {
+            CommandBody::EnterOrder(order) => id(&order.client_order_id),
+            CommandBody::CancelOrder(cancel) => id(&cancel.original),
+            CommandBody::ReplaceOrder(replace) => {
+                id(&replace.client_order_id);
+                id(&replace.original);
+            }
+            _ => {}
         }
     }
 

@@ -8,12 +8,12 @@ use trading_engine_protocol::types::{
 use crate::limits::{ORDER_ENTRY_BITS, ORDER_SLOT_BITS};
 
 /// No slot, no neighbour.
-pub(super) const NIL: u32 = u32::MAX;
+pub const NIL: u32 = u32::MAX;
 
 /// What matching reads: 32 bytes, two to a cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(32))]
-pub(super) struct Hot {
+pub struct Hot {
     /// Behind this order in its level (towards the tail), or next free slot.
     pub next: u32,
     /// Before this order in its level.
@@ -31,7 +31,7 @@ pub(super) struct Hot {
 /// What reports need besides.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub(super) struct Cold {
+pub struct Cold {
     pub client_order_id: ClientOrderId,
     pub quantity: u64,
     pub cumulative: u64,
@@ -49,20 +49,6 @@ pub(super) struct Cold {
 const _: () = assert!(size_of::<Hot>() == 32 && size_of::<Cold>() == 128);
 
 impl Cold {
-    const EMPTY: Self = Self {
-        client_order_id: ClientOrderId::NONE,
-        quantity: 0,
-        cumulative: 0,
-        notional: 0,
-        price: Price(0),
-        session: SessionId(0),
-        account: AccountId(0),
-        bucket: NIL,
-        side: Side::Buy,
-        order_type: OrderType::Limit,
-        time_in_force: TimeInForce::Day,
-    };
-
     /// Status of an order that is still open.
     #[inline]
     pub fn open_status(&self) -> OrderStatus {
@@ -74,14 +60,23 @@ impl Cold {
     }
 }
 
+/// Writes to every page of the room that a vector has beyond its length.
+pub fn touch_spare<T>(vector: &mut Vec<T>) {
+    const PAGE: usize = 4096;
+    let every = (PAGE / size_of::<T>()).max(1);
+    for place in vector.spare_capacity_mut().iter_mut().step_by(every) {
+        *place = std::hint::black_box(std::mem::MaybeUninit::zeroed());
+    }
+}
+
 /// The slab.
-pub(super) struct Orders {
-    pub hot: Box<[Hot]>,
-    pub cold: Box<[Cold]>,
+pub struct Orders {
+    pub hot: Vec<Hot>,
+    pub cold: Vec<Cold>,
+    /// Slots there are; the halves have room for them and grow into it.
+    capacity: usize,
     /// First free slot; the list is last in, first out.
     free: u32,
-    /// Slots never used yet start here.
-    fresh: u32,
     /// Entries so far.
     entries: u64,
     live: u32,
@@ -89,26 +84,19 @@ pub(super) struct Orders {
 
 impl Orders {
     pub fn new(capacity: u32) -> Self {
-        let empty = Hot {
-            next: NIL,
-            prev: NIL,
-            tick: 0,
-            instrument: 0,
-            leaves: 0,
-            entry: 0,
-        };
+        let capacity = capacity as usize;
         Self {
-            hot: vec![empty; capacity as usize].into_boxed_slice(),
-            cold: vec![Cold::EMPTY; capacity as usize].into_boxed_slice(),
+            hot: Vec::with_capacity(capacity),
+            cold: Vec::with_capacity(capacity),
+            capacity,
             free: NIL,
-            fresh: 0,
             entries: 0,
             live: 0,
         }
     }
 
     pub fn has_room(&self) -> bool {
-        self.free != NIL || (self.fresh as usize) < self.hot.len()
+        self.free != NIL || self.hot.len() < self.capacity
     }
 
     /// Whether the id space has an entry left.
@@ -127,18 +115,9 @@ impl Orders {
     /// Takes a slot; the caller checked [`Orders::has_room`] and [`Orders::has_ids`].
     #[inline]
     pub fn take(&mut self, instrument: u32, tick: u32, leaves: u64, cold: Cold) -> u32 {
-        let slot = if self.free == NIL {
-            let slot = self.fresh;
-            self.fresh += 1;
-            slot
-        } else {
-            let slot = self.free;
-            self.free = self.hot[slot as usize].next;
-            slot
-        };
         self.entries += 1;
         self.live += 1;
-        self.hot[slot as usize] = Hot {
+        let hot = Hot {
             next: NIL,
             prev: NIL,
             tick,
@@ -146,6 +125,19 @@ impl Orders {
             leaves,
             entry: self.entries,
         };
+        if self.free == NIL {
+            debug_assert!(
+                self.hot.len() < self.capacity,
+                "Invariant: room was checked"
+            );
+            let slot = self.used();
+            self.hot.push(hot);
+            self.cold.push(cold);
+            return slot;
+        }
+        let slot = self.free;
+        self.free = self.hot[slot as usize].next;
+        self.hot[slot as usize] = hot;
         self.cold[slot as usize] = cold;
         slot
     }
@@ -178,6 +170,21 @@ impl Orders {
 
     /// Slots that ever held an order.
     pub fn used(&self) -> u32 {
-        self.fresh
+        #[allow(clippy::cast_possible_truncation, reason = "at most 2^24 slots")]
+        {
+            self.hot.len() as u32
+        }
+    }
+
+    /// Makes the memory resident.
+    pub fn touch(&mut self) {
+        touch_spare(&mut self.hot);
+        touch_spare(&mut self.cold);
+    }
+
+    /// Start and length of each table.
+    pub fn memory(&self, each: &mut impl FnMut(*const u8, usize)) {
+        each(self.hot.as_ptr().cast(), self.capacity * size_of::<Hot>());
+        each(self.cold.as_ptr().cast(), self.capacity * size_of::<Cold>());
     }
 }

@@ -14,6 +14,7 @@ mod affinity;
 mod bytes;
 mod cursor;
 mod doorbell;
+mod memory;
 mod prefetch;
 mod sync;
 
@@ -21,4 +22,5 @@ pub use affinity::{PinError, allowed_cores, lock_memory, pin_to_core};
 pub use bytes::{Full, Gauge, Reader, Writer, channel};
 pub use cursor::Cursor;
 pub use doorbell::Doorbell;
+pub use memory::prefer_large_pages;
 pub use prefetch::prefetch;
