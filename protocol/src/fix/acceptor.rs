@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::codec::{Decoded, Message, decode, number, timestamp};
-use super::dictionary::{self, Kind, MessageRule};
+use super::dictionary::{self, Kind, Place};
 use super::order::{self, Request};
 use super::{BEGIN_STRING, SOH};
 use crate::types::{Reason, UtcNanos};
@@ -290,7 +290,7 @@ impl Acceptor {
 
     /// The first message must be a Logon in every respect; anything else closes without bytes.
     fn first(&mut self, utc: UtcNanos, message: &Message, bytes: &[u8]) -> Action {
-        let rule = dictionary::message(b"A");
+        let rule = dictionary::message_position(b"A");
         let text = |tag| message.get(bytes, tag).unwrap_or_default().to_vec();
         let fine = message.get(bytes, 8) == Some(BEGIN_STRING)
             && message.message_type(bytes) == b"A"
@@ -459,14 +459,16 @@ impl Acceptor {
             return self.reject_and_log_out(seq, (9, 0, "CompID problem"), message, bytes);
         }
         let replayed = duplicate;
-        if message.get(bytes, 52).is_some() && !replayed && !self.is_timely(utc, message, bytes) {
-            let form = message.get(bytes, 52).and_then(timestamp).is_some();
-            if form {
-                let refusal = (10, 52, "SendingTime accuracy problem");
-                return self.reject_and_log_out(seq, refusal, message, bytes);
-            }
+        // A time that cannot be read is the dictionary's to refuse.
+        if !replayed
+            && let Some(sent) = message.get(bytes, 52).and_then(timestamp)
+            && sent.0.abs_diff(utc.0) > self.settings.sending_time_window_ns
+        {
+            let refusal = (10, 52, "SendingTime accuracy problem");
+            return self.reject_and_log_out(seq, refusal, message, bytes);
         }
-        let Some(rule) = dictionary::message(kind).filter(|rule| rule.inbound) else {
+        let rule = dictionary::message_position(kind);
+        let Some(rule) = rule.filter(|&rule| dictionary::MESSAGES[rule].inbound) else {
             return self.unknown_type(seq, kind, message, bytes);
         };
         if let Err(refusal) = validate(rule, message, bytes) {
@@ -754,53 +756,50 @@ fn mirrored_routing(message: &Message, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Checks a message against its rule: SessionRejectReason(373), tag, text of the first fault.
-pub(super) fn validate(rule: &MessageRule, message: &Message, bytes: &[u8]) -> Result<(), Refusal> {
+/// Checks a message against its rule, by position in the dictionary: SessionRejectReason(373),
+/// tag, text of the first fault.
+pub(super) fn validate(rule: usize, message: &Message, bytes: &[u8]) -> Result<(), Refusal> {
     let fields = message.fields();
-    let mut seen = [0u64; 16];
-    let mut in_body = false;
-    let mut in_trailer = false;
+    let places = dictionary::places(rule);
+    let mut seen = [0u64; dictionary::FIELDS.len().div_ceil(64)];
+    let (mut in_body, mut in_trailer) = (false, false);
+    let mut required = 0;
     let mut at = 0;
     while at < fields.len() {
         let field = &fields[at];
         let tag = field.tag;
         let value = message.value(bytes, field);
-        let Some(field_rule) = dictionary::field(tag) else {
+        let Some(position) = dictionary::position(tag) else {
             return Err((0, tag, "Invalid tag number"));
         };
+        let field_rule = &dictionary::FIELDS[position];
         if value.is_empty() {
             return Err((4, tag, "Tag specified without a value"));
         }
-        let is_header = dictionary::HEADER.contains(&tag);
-        let is_trailer = dictionary::TRAILER.contains(&tag);
-        if is_header {
-            if in_body || in_trailer {
-                return Err((14, tag, "Tag specified out of required order"));
+        let place = places[position];
+        let late = match place {
+            Place::Header | Place::RequiredHeader => in_body || in_trailer,
+            Place::Trailer => {
+                in_trailer = true;
+                false
             }
-        } else if is_trailer {
-            in_trailer = true;
-        } else {
-            if in_trailer {
-                return Err((14, tag, "Tag specified out of required order"));
+            Place::Body | Place::RequiredBody | Place::Group | Place::Nowhere => {
+                in_body = true;
+                in_trailer
             }
-            in_body = true;
+        };
+        if late {
+            return Err((14, tag, "Tag specified out of required order"));
         }
-        let group = rule.groups.iter().find(|group| group.count == tag);
-        let known = is_header
-            || is_trailer
-            || group.is_some()
-            || rule.required.contains(&tag)
-            || rule.optional.contains(&tag);
-        if !known {
+        if place == Place::Nowhere {
             return Err((2, tag, "Tag not defined for this message type"));
         }
-        let (word, bit) = ((tag / 64) as usize % 16, 1u64 << (tag % 64));
-        if tag < 1024 {
-            if seen[word] & bit != 0 {
-                return Err((13, tag, "Tag appears more than once"));
-            }
-            seen[word] |= bit;
+        let (word, bit) = (position / 64, 1u64 << (position % 64));
+        if seen[word] & bit != 0 {
+            return Err((13, tag, "Tag appears more than once"));
         }
+        seen[word] |= bit;
+        required += usize::from(matches!(place, Place::RequiredHeader | Place::RequiredBody));
         if !field_rule.has_form(value) {
             return Err((6, tag, "Incorrect data format for value"));
         }
@@ -808,14 +807,22 @@ pub(super) fn validate(rule: &MessageRule, message: &Message, bytes: &[u8]) -> R
             return Err((5, tag, "Value is incorrect (out of range) for this tag"));
         }
         at += 1;
-        if let Some(group) = group {
-            at = entries(group, number(value).unwrap_or(0), message, bytes, at)?;
+        if place == Place::Group {
+            let groups = dictionary::MESSAGES[rule].groups;
+            let group = groups.iter().find(|group| group.count == tag);
+            debug_assert!(field_rule.kind == Kind::Count);
+            if let Some(group) = group {
+                at = entries(group, number(value).unwrap_or(0), message, bytes, at)?;
+            }
         }
-        debug_assert!(group.is_none() || field_rule.kind == Kind::Count);
+    }
+    let expected = dictionary::MESSAGES[rule].required;
+    if required == dictionary::HEADER_REQUIRED.len() + expected.len() {
+        return Ok(());
     }
     let missing = dictionary::HEADER_REQUIRED
         .iter()
-        .chain(rule.required)
+        .chain(expected)
         .find(|tag| !fields.iter().any(|field| field.tag == **tag));
     match missing {
         Some(&tag) => Err((1, tag, "Required tag missing")),

@@ -16,22 +16,16 @@ pub struct Field {
     length: u16,
 }
 
-/// The fields of one message; reused from message to message.
-#[derive(Clone, Debug)]
-pub struct Message {
-    fields: Box<[Field; FIELDS_MAX]>,
-    count: usize,
-    length: usize,
-}
+/// Tags whose first field is found without a search; the others are searched for.
+const INDEXED_TAGS: usize = 1024;
 
-impl Default for Message {
-    fn default() -> Self {
-        Self {
-            fields: Box::new([Field::default(); FIELDS_MAX]),
-            count: 0,
-            length: 0,
-        }
-    }
+/// The fields of one message; reused from message to message. Its memory is allocated by the first
+/// [`decode`].
+#[derive(Clone, Debug, Default)]
+pub struct Message {
+    fields: Vec<Field>,
+    /// By tag: position of the first field plus one, 0 = absent.
+    first: Vec<u16>,
 }
 
 /// What the front of a byte stream is.
@@ -48,7 +42,7 @@ pub enum Decoded {
 impl Message {
     /// All fields in order, 8, 9 and 10 included.
     pub fn fields(&self) -> &[Field] {
-        &self.fields[..self.count]
+        &self.fields
     }
 
     /// Value of a field of `bytes`, which the message was decoded from.
@@ -63,14 +57,20 @@ impl Message {
     /// Value of the first field with this tag.
     #[inline]
     pub fn get<'a>(&self, bytes: &'a [u8], tag: u32) -> Option<&'a [u8]> {
-        let field = self.fields().iter().find(|field| field.tag == tag)?;
+        let field = match self.first.get(tag as usize) {
+            Some(0) => return None,
+            Some(&at) => &self.fields[usize::from(at) - 1],
+            None => self.fields.iter().find(|field| field.tag == tag)?,
+        };
         Some(self.value(bytes, field))
     }
 
     /// MsgType(35).
     #[inline]
     pub fn message_type<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        self.value(bytes, &self.fields[2])
+        self.fields
+            .get(2)
+            .map_or(&[], |field| self.value(bytes, field))
     }
 
     /// Value of a number field; `None` when absent or no number.
@@ -79,9 +79,24 @@ impl Message {
         number(self.get(bytes, tag)?)
     }
 
+    /// Forgets the last message's fields.
+    #[inline]
+    fn clear(&mut self) {
+        if self.first.is_empty() {
+            self.first = vec![0; INDEXED_TAGS];
+            self.fields = Vec::with_capacity(FIELDS_MAX);
+        }
+        for field in &self.fields {
+            if let Some(first) = self.first.get_mut(field.tag as usize) {
+                *first = 0;
+            }
+        }
+        self.fields.clear();
+    }
+
     #[inline]
     fn push(&mut self, tag: u32, start: usize, end: usize) -> bool {
-        if self.count == FIELDS_MAX {
+        if self.fields.len() == FIELDS_MAX {
             return false;
         }
         #[allow(
@@ -89,13 +104,17 @@ impl Message {
             reason = "a message is at most 8 KiB"
         )]
         {
-            self.fields[self.count] = Field {
+            self.fields.push(Field {
                 tag,
                 start: start as u16,
                 length: (end - start) as u16,
-            };
+            });
+            if let Some(first) = self.first.get_mut(tag as usize)
+                && *first == 0
+            {
+                *first = self.fields.len() as u16;
+            }
         }
-        self.count += 1;
         true
     }
 }
@@ -114,54 +133,74 @@ pub fn number(text: &[u8]) -> Option<u64> {
 
 /// A UTCTimestamp: `YYYYMMDD-HH:MM:SS` with no or up to nine decimals. A leap second counts as the
 /// one before it.
+#[inline]
 pub fn timestamp(text: &[u8]) -> Option<UtcNanos> {
-    let (whole, fraction) = text.split_at_checked(17)?;
+    let (whole, fraction) = text.split_first_chunk::<17>()?;
     if whole[8] != b'-' || whole[11] != b':' || whole[14] != b':' {
         return None;
     }
-    let part = |range: core::ops::Range<usize>| {
-        number(&whole[range]).and_then(|value| u32::try_from(value).ok())
+    let mut wrong = false;
+    let mut pair = |at: usize| {
+        let (high, low) = (
+            whole[at].wrapping_sub(b'0'),
+            whole[at + 1].wrapping_sub(b'0'),
+        );
+        wrong |= high > 9 || low > 9;
+        u32::from(high) * 10 + u32::from(low)
     };
-    let (year, month, day) = (part(0..4)?, part(4..6)?, part(6..8)?);
-    let (hour, minute, second) = (part(9..11)?, part(12..14)?, part(15..17)?);
-    let in_range = year >= 1970
+    let year = pair(0) * 100 + pair(2);
+    let (month, day) = (pair(4), pair(6));
+    let (hour, minute, second) = (pair(9), pair(12), pair(15));
+    let in_range = !wrong
+        && year >= 1970
         && (1..=12).contains(&month)
-        && (1..=31).contains(&day)
+        && (1..=UtcNanos::days_in_month(year, month)).contains(&day)
         && hour < 24
         && minute < 60
         && second <= 60;
     if !in_range {
         return None;
     }
-    let midnight = UtcNanos::from_date(year, month, day);
-    if midnight.date() != (year, month, day) {
-        return None;
-    }
     let nanos = match fraction {
         [] => 0,
         [b'.', digits @ ..] if (1..=9).contains(&digits.len()) => {
-            let missing = u32::try_from(9 - digits.len()).ok()?;
-            number(digits)? * 10u64.pow(missing)
+            const POWERS: [u64; 9] = [
+                100_000_000,
+                10_000_000,
+                1_000_000,
+                100_000,
+                10_000,
+                1_000,
+                100,
+                10,
+                1,
+            ];
+            number(digits)? * POWERS[digits.len() - 1]
         }
         _ => return None,
     };
     let seconds = u64::from(hour) * 3600 + u64::from(minute) * 60 + u64::from(second.min(59));
+    let midnight = UtcNanos::from_date(year, month, day);
     Some(UtcNanos(midnight.0 + seconds * UtcNanos::SECOND + nanos))
 }
 
-/// Length tag and data tag of fields that may contain the separator.
-const DATA: &[(u32, u32)] = &[
-    (95, 96),
-    (90, 91),
-    (93, 89),
-    (212, 213),
-    (348, 349),
-    (354, 355),
-];
+/// The field that may contain the separator, by the field that says its length.
+#[inline]
+fn data_of(length_tag: u32) -> Option<u32> {
+    match length_tag {
+        90 => Some(91),
+        93 => Some(89),
+        95 => Some(96),
+        212 => Some(213),
+        348 => Some(349),
+        354 => Some(355),
+        _ => None,
+    }
+}
 
 /// Reads the front of `input` into `message`.
 pub fn decode(input: &[u8], message: &mut Message) -> Decoded {
-    message.count = 0;
+    message.clear();
     if input.len() < 2 {
         return if input.is_empty() || input == b"8" {
             Decoded::Incomplete
@@ -218,7 +257,7 @@ pub fn decode(input: &[u8], message: &mut Message) -> Decoded {
         && message.push(9, length_start + 2, length_end)
         && split(input, body, trailer, message)
         && message.push(10, trailer + 3, trailer + 6);
-    if !framed || message.count < 4 || message.fields[2].tag != 35 {
+    if !framed || message.fields.len() < 4 || message.fields[2].tag != 35 {
         // A whole message whose content is garbled: skip exactly it.
         return if u32::from(actual) == sum {
             Decoded::Garbled(end)
@@ -226,8 +265,31 @@ pub fn decode(input: &[u8], message: &mut Message) -> Decoded {
             skip(input)
         };
     }
-    message.length = end;
     Decoded::Complete(end)
+}
+
+/// Digits of a tag that surely fit 32 bits; a longer one is in no dictionary.
+const TAG_DIGITS_MAX: usize = 9;
+
+/// Position of the next separator, or `end`. Looks at eight bytes at a time.
+#[inline]
+fn separator(input: &[u8], mut at: usize, end: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    const _: () = assert!(SOH == 1, "the ones are the separator, eight times");
+    while let Some(word) = input[at..end].first_chunk::<8>() {
+        // The lowest high bit set below belongs to the first byte that is zero after the xor.
+        let zero_at = u64::from_le_bytes(*word) ^ ONES;
+        let found = zero_at.wrapping_sub(ONES) & !zero_at & HIGHS;
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while at < end && input[at] != SOH {
+        at += 1;
+    }
+    at
 }
 
 /// Splits the body. `false`: something in it is no field.
@@ -236,13 +298,16 @@ fn split(input: &[u8], mut at: usize, end: usize, message: &mut Message) -> bool
     let mut data: Option<(u32, usize)> = None;
     while at < end {
         let mut tag = 0u32;
-        let mut digits = 0;
+        let from = at;
         while at < end && input[at].is_ascii_digit() {
             tag = tag
-                .saturating_mul(10)
-                .saturating_add(u32::from(input[at] - b'0'));
-            digits += 1;
+                .wrapping_mul(10)
+                .wrapping_add(u32::from(input[at] - b'0'));
             at += 1;
+        }
+        let mut digits = at - from;
+        if digits > TAG_DIGITS_MAX {
+            tag = 0;
         }
         // A minus sign makes a tag that no dictionary knows, but still a field.
         if digits == 0 && at < end && input[at] == b'-' {
@@ -265,21 +330,15 @@ fn split(input: &[u8], mut at: usize, end: usize, message: &mut Message) -> bool
                 }
                 stop
             }
-            _ => {
-                let mut stop = at;
-                while stop < end && input[stop] != SOH {
-                    stop += 1;
-                }
-                stop
-            }
+            _ => separator(input, at, end),
         };
         if stop >= end || !message.push(tag, at, stop) {
             return false;
         }
-        if let Some((_, data_tag)) = DATA.iter().find(|(length, _)| *length == tag) {
+        if let Some(data_tag) = data_of(tag) {
             data = number(&input[at..stop])
                 .and_then(|length| usize::try_from(length).ok())
-                .map(|length| (*data_tag, length));
+                .map(|length| (data_tag, length));
         }
         at = stop + 1;
     }

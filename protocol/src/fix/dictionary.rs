@@ -322,25 +322,103 @@ pub const KNOWN_ELSEWHERE: &[&str] = &[
     "AW", "AX", "AY", "AZ", "BA", "BB", "BC", "BD", "BE", "BF", "BG", "BH",
 ];
 
+/// Tags are looked up in a table of this size; none in the dictionary is beyond.
+const TAGS: usize = 1024;
+
+/// Position in [`FIELDS`] by tag, plus one.
+static POSITIONS: [u8; TAGS] = {
+    let mut positions = [0; TAGS];
+    let mut at = 0;
+    while at < FIELDS.len() {
+        assert!(at < 255, "Invariant: a position fits a byte");
+        positions[FIELDS[at].tag as usize] = at as u8 + 1;
+        at += 1;
+    }
+    positions
+};
+
+/// Position in [`FIELDS`].
+#[inline]
+pub(super) fn position(tag: u32) -> Option<usize> {
+    let at = *POSITIONS.get(tag as usize)?;
+    (at != 0).then(|| usize::from(at) - 1)
+}
+
 /// The rule of a field.
 #[inline]
 pub fn field(tag: u32) -> Option<&'static FieldRule> {
-    FIELDS
-        .binary_search_by_key(&tag, |rule| rule.tag)
-        .ok()
-        .map(|at| &FIELDS[at])
+    position(tag).map(|at| &FIELDS[at])
+}
+
+/// What a field is to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Not part of it.
+    Nowhere,
+    Header,
+    RequiredHeader,
+    Body,
+    RequiredBody,
+    /// The count of a repeating group.
+    Group,
+    Trailer,
+}
+
+/// [`Place`] of every field, by position, in every message, by position.
+static PLACES: [[Place; FIELDS.len()]; MESSAGES.len()] = {
+    let mut places = [[Place::Nowhere; FIELDS.len()]; MESSAGES.len()];
+    let mut message = 0;
+    while message < MESSAGES.len() {
+        let rule = &MESSAGES[message];
+        let row = &mut places[message];
+        mark(row, rule.optional, Place::Body);
+        mark(row, rule.required, Place::RequiredBody);
+        let mut group = 0;
+        while group < rule.groups.len() {
+            mark(row, &[rule.groups[group].count], Place::Group);
+            group += 1;
+        }
+        mark(row, HEADER, Place::Header);
+        mark(row, HEADER_REQUIRED, Place::RequiredHeader);
+        mark(row, TRAILER, Place::Trailer);
+        message += 1;
+    }
+    places
+};
+
+const fn mark(row: &mut [Place; FIELDS.len()], tags: &[u32], place: Place) {
+    let mut at = 0;
+    while at < tags.len() {
+        let position = POSITIONS[tags[at] as usize];
+        assert!(position != 0, "Invariant: a message has fields of the list");
+        row[position as usize - 1] = place;
+        at += 1;
+    }
+}
+
+/// Position of a message in [`MESSAGES`].
+#[inline]
+pub(super) fn message_position(message_type: &[u8]) -> Option<usize> {
+    MESSAGES
+        .iter()
+        .position(|rule| rule.message_type.as_bytes() == message_type)
+}
+
+/// The places of a message's fields, by position of both.
+#[inline]
+pub(super) fn places(message: usize) -> &'static [Place; FIELDS.len()] {
+    &PLACES[message]
 }
 
 /// The rule of a message.
 #[inline]
 pub fn message(message_type: &[u8]) -> Option<&'static MessageRule> {
-    MESSAGES
-        .iter()
-        .find(|rule| rule.message_type.as_bytes() == message_type)
+    message_position(message_type).map(|at| &MESSAGES[at])
 }
 
 impl FieldRule {
     /// Whether a value has the right form.
+    #[inline]
     pub fn has_form(&self, value: &[u8]) -> bool {
         match self.kind {
             Kind::Text | Kind::Data => true,
@@ -361,6 +439,7 @@ impl FieldRule {
     }
 
     /// Whether a value is one of those allowed.
+    #[inline]
     pub fn allows(&self, value: &[u8]) -> bool {
         self.values.is_empty()
             || self

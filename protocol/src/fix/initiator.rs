@@ -144,21 +144,8 @@ impl Initiator {
         body: impl Fn(&mut MessageWriter<'_>),
     ) -> u64 {
         let seq = self.next_out;
-        let mut fields = Vec::new();
         // The body alone, for a second sending under the same number.
-        let header = Header {
-            message_type,
-            sender: b"",
-            target: b"",
-            seq,
-            sending_time: utc,
-            original_time: None,
-            routing: b"",
-        };
-        let mut writer = MessageWriter::begin(&mut fields, &header);
-        let from = writer.length();
-        body(&mut writer);
-        let kept = fields.split_off(from);
+        let kept = MessageWriter::body(|writer| body(writer));
         self.sent.insert(seq, (message_type[0], utc, kept));
         self.write(now_ns, utc, message_type, out, body);
         seq

@@ -93,45 +93,53 @@ impl Decimal8 {
         }
         let magnitude = self.0.unsigned_abs();
         position += write_u64(magnitude / 100_000_000, &mut out[position..]);
-        let mut fraction = magnitude % 100_000_000;
+        #[allow(clippy::cast_possible_truncation, reason = "below 10^8")]
+        let mut fraction = (magnitude % 100_000_000) as u32;
         if fraction == 0 {
             return position;
         }
-        out[position] = b'.';
-        position += 1;
-        let mut scale = 10_000_000;
-        while fraction > 0 {
-            #[allow(clippy::cast_possible_truncation, reason = "one digit")]
-            {
-                out[position] = b'0' + (fraction / scale) as u8;
-            }
-            fraction %= scale;
-            scale /= 10;
-            position += 1;
+        let mut decimals = [0u8; 8];
+        for pair in decimals.as_chunks_mut::<2>().0.iter_mut().rev() {
+            *pair = PAIRS[(fraction % 100) as usize];
+            fraction /= 100;
         }
-        position
+        let zeros = u64::from_be_bytes(decimals) ^ u64::from_be_bytes([b'0'; 8]);
+        let length = 8 - zeros.trailing_zeros() as usize / 8;
+        out[position] = b'.';
+        out[position + 1..=position + length].copy_from_slice(&decimals[..length]);
+        position + 1 + length
     }
 }
+
+/// "00" to "99".
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        pairs[value] = [b'0' + value as u8 / 10, b'0' + value as u8 % 10];
+        value += 1;
+    }
+    pairs
+};
 
 /// Writes `value` in decimal and returns the length (at most 20).
 #[inline]
 pub(crate) fn write_u64(mut value: u64, out: &mut [u8]) -> usize {
-    let mut digits = [0u8; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        #[allow(clippy::cast_possible_truncation, reason = "one digit")]
-        {
-            digits[start] = b'0' + (value % 10) as u8;
-        }
-        value /= 10;
-        if value == 0 {
-            break;
-        }
+    let length = value.checked_ilog10().map_or(1, |log| log as usize + 1);
+    let out = &mut out[..length];
+    let mut end = length;
+    while value >= 100 {
+        end -= 2;
+        out[end..end + 2].copy_from_slice(&PAIRS[(value % 100) as usize]);
+        value /= 100;
     }
-    let text = &digits[start..];
-    out[..text.len()].copy_from_slice(text);
-    text.len()
+    let last = PAIRS[value as usize];
+    if end == 2 {
+        out[..2].copy_from_slice(&last);
+    } else {
+        out[0] = last[1];
+    }
+    length
 }
 
 impl core::fmt::Display for Decimal8 {

@@ -52,7 +52,23 @@ impl UtcNanos {
         (year as u32, month as u32, day as u32)
     }
 
+    /// Days of a month 1..=12.
+    #[inline]
+    pub const fn days_in_month(year: u32, month: u32) -> u32 {
+        match month {
+            2 if year.is_multiple_of(4)
+                && (!year.is_multiple_of(100) || year.is_multiple_of(400)) =>
+            {
+                29
+            }
+            2 => 28,
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        }
+    }
+
     /// Midnight UTC of a calendar date from 1970 on.
+    #[inline]
     pub const fn from_date(year: u32, month: u32, day: u32) -> Self {
         let year = year as u64 - (month <= 2) as u64;
         let era = year / 400;
