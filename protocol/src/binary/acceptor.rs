@@ -585,7 +585,7 @@ fn unsupported(order: &NewOrder) -> Option<(Reason, u16)> {
         return instruction(9019);
     }
     if order.stp_mode != 0 {
-        return instruction(2964);
+        return instruction(2362);
     }
     if order.account_id != 0 {
         return Some((Reason::UnknownAccount, 1));
