@@ -8,7 +8,9 @@ use roxmltree::{Document, Node};
 use trading_engine_protocol::binary::frame::{FrameHeader, HEADER};
 use trading_engine_protocol::binary::{FRAME_LENGTH_MAX, SCHEMA_ID, VERSION, message};
 use trading_engine_protocol::fix::dictionary::{self, Kind};
-use trading_engine_protocol::types::{Liquidity, OrderStatus, OrderType, Reason, Side, TimeInForce};
+use trading_engine_protocol::types::{
+    Liquidity, OrderStatus, OrderType, Reason, Side, TimeInForce,
+};
 
 fn text(name: &str) -> String {
     let path = format!("{}/schema/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -30,7 +32,9 @@ fn elements<'a, 'i>(node: Node<'a, 'i>, name: &'static str) -> impl Iterator<Ite
 }
 
 fn one<'a, 'i>(node: Node<'a, 'i>, name: &'static str) -> Node<'a, 'i> {
-    elements(node, name).next().unwrap_or_else(|| panic!("no {name}"))
+    elements(node, name)
+        .next()
+        .unwrap_or_else(|| panic!("no {name}"))
 }
 
 fn width(primitive: &str) -> usize {
@@ -44,14 +48,21 @@ fn width(primitive: &str) -> usize {
 }
 
 /// Bytes of each declared type, and the values of each enum.
-fn types(schema: Node<'_, '_>) -> (BTreeMap<String, usize>, BTreeMap<String, Vec<(String, u64)>>) {
+fn types(
+    schema: Node<'_, '_>,
+) -> (
+    BTreeMap<String, usize>,
+    BTreeMap<String, Vec<(String, u64)>>,
+) {
     let mut sizes = BTreeMap::new();
     let mut enums = BTreeMap::new();
     let own = |node: Node<'_, '_>| {
         if node.attribute("presence") == Some("constant") {
             return 0;
         }
-        let length = node.attribute("length").map_or(1, |length| length.parse().expect("a length"));
+        let length = node
+            .attribute("length")
+            .map_or(1, |length| length.parse().expect("a length"));
         width(attribute(node, "primitiveType")) * length
     };
     for node in one(schema, "types").children().filter(Node::is_element) {
@@ -78,7 +89,11 @@ fn camel(snake: &str) -> String {
     let mut out = String::new();
     for (at, part) in snake.split('_').enumerate() {
         let (first, rest) = part.split_at(1);
-        out.push_str(&if at == 0 { first.to_owned() } else { first.to_uppercase() });
+        out.push_str(&if at == 0 {
+            first.to_owned()
+        } else {
+            first.to_uppercase()
+        });
         out.push_str(rest);
     }
     out
@@ -98,8 +113,9 @@ fn every_block_lies_as_the_sbe_schema_says() {
 
     let messages: Vec<Node<'_, '_>> = elements(schema, "message").collect();
     assert_eq!(messages.len(), message::ALL.len());
-    for (node, ((name, template, length), (_, fields))) in
-        messages.iter().zip(message::ALL.iter().zip(message::FIELDS))
+    for (node, ((name, template, length), (_, fields))) in messages
+        .iter()
+        .zip(message::ALL.iter().zip(message::FIELDS))
     {
         assert_eq!(attribute(*node, "name"), *name);
         assert_eq!(number(*node, "id"), usize::from(*template), "{name}");
@@ -108,7 +124,11 @@ fn every_block_lies_as_the_sbe_schema_says() {
         let stated: Vec<(String, usize, usize)> = elements(*node, "field")
             .map(|field| {
                 let size = sizes[attribute(field, "type")];
-                (attribute(field, "name").to_owned(), number(field, "offset"), size)
+                (
+                    attribute(field, "name").to_owned(),
+                    number(field, "offset"),
+                    size,
+                )
             })
             .collect();
         let real: Vec<(String, usize, usize)> = fields
@@ -116,14 +136,17 @@ fn every_block_lies_as_the_sbe_schema_says() {
             .map(|(field, offset, size)| (camel(field), *offset, *size))
             .collect();
         assert_eq!(stated, real, "{name}");
-        let ids: BTreeSet<usize> =
-            elements(*node, "field").map(|field| number(field, "id")).collect();
+        let ids: BTreeSet<usize> = elements(*node, "field")
+            .map(|field| number(field, "id"))
+            .collect();
         assert_eq!(ids.len(), real.len(), "{name}: field ids differ");
     }
 }
 
 fn values<T: Copy + Debug>(all: &[T], code: impl Fn(T) -> u64) -> Vec<(String, u64)> {
-    all.iter().map(|&value| (format!("{value:?}"), code(value))).collect()
+    all.iter()
+        .map(|&value| (format!("{value:?}"), code(value)))
+        .collect()
 }
 
 #[test]
@@ -133,11 +156,26 @@ fn every_enum_has_the_values_of_the_sbe_schema() {
     let (_, enums) = types(document.root_element());
     let byte = u64::from;
     assert_eq!(enums["Side"], values(Side::ALL, |v| byte(v.as_u8())));
-    assert_eq!(enums["OrdType"], values(OrderType::ALL, |v| byte(v.as_u8())));
-    assert_eq!(enums["TimeInForce"], values(TimeInForce::ALL, |v| byte(v.as_u8())));
-    assert_eq!(enums["OrdStatus"], values(OrderStatus::ALL, |v| byte(v.as_u8())));
-    assert_eq!(enums["Liquidity"], values(Liquidity::ALL, |v| byte(v.as_u8())));
-    assert_eq!(enums["Reason"], values(Reason::ALL, |v| u64::from(v.code())));
+    assert_eq!(
+        enums["OrdType"],
+        values(OrderType::ALL, |v| byte(v.as_u8()))
+    );
+    assert_eq!(
+        enums["TimeInForce"],
+        values(TimeInForce::ALL, |v| byte(v.as_u8()))
+    );
+    assert_eq!(
+        enums["OrdStatus"],
+        values(OrderStatus::ALL, |v| byte(v.as_u8()))
+    );
+    assert_eq!(
+        enums["Liquidity"],
+        values(Liquidity::ALL, |v| byte(v.as_u8()))
+    );
+    assert_eq!(
+        enums["Reason"],
+        values(Reason::ALL, |v| u64::from(v.code()))
+    );
 }
 
 /// What a QuickFIX type is to us.
@@ -162,7 +200,10 @@ fn the_quickfix_dictionary_is_the_table_that_messages_are_held_against() {
     let text = text("FIX44-trading-engine.xml");
     let document = Document::parse(&text).expect("XML");
     let fix = document.root_element();
-    assert_eq!((attribute(fix, "major"), attribute(fix, "minor")), ("4", "4"));
+    assert_eq!(
+        (attribute(fix, "major"), attribute(fix, "minor")),
+        ("4", "4")
+    );
 
     let mut tags = BTreeMap::new();
     let fields: Vec<Node<'_, '_>> = elements(one(fix, "fields"), "field").collect();
@@ -171,15 +212,16 @@ fn the_quickfix_dictionary_is_the_table_that_messages_are_held_against() {
         assert_eq!(number(*node, "number"), rule.tag as usize);
         assert_eq!(attribute(*node, "name"), rule.name);
         assert_eq!(kind(attribute(*node, "type")), rule.kind, "{}", rule.name);
-        let values: Vec<&str> =
-            elements(*node, "value").map(|value| attribute(value, "enum")).collect();
+        let values: Vec<&str> = elements(*node, "value")
+            .map(|value| attribute(value, "enum"))
+            .collect();
         assert_eq!(values, rule.values, "{}", rule.name);
         tags.insert(rule.name, rule.tag);
     }
     let tag = |node: Node<'_, '_>| tags[attribute(node, "name")];
     let split = |node: Node<'_, '_>| {
-        let (required, optional): (Vec<_>, Vec<_>) = elements(node, "field")
-            .partition(|field| attribute(*field, "required") == "Y");
+        let (required, optional): (Vec<_>, Vec<_>) =
+            elements(node, "field").partition(|field| attribute(*field, "required") == "Y");
         let list = |fields: Vec<Node<'_, '_>>| fields.into_iter().map(tag).collect::<Vec<u32>>();
         (list(required), list(optional))
     };
