@@ -318,18 +318,23 @@ fn run(config: &Config) -> Result<(), Failure> {
         metrics: venue.metrics(),
         depth: venue.depth(),
     };
-    let outcome = wait(http, metrics, state, &venue);
-    readiness.set_draining();
-    tracing::info!("draining");
-    stop.store(true, Ordering::Release);
-    if let Some(bot) = bot {
-        bot.thread().unpark();
-        let _ = bot.join();
-    }
-    let failure = venue.journal().failure();
     let grace = Duration::from_millis(config.shutdown_grace_ms);
-    if !venue.drain(grace) {
+    let outcome = serve(http, metrics, state, &venue, || {
+        readiness.set_draining();
+        tracing::info!("draining");
+        stop.store(true, Ordering::Release);
+        if let Some(bot) = &bot {
+            bot.thread().unpark();
+        }
+        venue.begin_drain();
+        Instant::now() + grace
+    });
+    let failure = venue.journal().failure();
+    if !venue.is_drained() {
         tracing::warn!("some connections did not close in time");
+    }
+    if let Some(bot) = bot {
+        let _ = bot.join();
     }
     venue.stop();
     outcome.map_err(io_failure("side ports"))?;
@@ -507,12 +512,14 @@ fn health(
     })
 }
 
-/// Serves the side ports until a signal comes or the log fails.
-fn wait(
+/// Serves the side ports until a signal comes or the log fails, and goes on through the drain that
+/// `begin_drain` starts and gives a deadline: who asks then is told that the venue is going away.
+fn serve(
     http: TcpListener,
     metrics: TcpListener,
     state: AdminState,
     venue: &Venue,
+    begin_drain: impl FnOnce() -> Instant,
 ) -> io::Result<()> {
     http.set_nonblocking(true)?;
     metrics.set_nonblocking(true)?;
@@ -531,11 +538,26 @@ fn wait(
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::select! {
-            result = trading_engine::admin::serve(http, metrics, state) => result,
+        let mut side = std::pin::pin!(trading_engine::admin::serve(http, metrics, state));
+        let outcome = tokio::select! {
+            result = &mut side => result,
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
             () = failed => Ok(()),
+        };
+        let until = begin_drain();
+        let drained = async {
+            while !venue.is_drained() && Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if outcome.is_err() {
+            drained.await;
+            return outcome;
+        }
+        tokio::select! {
+            result = &mut side => result,
+            () = drained => Ok(()),
         }
     })
 }

@@ -21,7 +21,7 @@ metrics! {
     COMMANDS = "trading_engine_commands_total", "Commands in the log.";
     EVENTS = "trading_engine_events_total", "Durable events, by kind.";
     REJECTS = "trading_engine_rejects_total", "Refused orders, requests and commands, by reason.";
-    SESSIONS = "trading_engine_sessions", "Sessions logged on now.";
+    SESSIONS = "trading_engine_sessions", "Sessions logged on now, by protocol.";
     CONNECTIONS = "trading_engine_connections", "Connections open now.";
     CONNECTIONS_ACCEPTED = "trading_engine_connections_accepted_total", "Connections accepted.";
     CONNECTIONS_REFUSED = "trading_engine_connections_refused_total", "Connections refused at accept.";

@@ -44,12 +44,21 @@ impl StageHistogram {
     /// Records one latency; only the owning thread calls this.
     #[inline]
     pub fn record(&self, ns: u64) {
+        self.record_many(ns, 1);
+    }
+
+    /// Records the same latency so many times.
+    #[inline]
+    pub fn record_many(&self, ns: u64, times: u32) {
+        let times = u64::from(times);
         let above = ns.div_ceil(FIRST_BOUND_NS).max(1) - 1;
         let bucket = (u64::BITS - above.leading_zeros()) as usize;
         let count = &self.counts[bucket.min(BUCKETS)];
-        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        count.store(count.load(Ordering::Relaxed) + times, Ordering::Relaxed);
         self.sum_ns.store(
-            self.sum_ns.load(Ordering::Relaxed).wrapping_add(ns),
+            self.sum_ns
+                .load(Ordering::Relaxed)
+                .wrapping_add(ns.wrapping_mul(times)),
             Ordering::Relaxed,
         );
     }
@@ -115,6 +124,14 @@ impl Exposition {
     pub fn gauge(&mut self, metric: &Metric, value: f64) {
         self.head(metric, "gauge");
         let _ = writeln!(self.text, "{} {value}", metric.name);
+    }
+
+    /// A gauge with one label.
+    pub fn gauges(&mut self, metric: &Metric, label: &str, values: &[(&str, u64)]) {
+        self.head(metric, "gauge");
+        for (value, amount) in values {
+            let _ = writeln!(self.text, "{}{{{label}=\"{value}\"}} {amount}", metric.name);
+        }
     }
 
     /// A counter with one label; values of zero are left out.

@@ -33,7 +33,7 @@ use crate::engine::{Engine, Progress};
 use crate::gateway::authenticator::Authenticator;
 use crate::gateway::keystore::Keystore;
 use crate::gateway::reference::ReferenceData;
-use crate::gateway::{Gateway, GatewayLinks, GatewaySettings, GatewayStats, Outbox};
+use crate::gateway::{Gateway, GatewayLinks, GatewaySettings, GatewayStats, Outbox, Stages};
 use crate::journal::disk::Disk;
 use crate::journal::event_log::{self, EventLog};
 use crate::journal::history::{HistoryAgent, Observer};
@@ -395,10 +395,13 @@ impl Venue {
             draining: Arc::clone(&draining),
             drained: Arc::clone(&drained),
             stats: Arc::clone(&stats),
-            stages: Box::new(move |times| {
-                for (histogram, pair) in recorded.iter().zip(times.windows(2)) {
-                    histogram.record(pair[1].saturating_sub(pair[0]));
+            stages: Box::new(move |stages| match stages {
+                Stages::Durable(times) => {
+                    for (histogram, pair) in recorded.iter().zip(times.windows(2)) {
+                        histogram.record(pair[1].saturating_sub(pair[0]));
+                    }
                 }
+                Stages::Sent { ns, reports } => recorded[3].record_many(ns, reports),
             }),
         };
         let (gateway, wake) = Gateway::new(
@@ -557,17 +560,14 @@ impl Venue {
         self.commands.publish();
     }
 
-    /// Says goodbye to every session and waits for it, at most `grace`.
-    pub fn drain(&self, grace: Duration) -> bool {
+    /// Takes no more sessions and says goodbye to those there are.
+    pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
-        let until = Instant::now() + grace;
-        while !self.drained.load(Ordering::Acquire) {
-            if Instant::now() >= until {
-                return false;
-            }
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
-        true
+    }
+
+    /// Whether every connection is closed since [`Venue::begin_drain`].
+    pub fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Acquire)
     }
 
     /// Stops every thread in the order of the data flow; the journal is synced by its last one.
@@ -613,7 +613,11 @@ impl Venue {
                 "reason",
                 reasons.iter().map(|(name, count)| (name.as_str(), *count)),
             );
-            out.gauge(&names::SESSIONS, read(&stats.sessions) as f64);
+            let sessions = [
+                ("binary", read(&stats.binary_sessions)),
+                ("fix", read(&stats.fix_sessions)),
+            ];
+            out.gauges(&names::SESSIONS, "protocol", &sessions);
             out.gauge(&names::CONNECTIONS, read(&stats.connections) as f64);
             out.counter(&names::CONNECTIONS_ACCEPTED, read(&stats.accepted));
             out.counter(&names::CONNECTIONS_REFUSED, read(&stats.refused));

@@ -26,6 +26,10 @@ use crate::engine::event::{EventBody, EventHeader, LogonAnswered, OrderState};
 const NO_PRICE: Price = Price(i64::MIN);
 const NOT_STATED: u8 = 0xFF;
 
+/// When a client that is told that the venue is going away should come back: another one takes
+/// sessions by then.
+const RETRY_AFTER_MS: u32 = 1_000;
+
 /// Where the session stands with the core.
 #[derive(Clone, Debug)]
 enum Stage {
@@ -358,8 +362,13 @@ impl BinaryDoor {
         connection: &mut Connection,
         reason: Reason,
     ) -> Next {
+        let retry_after_ms = if reason == Reason::GoingAway {
+            RETRY_AFTER_MS
+        } else {
+            0
+        };
         self.acceptor
-            .logout(ctx.now_ns, reason, 0, &mut connection.output);
+            .logout(ctx.now_ns, reason, retry_after_ms, &mut connection.output);
         self.end(ctx, reason);
         Next::Close(reason)
     }

@@ -17,4 +17,4 @@ pub mod poller;
 pub mod reference;
 
 pub use outbox::Outbox;
-pub use poller::{Gateway, GatewayLinks, GatewaySettings, GatewayStats};
+pub use poller::{Gateway, GatewayLinks, GatewaySettings, GatewayStats, Stages};

@@ -78,8 +78,10 @@ pub struct GatewayStats {
     pub accepted: AtomicU64,
     /// Connections refused at accept.
     pub refused: AtomicU64,
-    /// Sessions logged on now.
-    pub sessions: AtomicU64,
+    /// Binary sessions logged on now.
+    pub binary_sessions: AtomicU64,
+    /// FIX sessions logged on now.
+    pub fix_sessions: AtomicU64,
     /// Logons whose credentials were refused.
     pub logons_refused: AtomicU64,
     /// Clients disconnected for not reading.
@@ -91,6 +93,20 @@ pub struct GatewayStats {
 fn add(counter: &AtomicU64, count: u64) {
     // One writer: load and store suffice.
     counter.store(counter.load(Ordering::Relaxed) + count, Ordering::Relaxed);
+}
+
+/// What is known of the times of reports, UTC ns.
+#[derive(Clone, Copy, Debug)]
+pub enum Stages {
+    /// One report: its request received, sequenced, applied, seen durable.
+    Durable([u64; 4]),
+    /// So many reports were handed to the socket so long after they were seen durable.
+    Sent {
+        /// How long.
+        ns: u64,
+        /// How many.
+        reports: u32,
+    },
 }
 
 /// What joins a gateway to the rest of the venue.
@@ -116,7 +132,7 @@ pub struct GatewayLinks {
     /// Counters.
     pub stats: Arc<GatewayStats>,
     /// Takes `received, sequenced, applied, durable seen, sent` of each report, ns UTC.
-    pub stages: Box<dyn FnMut([u64; 5]) + Send>,
+    pub stages: Box<dyn FnMut(Stages) + Send>,
 }
 
 struct Slot {
@@ -133,6 +149,9 @@ struct Slot {
     /// Ends when flushed, or at this time.
     closing_at: Option<u64>,
     queued: bool,
+    /// Reports not handed to the socket yet, and when the first of them was seen durable.
+    unsent: u32,
+    unsent_since: u64,
 }
 
 impl Slot {
@@ -189,7 +208,7 @@ pub struct Gateway {
     drained: Arc<AtomicBool>,
     drain_started: bool,
     stats: Arc<GatewayStats>,
-    stages: Box<dyn FnMut([u64; 5]) + Send>,
+    stages: Box<dyn FnMut(Stages) + Send>,
     clock: Clock,
     next_housekeeping_ns: u64,
 }
@@ -566,6 +585,8 @@ impl Gateway {
             paused: false,
             closing_at: None,
             queued: false,
+            unsent: 0,
+            unsent_since: 0,
         }));
         self.open += 1;
         add(&self.stats.accepted, 1);
@@ -662,6 +683,11 @@ impl Gateway {
             return;
         }
         let pending = slot.connection.output_pending();
+        if slot.unsent > 0 && pending == 0 {
+            let ns = self.clock.utc_now().0.saturating_sub(slot.unsent_since);
+            let reports = std::mem::take(&mut slot.unsent);
+            (self.stages)(Stages::Sent { ns, reports });
+        }
         if slot.closing_at.is_some() {
             if pending == 0 && slot.finish() {
                 self.drop_connection(index, Reason::None);
@@ -816,13 +842,18 @@ impl Gateway {
             add(&self.stats.events_sent, 1);
             if header.inbound_seq != 0 {
                 let now = self.clock.utc_now().0;
-                (self.stages)([
+                (self.stages)(Stages::Durable([
                     header.received_at.0,
                     header.sequenced_at.0,
                     applied_at,
                     now,
-                    now,
-                ]);
+                ]));
+                if let Some(slot) = self.slots[index].as_mut() {
+                    if slot.unsent == 0 {
+                        slot.unsent_since = now;
+                    }
+                    slot.unsent += 1;
+                }
             }
         }
     }
@@ -907,8 +938,15 @@ impl Gateway {
             }
         }
         self.settle_claims(now_ns);
-        let live = self.sessions.iter().flatten().count() as u64;
-        self.stats.sessions.store(live, Ordering::Relaxed);
+        let mut live = [0; 2];
+        for &index in self.sessions.iter().flatten() {
+            let slot = self.slots.get(index).and_then(Option::as_ref);
+            let fix = slot.is_some_and(|slot| matches!(slot.door, Door::Fix(_)));
+            live[usize::from(fix)] += 1;
+        }
+        let [binary, fix] = live;
+        self.stats.binary_sessions.store(binary, Ordering::Relaxed);
+        self.stats.fix_sessions.store(fix, Ordering::Relaxed);
         if draining && self.open == 0 && self.outbox.spilled() == 0 {
             self.drained.store(true, Ordering::Release);
         }

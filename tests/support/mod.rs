@@ -4,5 +4,6 @@
 pub mod naive;
 pub mod peers;
 pub mod server;
+pub mod talk;
 pub mod venue;
 pub mod workload;

@@ -1,0 +1,340 @@
+//! The venue as an operator meets it: settings, ports, health, metrics, signals, exit codes, and
+//! the command-line trader.
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+
+use support::server::{self, Server};
+use support::talk::{BinaryTalk, FixTalk};
+use trading_engine_protocol::binary::message::{Fill, Logout, OrderAccepted};
+use trading_engine_protocol::types::Reason;
+
+struct Ended {
+    code: Option<i32>,
+    said: String,
+    complained: String,
+}
+
+/// Runs the venue where it cannot start.
+fn refused(data: &std::path::Path, settings: &[(&str, &str)]) -> Ended {
+    let output = server::command(data, settings)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    Ended {
+        code: output.status.code(),
+        said: String::from_utf8(output.stdout).unwrap(),
+        complained: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// The book as of everything that happened so far; books follow the core at a distance.
+fn book(server: &Server) -> serde_json::Value {
+    let sequence = json(&server.get("/health").1)["sequence"].as_u64();
+    loop {
+        let book = json(&server.get("/book/TEST-A").1);
+        if book["sequence"].as_u64() >= sequence {
+            return book;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_wrong_setting_names_itself_and_what_is_allowed_and_opens_no_port() {
+    let data = tempfile::tempdir().unwrap();
+    for (variable, value, allowed) in [
+        ("PORT", "eighty", "a port from 0 to 65535"),
+        ("METRICS_PORT", "-1", "a port from 0 to 65535"),
+        ("LOG_LEVEL", "loud", "error, warn, info, debug, trace"),
+        ("ENV", "prod", "development, staging, production"),
+        ("TOPOLOGY", "huge", "single, compact, dedicated"),
+        ("IDLE", "sleep", "spin, spin-then-park, park"),
+        ("JOURNAL_POLICY", "never", "group, os"),
+        ("CORES", "0,x", "core numbers, comma-separated"),
+        ("BIND_ADDRESS", "everywhere", "an IP address"),
+        ("MAX_ORDERS", "0", "a whole number from 1 to 16777216"),
+        (
+            "FIX_COMP_ID",
+            "a b",
+            "1 to 24 printable characters without spaces",
+        ),
+    ] {
+        // A fixed port shows whether anything was opened on the way.
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let free = taken.local_addr().unwrap().port().to_string();
+        drop(taken);
+        let ended = refused(data.path(), &[("BINARY_PORT", &free), (variable, value)]);
+        assert_eq!(ended.code, Some(64), "{variable}");
+        let expected = format!("{variable}={value:?}: allowed is {allowed}");
+        assert!(ended.complained.contains(&expected), "{}", ended.complained);
+        assert_eq!(ended.said, "", "nothing was announced");
+        assert!(!data.path().join("journal").exists(), "nothing was made");
+        assert!(TcpStream::connect(format!("127.0.0.1:{free}")).is_err());
+    }
+}
+
+#[test]
+fn demo_keys_are_refused_in_production_in_settings_and_in_the_journal() {
+    let data = tempfile::tempdir().unwrap();
+    let ended = refused(data.path(), &[("ENV", "production"), ("DEMO", "true")]);
+    assert_eq!(ended.code, Some(64));
+    assert!(
+        ended.complained.contains("DEMO=\"true\""),
+        "{}",
+        ended.complained
+    );
+
+    assert_eq!(Server::start(data.path(), &[]).terminate(), Some(0));
+    let ended = refused(data.path(), &[("ENV", "production")]);
+    assert_eq!(ended.code, Some(64), "{}", ended.complained);
+    assert!(
+        ended.complained.contains("demo firms"),
+        "{}",
+        ended.complained
+    );
+}
+
+#[test]
+fn a_port_in_use_and_a_folder_in_use_are_named() {
+    let data = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let ended = refused(data.path(), &[("FIX_PORT", &address.port().to_string())]);
+    assert_eq!(ended.code, Some(74));
+    assert!(
+        ended.complained.contains(&format!("FIX port {address}")),
+        "{}",
+        ended.complained
+    );
+
+    let first = Server::start(data.path(), &[]);
+    let ended = refused(data.path(), &[]);
+    assert_eq!(ended.code, Some(74));
+    assert!(
+        ended.complained.contains("another venue"),
+        "{}",
+        ended.complained
+    );
+    assert_eq!(first.terminate(), Some(0));
+}
+
+#[test]
+fn a_damaged_journal_refuses_to_start_and_names_the_place() {
+    let data = tempfile::tempdir().unwrap();
+    assert_eq!(Server::start(data.path(), &[]).terminate(), Some(0));
+    let journal = data.path().join("journal");
+    let mut files: Vec<_> = std::fs::read_dir(&journal)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    let mut bytes = std::fs::read(&files[0]).unwrap();
+    bytes[4096 + 60] ^= 1;
+    std::fs::write(&files[0], bytes).unwrap();
+    let name = files[0].file_name().unwrap().to_str().unwrap().to_owned();
+    let ended = refused(data.path(), &[]);
+    assert_eq!(ended.code, Some(65), "{}", ended.complained);
+    assert!(
+        ended.complained.contains(&name) && ended.complained.contains("4096"),
+        "{}",
+        ended.complained
+    );
+    let verify = Command::new(env!("CARGO_BIN_EXE_trading-engine"))
+        .env("DATA_DIR", data.path())
+        .args(["journal", "verify"])
+        .output()
+        .unwrap();
+    assert_eq!(verify.status.code(), Some(65));
+}
+
+#[test]
+fn health_and_metrics_say_what_the_venue_does() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let credentials = server.credentials();
+    let (status, text) = server.get("/health");
+    let before = json(&text);
+    assert_eq!((status, &before["status"]), (200, &"ok".into()));
+    assert_eq!(before["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(before["journal_policy"], "group");
+    assert!(before["uptime_seconds"].is_u64());
+    assert_eq!(before["sequence"], before["durable_sequence"]);
+    assert_eq!(server.get("/health/live").0, 200);
+    assert_eq!(server.get("/health/ready").0, 200);
+    assert_eq!(server.get("/nowhere").0, 404);
+    assert_eq!(server.get("/book/NOWHERE").0, 404);
+    assert_eq!(server.get("/book/TEST-A?depth=many").0, 400);
+
+    let mut alpha = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
+    let order = alpha.order(1, 1, 10, 100);
+    alpha.send(&order);
+    alpha.expect_a::<OrderAccepted>();
+    // The same id again is refused.
+    alpha.send(&order);
+    alpha.expect_a::<trading_engine_protocol::binary::message::OrderRejected>();
+    let mut fix = FixTalk::logged_on(server.fix, &credentials.fix[1], 30);
+    fix.order("F-1", "2", "4", "100");
+    assert_eq!(fix.expect().get(150), Some("0"));
+    let fill = fix.expect();
+    assert_eq!((fill.get(150), fill.get(32)), (Some("F"), Some("4")));
+    assert_eq!(alpha.expect_a::<Fill>().leaves_qty, 6 * 100_000_000);
+
+    let after = json(&server.get("/health").1);
+    assert!(after["durable_sequence"].as_u64() > before["durable_sequence"].as_u64());
+    let book = book(&server);
+    assert_eq!(book["bids"][0]["quantity"], "6");
+    let expected = [
+        "trading_engine_events_total{kind=\"fill\"} 2",
+        "trading_engine_rejects_total{reason=\"DuplicateClientOrderId\"} 1",
+        "trading_engine_sessions{protocol=\"binary\"} 1",
+        "trading_engine_sessions{protocol=\"fix\"} 1",
+        // Three answered requests over two doors: two accepted, one of them filled, one rejected.
+        "trading_engine_stage_seconds_count{stage=\"received_to_sequenced\"} 4",
+        "trading_engine_stage_seconds_count{stage=\"sequenced_to_applied\"} 4",
+        "trading_engine_stage_seconds_count{stage=\"applied_to_durable\"} 4",
+        "trading_engine_stage_seconds_count{stage=\"durable_to_sent\"} 4",
+    ];
+    // Gauges follow within moments.
+    let until = std::time::Instant::now() + support::talk::PATIENCE;
+    loop {
+        let (status, metrics) = server::get(server.metrics, "/metrics");
+        assert_eq!(status, 200);
+        let missing = expected
+            .iter()
+            .find(|line| !metrics.lines().any(|l| l == **line));
+        let Some(missing) = missing else {
+            let sum = "trading_engine_stage_seconds_sum{stage=\"durable_to_sent\"} ";
+            let spent = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix(sum))
+                .unwrap();
+            assert!(spent.parse::<f64>().unwrap() > 0.0, "sending takes time");
+            break;
+        };
+        assert!(
+            std::time::Instant::now() < until,
+            "{missing} is not in:\n{metrics}"
+        );
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn sigterm_says_goodbye_syncs_and_ends_with_zero() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let credentials = server.credentials();
+    let mut binary = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
+    let mut fix = FixTalk::logged_on(server.fix, &credentials.fix[0], 30);
+    binary.send(&binary.order(1, 1, 10, 100));
+    binary.expect_a::<OrderAccepted>();
+    let http = server.http;
+    let ending = std::thread::spawn(move || server.terminate());
+
+    let logout: Logout = binary.expect_a();
+    assert_eq!(logout.reason, Reason::GoingAway.code());
+    assert!(logout.retry_after_ms > 0, "and says when to come back");
+    let goodbye = fix.expect();
+    assert_eq!(goodbye.kind(), "5", "{goodbye:?}");
+    assert!(
+        goodbye.get(58).unwrap().contains("going away"),
+        "{goodbye:?}"
+    );
+    // This client has not answered the Logout yet: the venue is draining, and says so.
+    let (status, text) = server::get(http, "/health/ready");
+    assert_eq!(
+        (status, json(&text)["detail"].as_str()),
+        (503, Some("draining"))
+    );
+    assert_eq!(server::get(http, "/health/live").0, 200);
+    fix.send("5", &[]);
+    assert!(fix.next_message().is_none(), "the venue closes then");
+    assert_eq!(ending.join().unwrap(), Some(0));
+
+    // Everything was synced: the journal is whole, and the order is there again.
+    let server = Server::start(data.path(), &[]);
+    let book = book(&server);
+    assert_eq!(book["bids"][0]["quantity"], "10");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn the_command_line_trader_trades_and_its_exit_code_tells() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let credentials = data.path().join("demo/credentials.toml");
+    let trade = |key: &str, words: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_trading-engine"))
+            .args(["client", "--json", "--key", key])
+            .args(["--address", &server.binary.to_string()])
+            .args(["--http", &server.http.to_string()])
+            .arg("--credentials")
+            .arg(&credentials)
+            .args(words.split(' '))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let events: Vec<serde_json::Value> = said.lines().map(json).collect();
+        (output.status.code(), events)
+    };
+    let ids: Vec<String> = server
+        .credentials()
+        .binary
+        .iter()
+        .map(|entry| entry.key_id.clone())
+        .collect();
+    let (code, events) = trade(&ids[0], "buy TEST-A 10 100");
+    assert_eq!(code, Some(0), "{events:?}");
+    let (code, events) = trade(&ids[1], "sell TEST-A 4 100 ioc");
+    assert_eq!(code, Some(0), "{events:?}");
+    assert!(
+        events.iter().any(|event| event["event"] == "fill"),
+        "{events:?}"
+    );
+    let (code, events) = trade(&ids[0], "buy TEST-A 10 100.001");
+    assert_eq!(code, Some(2), "a refused order: {events:?}");
+    book(&server);
+    let (code, events) = trade(&ids[0], "book TEST-A");
+    assert_eq!(
+        (code, &events[0]["bids"][0]["quantity"]),
+        (Some(0), &"6".into())
+    );
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn http_ports_survive_nonsense() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    for nonsense in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        b"8=FIX.4.4\x019=5\x0135=0\x0110=000\x01",
+        b"GET /../../etc/passwd HTTP/1.1\r\n\r\n",
+        b"GET /book/%ff%fe HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    ] {
+        for address in [server.http, server.metrics] {
+            let mut socket = TcpStream::connect(address).unwrap();
+            socket
+                .set_read_timeout(Some(support::talk::PATIENCE))
+                .unwrap();
+            socket.write_all(nonsense).unwrap();
+            let _ = socket.shutdown(std::net::Shutdown::Write);
+            let mut answer = Vec::new();
+            let _ = socket.read_to_end(&mut answer);
+            assert!(
+                answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"),
+                "{answer:?}"
+            );
+        }
+    }
+    assert_eq!(server.get("/health").0, 200);
+    assert_eq!(server.terminate(), Some(0));
+}

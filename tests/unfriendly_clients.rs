@@ -1,0 +1,363 @@
+//! Clients that a venue meets and nobody wants: silent, slow, half gone, greedy, or speaking
+//! something else. None of them disturbs a good one, and none loses what the venue owes it.
+
+mod support;
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use support::server::Server;
+use support::talk::{BinaryTalk, FixTalk, Line};
+use trading_engine_protocol::binary::message::{
+    Heartbeat, Logon, LogonRejected, Logout, NewOrder, OrderAccepted, OrderCanceled, Reject,
+};
+use trading_engine_protocol::binary::write_message;
+use trading_engine_protocol::types::Reason;
+use zerocopy::FromZeros;
+
+/// One order in and its acknowledgement out: the venue lives.
+fn trades(client: &mut BinaryTalk, id: u64) {
+    client.send(&client.order(id, 1, 1, 50));
+    let accepted: OrderAccepted = client.expect_a();
+    assert_eq!(accepted.cl_ord_id, id);
+}
+
+#[test]
+fn a_thousand_silent_connections_are_closed_while_others_trade() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[("LOGON_TIMEOUT_MS", "1000")]);
+    let credentials = server.credentials();
+    let mut good = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
+    let mut silent: Vec<Line> = (0..1_000)
+        .map(|n| {
+            Line::connect(if n % 2 == 0 {
+                server.binary
+            } else {
+                server.fix
+            })
+        })
+        .collect();
+    for id in 1..=100 {
+        trades(&mut good, id);
+    }
+    for line in &mut silent {
+        // The binary door greeted them and says why it closes; nobody got more than that.
+        assert!(line.rest().len() <= 64 + 48);
+    }
+    trades(&mut good, 101);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn connections_beyond_the_limit_are_closed_and_room_comes_back() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[("MAX_CONNECTIONS", "4")]);
+    let credentials = server.credentials();
+    let mut good = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
+    let others: Vec<Line> = (0..3).map(|_| Line::connect(server.fix)).collect();
+    let mut refused = Line::connect(server.fix);
+    assert_eq!(refused.rest(), b"", "the fifth is closed without a word");
+    trades(&mut good, 1);
+    drop(others);
+    let until = Instant::now() + support::talk::PATIENCE;
+    // The venue notices in its own time that the others are gone.
+    loop {
+        let mut again = FixTalk::connect(server.fix, &credentials.fix[0].comp_id);
+        let sent = again.message("A", 1, &logon_fields(&credentials.fix[0]));
+        if again.line.socket.write_all(&sent).is_ok() && again.next_message().is_some() {
+            break;
+        }
+        assert!(Instant::now() < until, "room never came back");
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+fn logon_fields(entry: &trading_engine::client::credentials::FixCredentials) -> Vec<(u32, &str)> {
+    vec![
+        (98, "0"),
+        (108, "30"),
+        (141, "Y"),
+        (553, &entry.username),
+        (554, &entry.password),
+    ]
+}
+
+#[test]
+fn messages_that_come_a_byte_at_a_time_are_messages() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let credentials = server.credentials();
+    let mut fix = FixTalk::connect(server.fix, &credentials.fix[0].comp_id);
+    let logon = fix.message("A", 1, &logon_fields(&credentials.fix[0]));
+    for byte in logon {
+        fix.line.write(&[byte]);
+    }
+    assert_eq!(fix.expect().kind(), "A");
+    fix.next = 2;
+    fix.order("SLOW-1", "1", "1", "50");
+    assert_eq!(fix.expect().get(150), Some("0"));
+
+    let mut binary = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
+    let mut bytes = Vec::new();
+    write_message(&mut bytes, &binary.order(1, 1, 1, 50), 1);
+    write_message(&mut bytes, &binary.order(2, 1, 1, 50), 2);
+    for byte in bytes {
+        binary.line.write(&[byte]);
+    }
+    assert_eq!(binary.expect_a::<OrderAccepted>().cl_ord_id, 1);
+    assert_eq!(binary.expect_a::<OrderAccepted>().cl_ord_id, 2);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn who_does_not_read_is_disconnected_and_gets_everything_when_it_comes_back() {
+    const ORDERS: u64 = 60_000;
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[("OUTPUT_BYTES_MAX", "65536")]);
+    let credentials = server.credentials();
+    let mut good = BinaryTalk::logged_on(server.binary, &credentials.binary[1], 30_000);
+    let mut deaf = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
+    let mut bytes = Vec::new();
+    for id in 1..=ORDERS {
+        // Two reports each: accepted, and canceled for want of a seller.
+        let order = NewOrder {
+            tif: 3,
+            ..deaf.order(id, 1, 1, 50)
+        };
+        write_message(&mut bytes, &order, id);
+    }
+    // It writes as much as the venue takes, and reads nothing; the system keeps little for it.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&deaf.line.socket, 4_096).unwrap();
+    deaf.line
+        .socket
+        .set_write_timeout(Some(support::talk::PATIENCE))
+        .unwrap();
+    let written = deaf.line.socket.write_all(&bytes);
+    trades(&mut good, 1);
+    // The end of the stream is the end of the connection; a read that waits in vain fails.
+    drop(written);
+    while deaf.next_frame().is_some() {}
+
+    // Everything the venue did for it is still owed, once, in order, under its numbers.
+    let mut back = BinaryTalk::connect(server.binary);
+    back.logon(&credentials.binary[0], 30_000, 1);
+    let replayed = back.until_active();
+    let applied = back.accepted.unwrap().last_client_seq;
+    assert!(applied > 0 && applied <= ORDERS);
+    for (at, frame) in replayed.iter().enumerate() {
+        assert_eq!(frame.header.seq, at as u64 + 1, "no gap, nothing twice");
+    }
+    let accepted = replayed
+        .iter()
+        .filter(|f| f.read::<OrderAccepted>().is_some())
+        .count();
+    let canceled = replayed
+        .iter()
+        .filter(|f| f.read::<OrderCanceled>().is_some())
+        .count();
+    assert_eq!((accepted as u64, canceled as u64), (applied, applied));
+    trades(&mut back, ORDERS + 1);
+    trades(&mut good, 2);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_half_open_connection_is_noticed_by_its_silence() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let credentials = server.credentials();
+    // Says nothing after its logon: from the venue it looks like a cut cable.
+    let started = Instant::now();
+    let mut gone = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 200);
+    let mut heartbeats = 0;
+    let mut reason = None;
+    while let Some(frame) = gone.next_frame() {
+        heartbeats += usize::from(frame.read::<Heartbeat>().is_some());
+        reason = frame
+            .read::<Logout>()
+            .map(|logout| logout.reason)
+            .or(reason);
+    }
+    assert!(heartbeats >= 1, "the venue kept its side alive");
+    assert_eq!(reason, Some(Reason::HeartbeatTimeout.code()));
+    assert!(
+        started.elapsed() >= Duration::from_millis(400),
+        "two intervals"
+    );
+
+    let mut gone = FixTalk::logged_on(server.fix, &credentials.fix[0], 1);
+    let mut kinds = Vec::new();
+    while let Some(message) = gone.next_message() {
+        kinds.push(message.kind().to_owned());
+    }
+    assert!(kinds.contains(&"1".to_owned()), "asked first: {kinds:?}");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_new_logon_takes_the_session_from_a_dead_connection() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let credentials = server.credentials();
+    let mut old = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 60_000);
+    trades(&mut old, 1);
+    let mut new = BinaryTalk::connect(server.binary);
+    new.logon(&credentials.binary[0], 60_000, 1);
+    assert_eq!(
+        new.until_active().len(),
+        1,
+        "the report of the old one's order"
+    );
+    assert_eq!(old.expect_a::<Logout>().reason, Reason::Superseded.code());
+    assert!(old.next_frame().is_none());
+    trades(&mut new, 2);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn nonsense_is_answered_by_a_clean_end_and_the_venue_lives() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[("LOGON_TIMEOUT_MS", "500")]);
+    let credentials = server.credentials();
+    let mut good = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
+    let nonsense: [&[u8]; 9] = [
+        b"GET / HTTP/1.1\r\nHost: venue\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x00\x00\x00\x00",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"8=FIX.4.4\x019=70\x0135=A\x01",
+        b"8=FIX.4.4\x019=99999999999999999999\x0135=A\x01",
+        b"8=FIX.9.9\x019=5\x0135=0\x0110=161\x01",
+        &[0xFF; 4096],
+        &[0x00; 4096],
+        &[
+            0x10, 0x00, 0x40, 0x00, 0x64, 0x00, 0x01, 0x01, 1, 0, 0, 0, 0, 0, 0, 0,
+        ],
+    ];
+    for bytes in nonsense {
+        for address in [server.binary, server.fix] {
+            let mut line = Line::connect(address);
+            let _ = line.socket.write_all(bytes);
+            line.rest();
+        }
+    }
+    trades(&mut good, 1);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+fn rejected(address: SocketAddr, change: impl FnOnce(&mut Logon)) -> LogonRejected {
+    let mut talk = BinaryTalk::connect(address);
+    talk.expect();
+    let mut logon = Logon {
+        heartbeat_ms: 1_000,
+        auth_type: 2,
+        ..Logon::new_zeroed()
+    };
+    change(&mut logon);
+    talk.write(&logon, 0);
+    let rejected = talk.expect_a();
+    assert!(talk.next_frame().is_none(), "and the connection ends");
+    rejected
+}
+
+#[test]
+fn an_unknown_key_and_a_wrong_signature_look_the_same() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let entry = server.credentials().binary[0].clone();
+    let unknown = rejected(server.binary, |logon| {
+        logon.key_id[..4].copy_from_slice(b"none");
+        logon.session_id = entry.session;
+    });
+    let forged = rejected(server.binary, |logon| {
+        logon.key_id = support::talk::key_id(&entry);
+        logon.session_id = entry.session;
+        logon.signature = [7; 64];
+    });
+    assert_eq!(unknown.reason, forged.reason);
+    assert_eq!(
+        (unknown.next_seq, unknown.current_epoch),
+        (0, 0),
+        "and tell nothing"
+    );
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn what_the_binary_door_does_not_take_is_refused_by_name_and_the_session_lives() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let entry = server.credentials().binary[0].clone();
+    let mut client = BinaryTalk::logged_on(server.binary, &entry, 30_000);
+    let good = client.order(1, 1, 1, 50);
+    // Refused at the door: number 0, a number used before, no client id, an unknown template.
+    client.send(&good);
+    client.expect_a::<OrderAccepted>();
+    client.write(&client.order(2, 1, 1, 50), 1);
+    let reject: Reject = client.expect_a();
+    assert_eq!(
+        (reject.reason, reject.ref_seq, reject.ref_cl_ord_id),
+        (Reason::DuplicateSequence.code(), 1, 2)
+    );
+    client.write(&client.order(0, 1, 1, 50), 5);
+    let reject: Reject = client.expect_a();
+    assert_eq!(
+        (reject.reason, reject.ref_field_id),
+        (Reason::InvalidField.code(), 11)
+    );
+    let mut unknown = Vec::new();
+    write_message(&mut unknown, &good, 6);
+    unknown[4..6].copy_from_slice(&999u16.to_le_bytes());
+    client.line.write(&unknown);
+    let reject: Reject = client.expect_a();
+    assert_eq!(
+        (reject.reason, reject.ref_template_id),
+        (Reason::UnsupportedMessage.code(), 999)
+    );
+    client.seq = 6;
+    trades(&mut client, 3);
+    // A block shorter than its message ends the session, with a reason.
+    let mut short = Vec::new();
+    write_message(&mut short, &client.order(9, 1, 1, 50), 20);
+    short[2..4].copy_from_slice(&8u16.to_le_bytes());
+    client.line.write(&short);
+    assert_eq!(
+        client.expect_a::<Reject>().reason,
+        Reason::ProtocolError.code()
+    );
+    assert_eq!(
+        client.expect_a::<Logout>().reason,
+        Reason::ProtocolError.code()
+    );
+    assert!(client.next_frame().is_none());
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_connection_reset_in_the_middle_of_a_message_leaves_nothing_behind() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let entry = server.credentials().binary[0].clone();
+    for round in 0..20u64 {
+        let mut client = BinaryTalk::logged_on(server.binary, &entry, 30_000);
+        let whole = client.order(100 + round, 1, 1, 50);
+        let mut bytes = Vec::new();
+        write_message(&mut bytes, &whole, client.seq + 1);
+        write_message(
+            &mut bytes,
+            &client.order(900 + round, 1, 1, 50),
+            client.seq + 2,
+        );
+        let cut = 80 + (round as usize * 7) % 79;
+        client.line.write(&bytes[..cut]);
+        client.expect_a::<OrderAccepted>();
+        rustix::net::sockopt::set_socket_linger(&client.line.socket, Some(Duration::from_secs(0)))
+            .unwrap();
+        drop::<TcpStream>(client.line.socket);
+    }
+    let mut client = BinaryTalk::connect(server.binary);
+    client.logon(&entry, 30_000, 1);
+    let replayed = client.until_active();
+    assert_eq!(replayed.len(), 20, "each whole order, and no half one");
+    assert_eq!(server.terminate(), Some(0));
+}
