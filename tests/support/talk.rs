@@ -16,7 +16,7 @@ use trading_engine_protocol::types::{Decimal8, UtcNanos};
 use zerocopy::FromZeros;
 
 /// Longest wait for an answer before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn now() -> UtcNanos {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

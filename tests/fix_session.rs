@@ -1,0 +1,253 @@
+//! Dialogues with the venue's FIX door, as scripts: `fix_session/dialogues.txt` says how to read
+//! them. They cover the session tests that FIX engines are measured by.
+
+mod support;
+
+use support::server::Server;
+use support::talk::{Fields, FixTalk, now};
+use trading_engine::client::credentials::FixCredentials;
+use trading_engine_protocol::fix::encode::write_timestamp;
+use trading_engine_protocol::types::UtcNanos;
+
+const DIALOGUES: &str = include_str!("fix_session/dialogues.txt");
+
+struct Dialogue {
+    name: String,
+    lines: Vec<String>,
+}
+
+fn dialogues() -> Vec<Dialogue> {
+    let mut all: Vec<Dialogue> = Vec::new();
+    for line in DIALOGUES.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("== ") {
+            all.push(Dialogue {
+                name: name.into(),
+                lines: Vec::new(),
+            });
+        } else if !line.is_empty()
+            && !line.starts_with('#')
+            && let Some(last) = all.last_mut()
+        {
+            last.lines.push(line.into());
+        }
+    }
+    all
+}
+
+fn time(value: &str) -> String {
+    let offset: i64 = value[1..].parse().unwrap_or(0);
+    let nanos = now().0.cast_signed() + offset * 1_000_000_000;
+    let mut text = [0; 21];
+    write_timestamp(UtcNanos(nanos.cast_unsigned()), &mut text);
+    String::from_utf8(text.to_vec()).unwrap()
+}
+
+/// Turns a script's message into bytes; also says its number.
+fn build(talk: &FixTalk, text: &str) -> (Vec<u8>, u64) {
+    let (kind, rest) = text.split_once('|').unwrap_or((text, ""));
+    let mut header = vec![
+        ("8".to_owned(), "FIX.4.4".to_owned()),
+        ("35".into(), kind.into()),
+        ("34".into(), talk.next.to_string()),
+        ("49".into(), talk.comp_id.clone()),
+        ("52".into(), time("@")),
+        ("56".into(), talk.venue.clone()),
+    ];
+    let (mut body, mut length, mut sum, mut first) = (String::new(), None, None, None);
+    let mut raw = None;
+    for field in rest.split('|').filter(|field| !field.is_empty()) {
+        if raw.is_some() {
+            body.push_str(&format!("{field}\x01"));
+            continue;
+        }
+        let Some((tag, value)) = field.split_once('=') else {
+            let left_out = field.strip_prefix('-').expect("tag=value or -tag");
+            header.retain(|(tag, _)| tag != left_out);
+            continue;
+        };
+        let value = if value.starts_with('@') {
+            time(value)
+        } else {
+            value.into()
+        };
+        match tag {
+            "9" => length = Some(value),
+            "10" => sum = Some(value),
+            "first" => first = Some(value),
+            "raw" => raw = Some(value),
+            "8" | "34" | "49" | "52" | "56" => {
+                let known = header.iter_mut().find(|(known, _)| known == tag);
+                known.expect("a header field").1 = value;
+            }
+            _ => body.push_str(&format!("{tag}={value}\x01")),
+        }
+    }
+    let seq = header
+        .iter()
+        .find(|(tag, _)| tag == "34")
+        .map_or(0, |(_, value)| value.parse().unwrap());
+    let begin = header.remove(0).1;
+    if let Some(first) = first {
+        let at = header.iter().position(|(tag, _)| *tag == first).unwrap();
+        let field = header.remove(at);
+        header.insert(0, field);
+    }
+    let header: String = header
+        .iter()
+        .map(|(tag, value)| format!("{tag}={value}\x01"))
+        .collect();
+    let body = header + &body;
+    let length = length.unwrap_or_else(|| body.len().to_string());
+    let message = format!("8={begin}\x019={length}\x01{body}");
+    let bytes = message.bytes().fold(0u8, u8::wrapping_add);
+    let sum = sum.unwrap_or_else(|| format!("{bytes:03}"));
+    (format!("{message}10={sum}\x01").into_bytes(), seq)
+}
+
+fn agrees(message: &Fields, expected: &str) -> bool {
+    let (kind, rest) = expected.split_once('|').unwrap_or((expected, ""));
+    message.kind() == kind
+        && rest
+            .split('|')
+            .filter(|field| !field.is_empty())
+            .all(|field| {
+                let Some((tag, value)) = field.split_once('=') else {
+                    let absent = field.strip_prefix('-').expect("tag=value or -tag");
+                    return message.get(absent.parse().unwrap()).is_none();
+                };
+                message.get(tag.parse().unwrap()).is_some_and(|actual| {
+                    match value.strip_suffix('*') {
+                        Some(prefix) => actual.starts_with(prefix),
+                        None => actual == value,
+                    }
+                })
+            })
+}
+
+struct Run<'a> {
+    server: &'a Server,
+    entry: &'a FixCredentials,
+    talk: FixTalk,
+    number: usize,
+}
+
+impl Run<'_> {
+    fn fill_in(&self, text: &str) -> String {
+        let FixCredentials {
+            username, password, ..
+        } = self.entry;
+        let secret = format!("553={username}|554={password}");
+        text.replace("LOGON", &format!("98=0|108=30|{secret}"))
+            .replace("PASSWORD", &secret)
+            .replace("ORDER", "55=TEST-A|54=1|60=@|38=1|40=2|44=50")
+            .replace("{n}", &self.number.to_string())
+    }
+
+    fn send(&mut self, text: &str) {
+        let text = self.fill_in(text);
+        let (bytes, seq) = build(&self.talk, &text);
+        // A message that is not understood leaves its number to the next.
+        let lost = text.contains("raw=") || text.contains("|first=");
+        if !lost {
+            self.talk.next = self.talk.next.max(seq + 1);
+        }
+        if text.contains("141=Y") {
+            self.talk.next = 2;
+        }
+        self.talk.line.write(&bytes);
+    }
+
+    fn expect(&mut self, text: &str) -> Result<(), String> {
+        let expected = self.fill_in(text);
+        match self.talk.next_message() {
+            Some(message) if agrees(&message, &expected) => Ok(()),
+            Some(message) => Err(format!("came {:?}", message.0)),
+            None => Err("the venue closed".into()),
+        }
+    }
+
+    fn step(&mut self, line: &str) -> Result<(), String> {
+        if let Some(text) = line.strip_prefix("> ") {
+            self.send(text);
+            return Ok(());
+        }
+        if let Some(text) = line.strip_prefix("< ") {
+            return self.expect(text);
+        }
+        match line {
+            "silent" => {
+                self.send("1|112=STILL-THERE");
+                self.expect("0|112=STILL-THERE")
+            }
+            "closed" => match self.talk.next_message() {
+                None => Ok(()),
+                Some(message) => Err(format!("came {:?}", message.0)),
+            },
+            "connect" => {
+                let next = self.talk.next;
+                self.talk = FixTalk::connect(self.server.fix, &self.entry.comp_id);
+                self.talk.next = next;
+                Ok(())
+            }
+            "second" => {
+                let mut second = FixTalk::connect(self.server.fix, &self.entry.comp_id);
+                second.logon(self.entry, 30, false);
+                match second.next_message() {
+                    None => Ok(()),
+                    Some(message) => Err(format!("the second was told {:?}", message.0)),
+                }
+            }
+            other => match other.strip_prefix("next ") {
+                Some(number) => {
+                    self.talk.next = number.parse().unwrap();
+                    Ok(())
+                }
+                None => panic!("line {other:?}"),
+            },
+        }
+    }
+}
+
+#[test]
+fn the_session_answers_as_every_dialogue_says() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let credentials = server.credentials();
+    let only = std::env::var("ONLY").ok();
+    let all = dialogues();
+    let mut failures = Vec::new();
+    for (number, dialogue) in all.iter().enumerate() {
+        if only
+            .as_ref()
+            .is_some_and(|only| !dialogue.name.contains(only.as_str()))
+        {
+            continue;
+        }
+        // Sessions take turns, so that a dialogue never waits for the last one's connection.
+        let entry = &credentials.fix[number % credentials.fix.len()];
+        let from_connect = dialogue.name.ends_with("(from connect)");
+        let talk = if from_connect {
+            FixTalk::connect(server.fix, &entry.comp_id)
+        } else {
+            FixTalk::logged_on(server.fix, entry, 30)
+        };
+        let mut run = Run {
+            server: &server,
+            entry,
+            talk,
+            number,
+        };
+        for line in &dialogue.lines {
+            let step = std::panic::AssertUnwindSafe(|| run.step(line));
+            // A wait in vain panics; the next dialogue still has its turn.
+            let outcome =
+                std::panic::catch_unwind(step).unwrap_or_else(|_| Err("nothing came".into()));
+            if let Err(why) = outcome {
+                failures.push(format!("{}\n    at {line}\n    {why}", dialogue.name));
+                break;
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert_eq!(server.terminate(), Some(0));
+}
