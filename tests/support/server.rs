@@ -19,7 +19,21 @@ pub struct Server {
 impl Server {
     /// Starts the venue and waits until it is ready.
     pub fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut child = command(data, settings).spawn().expect("the venue starts");
+        Self::wait(command(data, settings), data)
+    }
+
+    /// Starts the venue behind a tracer that runs beside it, not as its parent.
+    pub fn start_traced(tracer: Command, data: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut command = tracer;
+        command.arg(env!("CARGO_BIN_EXE_trading-engine"));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        set(&mut command, data, settings);
+        command.env("PATH", path);
+        Self::wait(command, data)
+    }
+
+    fn wait(mut command: Command, data: &Path) -> Self {
+        let mut child = command.spawn().expect("the venue starts");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut addresses = std::collections::HashMap::new();
         loop {
@@ -84,6 +98,11 @@ impl Drop for Server {
 
 pub fn command(data: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trading-engine"));
+    set(&mut command, data, settings);
+    command
+}
+
+fn set(command: &mut Command, data: &Path, settings: &[(&str, &str)]) {
     command
         .env_clear()
         .env("DATA_DIR", data)
@@ -102,7 +121,6 @@ pub fn command(data: &Path, settings: &[(&str, &str)]) -> Command {
         .envs(settings.iter().copied())
         .stdout(Stdio::piped())
         .stdin(Stdio::null());
-    command
 }
 
 pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
