@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use support::peers::{BinaryPeer, FixPeer, Pace, Peer, Until};
+use support::peers::{BinaryPeer, FixPeer, Pace, Peer, Until, agreed_book};
 use support::server::Server;
 use support::workload::Random;
 
@@ -130,30 +130,7 @@ fn answer_everything(peers: &mut [Box<dyn Peer>], server: &Server) {
 
 /// The ledgers against each other and against the venue's own book.
 fn check(peers: &[Box<dyn Peer>], server: &Server) {
-    let mut trades: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
-    let mut levels: BTreeMap<(u8, i64), (i64, u64)> = BTreeMap::new();
-    for peer in peers {
-        let ledger = peer.ledger();
-        assert_eq!(ledger.unanswered(), 0);
-        for (trade, lots) in &ledger.trades {
-            trades.entry(*trade).or_default().push(*lots);
-        }
-        for (id, order) in &ledger.orders {
-            assert_eq!(order.accepted, 1, "order {id} was accepted once: {order:?}");
-            if order.open() > 0 {
-                assert!(!order.immediate, "order {id} must not rest");
-                let level = levels.entry((order.side, order.price)).or_default();
-                level.0 += order.open();
-                level.1 += 1;
-            }
-        }
-    }
-    for (trade, lots) in &trades {
-        assert!(
-            matches!(lots.as_slice(), [a, b] if a == b),
-            "trade {trade} has two equal sides: {lots:?}"
-        );
-    }
+    let levels = agreed_book(peers);
     let (status, body) = server.get(&format!("/book/{SYMBOL}"));
     assert_eq!(status, 200);
     let book: serde_json::Value = serde_json::from_str(&body).unwrap();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile};
 
@@ -65,6 +65,8 @@ struct State {
     /// Operation after which the power is gone: nothing has an effect any more.
     power_cut_at: Option<u64>,
     fault: Option<Fault>,
+    /// Whether calls wait in the dark until the machine comes back.
+    waits: bool,
 }
 
 /// A mistake planted below the journal, which its power-loss test must catch.
@@ -84,12 +86,33 @@ pub enum Fault {
 #[derive(Clone, Default)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
+    /// The machine came back.
+    back: Arc<Condvar>,
     life: u64,
 }
 
 impl SimDisk {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes wait once the power is gone, until the machine is back, in place of reporting
+    /// success: threads that would tell others of it stand still, as they would.
+    pub fn wait_in_the_dark(&self) {
+        self.lock().waits = true;
+    }
+
+    /// The state, and whether a change has an effect.
+    fn change(&self) -> (MutexGuard<'_, State>, bool) {
+        let mut state = self.lock();
+        while state.waits && state.is_dark() && state.life == self.life {
+            state = self
+                .back
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let effective = state.change(self.life);
+        (state, effective)
     }
 
     /// Plants a mistake.
@@ -120,8 +143,7 @@ impl SimDisk {
 
     /// Whether the power is gone.
     pub fn is_dark(&self) -> bool {
-        let state = self.lock();
-        state.power_cut_at.is_some_and(|at| state.operations >= at)
+        self.lock().is_dark()
     }
 
     /// The machine comes back. Each unsynced sector and each unsynced name is there or not, by
@@ -173,8 +195,10 @@ impl SimDisk {
         state.power_cut_at = None;
         let life = state.life;
         drop(state);
+        self.back.notify_all();
         Self {
             state: Arc::clone(&self.state),
+            back: Arc::clone(&self.back),
             life,
         }
     }
@@ -187,8 +211,10 @@ impl SimDisk {
         state.power_cut_at = None;
         let life = state.life;
         drop(state);
+        self.back.notify_all();
         Self {
             state: Arc::clone(&self.state),
+            back: Arc::clone(&self.back),
             life,
         }
     }
@@ -238,15 +264,20 @@ impl SimDisk {
                 fault: state.fault,
                 ..State::default()
             })),
+            back: Arc::default(),
             life: self.life,
         }
     }
 }
 
 impl State {
+    fn is_dark(&self) -> bool {
+        self.power_cut_at.is_some_and(|at| self.operations >= at)
+    }
+
     /// Counts a change; `false`: it has no effect.
     fn change(&mut self, life: u64) -> bool {
-        if life != self.life || self.power_cut_at.is_some_and(|at| self.operations >= at) {
+        if life != self.life || self.is_dark() {
             return false;
         }
         self.operations += 1;
@@ -261,8 +292,8 @@ struct SimFile {
 
 impl DiskFile for SimFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut state = self.disk.lock();
-        if !state.change(self.disk.life) {
+        let (mut state, effective) = self.disk.change();
+        if !effective {
             return Ok(());
         }
         let bytes = match state.room {
@@ -305,8 +336,8 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.disk.lock();
-        if !state.change(self.disk.life) {
+        let (mut state, effective) = self.disk.change();
+        if !effective {
             return Ok(());
         }
         match state.syncs {
@@ -347,8 +378,8 @@ impl DiskFile for SimFile {
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
-        let mut state = self.disk.lock();
-        if state.change(self.disk.life) {
+        let (mut state, effective) = self.disk.change();
+        if effective {
             let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
             state.files[self.inode].now.resize(bytes, 0);
         }
@@ -368,8 +399,8 @@ impl Disk for SimDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let mut state = self.lock();
-        let dark = !state.change(self.life);
+        let (mut state, effective) = self.change();
+        let dark = !effective;
         let inode = match state.now.get(name) {
             // As the operating system does it: the same file, emptied, also for its old handles.
             Some(&inode) if !dark => {
@@ -393,8 +424,8 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut state = self.lock();
-        if state.change(self.life) {
+        let (mut state, effective) = self.change();
+        if effective {
             let inode = state.now.remove(from).ok_or(io::ErrorKind::NotFound)?;
             state.now.insert(to.into(), inode);
         }
@@ -402,8 +433,8 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let mut state = self.lock();
-        if state.change(self.life) {
+        let (mut state, effective) = self.change();
+        if effective {
             state.now.remove(name).ok_or(io::ErrorKind::NotFound)?;
         }
         Ok(())
@@ -414,8 +445,8 @@ impl Disk for SimDisk {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        let mut state = self.lock();
-        if state.change(self.life) && state.fault != Some(Fault::SkipFolderSync) {
+        let (mut state, effective) = self.change();
+        if effective && state.fault != Some(Fault::SkipFolderSync) {
             state.synced = state.now.clone();
         }
         Ok(())

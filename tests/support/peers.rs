@@ -505,3 +505,33 @@ impl Peer for FixPeer {
         }
     }
 }
+
+/// Holds the ledgers against each other, and says what the book must be: lots and orders by side
+/// and price in cents.
+pub fn agreed_book(peers: &[Box<dyn Peer>]) -> BTreeMap<(u8, i64), (i64, u64)> {
+    let mut trades: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
+    let mut levels: BTreeMap<(u8, i64), (i64, u64)> = BTreeMap::new();
+    for peer in peers {
+        let ledger = peer.ledger();
+        assert_eq!(ledger.unanswered(), 0);
+        for (trade, lots) in &ledger.trades {
+            trades.entry(*trade).or_default().push(*lots);
+        }
+        for (id, order) in &ledger.orders {
+            assert_eq!(order.accepted, 1, "order {id} was accepted once: {order:?}");
+            if order.open() > 0 {
+                assert!(!order.immediate, "order {id} must not rest");
+                let level = levels.entry((order.side, order.price)).or_default();
+                level.0 += order.open();
+                level.1 += 1;
+            }
+        }
+    }
+    for (trade, lots) in &trades {
+        assert!(
+            matches!(lots.as_slice(), [a, b] if a == b),
+            "trade {trade} has two equal sides: {lots:?}"
+        );
+    }
+    levels
+}
