@@ -111,6 +111,42 @@ fn messages_that_come_a_byte_at_a_time_are_messages() {
 }
 
 #[test]
+fn a_writer_of_one_byte_a_second_runs_out_of_time_and_bothers_nobody() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[("LOGON_TIMEOUT_MS", "3000")]);
+    let credentials = server.credentials();
+    let mut good = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
+    let mut fix = FixTalk::connect(server.fix, &credentials.fix[0].comp_id);
+    let logon = fix.message("A", 1, &logon_fields(&credentials.fix[0]));
+    // A session that is up may take its time within a message as long as it is heard of.
+    let mut slow = BinaryTalk::logged_on(server.binary, &credentials.binary[1], 2_000);
+    let mut order = Vec::new();
+    write_message(&mut order, &slow.order(1, 1, 1, 50), 1);
+    let started = Instant::now();
+    let mut id = 0;
+    let mut written = 0;
+    while fix.line.socket.write_all(&logon[written..=written]).is_ok() && written < 8 {
+        let _ = slow.line.socket.write_all(&order[written..=written]);
+        written += 1;
+        let second = started + Duration::from_secs(written as u64);
+        while Instant::now() < second {
+            id += 1;
+            trades(&mut good, id);
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+    assert_eq!(fix.line.rest(), b"", "no logon in time, no word");
+    // Bytes that make no message are no sign of life: two intervals, and it is over.
+    let mut last = None;
+    while let Some(frame) = slow.next_frame() {
+        last = frame.read::<Logout>().map(|logout| logout.reason).or(last);
+    }
+    assert_eq!(last, Some(Reason::HeartbeatTimeout.code()));
+    trades(&mut good, id + 1);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
 fn who_does_not_read_is_disconnected_and_gets_everything_when_it_comes_back() {
     const ORDERS: u64 = 60_000;
     let data = tempfile::tempdir().unwrap();

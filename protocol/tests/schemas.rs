@@ -47,13 +47,11 @@ fn width(primitive: &str) -> usize {
     }
 }
 
+type Sizes = BTreeMap<String, usize>;
+type Enums = BTreeMap<String, Vec<(String, u64)>>;
+
 /// Bytes of each declared type, and the values of each enum.
-fn types(
-    schema: Node<'_, '_>,
-) -> (
-    BTreeMap<String, usize>,
-    BTreeMap<String, Vec<(String, u64)>>,
-) {
+fn types(schema: Node<'_, '_>) -> (Sizes, Enums) {
     let mut sizes = BTreeMap::new();
     let mut enums = BTreeMap::new();
     let own = |node: Node<'_, '_>| {

@@ -472,10 +472,14 @@ impl Acceptor {
             return self.unknown_type(seq, kind, message, bytes);
         };
         if let Err(refusal) = validate(rule, message, bytes) {
-            return session(seq, kind[0], Some(reject(seq, refusal, message, bytes)));
+            return session(
+                seq,
+                character(kind),
+                Some(reject(seq, refusal, message, bytes)),
+            );
         }
         match kind {
-            b"0" | b"3" => session(seq, kind[0], None),
+            b"0" | b"3" => session(seq, character(kind), None),
             b"1" => {
                 let id = message.get(bytes, 112).unwrap_or_default().to_vec();
                 session(seq, b'1', Some(Content::Heartbeat(id)))
@@ -500,7 +504,11 @@ impl Acceptor {
                 Ok(request) => Action::Request { seq, request },
                 Err(tag) => {
                     let refusal = (5, tag, "Value is incorrect (out of range) for this tag");
-                    session(seq, kind[0], Some(reject(seq, refusal, message, bytes)))
+                    session(
+                        seq,
+                        character(kind),
+                        Some(reject(seq, refusal, message, bytes)),
+                    )
                 }
             },
         }
@@ -511,8 +519,16 @@ impl Acceptor {
             .iter()
             .any(|known| known.as_bytes() == kind);
         if !elsewhere {
-            let refusal = (11, 0, "Invalid MsgType");
-            return session(seq, kind[0], Some(reject(seq, refusal, message, bytes)));
+            let refusal = if kind.is_empty() {
+                (4, 35, "Tag specified without a value")
+            } else {
+                (11, 0, "Invalid MsgType")
+            };
+            return session(
+                seq,
+                character(kind),
+                Some(reject(seq, refusal, message, bytes)),
+            );
         }
         let mut message_type = [0u8; 8];
         for (to, from) in message_type.iter_mut().zip(kind) {
@@ -681,6 +697,11 @@ impl Acceptor {
             }
         }
     }
+}
+
+/// First character of a MsgType(35), which may be empty.
+fn character(kind: &[u8]) -> u8 {
+    kind.first().copied().unwrap_or(0)
 }
 
 fn session(inbound: u64, inbound_kind: u8, send: Option<Content>) -> Action {

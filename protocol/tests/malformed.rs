@@ -1,0 +1,758 @@
+//! Messages that are wrong, and exactly what the venue's side of the protocol makes of each: the
+//! answers are written down in `malformed/`. `BLESS=1` writes them anew, for a reader to check.
+
+use std::fmt::Write as _;
+
+use trading_engine_protocol::binary::message::{
+    CancelOrder, Heartbeat, Logon, LogonAccepted, Logout, Message, NewOrder, Reject, ReplaceOrder,
+    TestRequest,
+};
+use trading_engine_protocol::binary::{self, NULL_PRICE, decode_frame, frame, write_message};
+use trading_engine_protocol::fix;
+use trading_engine_protocol::types::{Reason, UtcNanos};
+use zerocopy::{FromZeros, IntoBytes};
+
+/// 2026-01-02 12:00:00 UTC.
+const NOW: UtcNanos = UtcNanos(UtcNanos::from_date(2026, 1, 2).0 + 43_200 * UtcNanos::SECOND);
+const TIME: &str = "20260102-12:00:00.000";
+
+fn held_against(name: &str, found: &str) {
+    let path = format!("{}/tests/malformed/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, found).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    for (at, (found, golden)) in found.lines().zip(golden.lines()).enumerate() {
+        assert_eq!(found, golden, "line {} of {path}", at + 1);
+    }
+    assert_eq!(found.lines().count(), golden.lines().count(), "{path}");
+}
+
+// ---- FIX
+
+/// Makes a message of a body: length and checksum are right unless the body says otherwise.
+fn fix_message(text: &str) -> Vec<u8> {
+    let (mut begin, mut length, mut sum, mut body) = ("FIX.4.4", None, None, String::new());
+    for field in text.split('|').filter(|field| !field.is_empty()) {
+        match field.split_once('=') {
+            Some(("8", value)) => begin = value,
+            Some(("9", value)) => length = Some(value.to_owned()),
+            Some(("10", value)) => sum = Some(value.to_owned()),
+            _ => {
+                body.push_str(field);
+                body.push('\x01');
+            }
+        }
+    }
+    let length = length.unwrap_or_else(|| body.len().to_string());
+    let message = format!("8={begin}\x019={length}\x01{body}");
+    let bytes = message.bytes().fold(0u8, u8::wrapping_add);
+    let sum = sum.unwrap_or_else(|| format!("{bytes:03}"));
+    format!("{message}10={sum}\x01").into_bytes()
+}
+
+fn fix_answer(action: &fix::Action) -> String {
+    use fix::{Action, Content};
+    let content = |content: &Option<Content>| match content {
+        None => "nothing".to_owned(),
+        Some(Content::Reject {
+            seq,
+            tag,
+            message_type,
+            reason,
+            text,
+            routing,
+        }) => {
+            let kind = String::from_utf8_lossy(message_type);
+            let routing = String::from_utf8_lossy(routing).replace('\x01', "|");
+            format!("Reject 45={seq} 371={tag} 372={kind} 373={reason} 58={text} {routing}")
+                .trim_end()
+                .to_owned()
+        }
+        Some(Content::Logout(text)) => format!("Logout 58={text}"),
+        Some(other) => format!("{other:?}"),
+    };
+    match action {
+        Action::NeedMore => "waits for more".into(),
+        Action::Handled => "ignored, no number used".into(),
+        Action::Request { seq, request } => {
+            let refusal = match request {
+                fix::Request::New(order) | fix::Request::Replace(order) => order.refusal,
+                fix::Request::Cancel(_) => None,
+            };
+            format!("to the core as {seq}, refusal {refusal:?}")
+        }
+        Action::Session {
+            inbound,
+            next_inbound,
+            send,
+            closes,
+            ..
+        } => {
+            let next = if *next_inbound == 0 {
+                String::new()
+            } else {
+                format!(", next {next_inbound}")
+            };
+            let closes = if *closes { ", then closes" } else { "" };
+            format!("uses {inbound}{next}: {}{closes}", content(send))
+        }
+        Action::BusinessReject {
+            seq,
+            message_type,
+            business_reason,
+            reason,
+        } => {
+            let kind = String::from_utf8_lossy(message_type);
+            let kind = kind.trim_end_matches('\0');
+            format!("uses {seq}: BusinessReject 372={kind} 380={business_reason} {reason:?}")
+        }
+        Action::Resend { seq, begin, end } => format!("uses {seq}: resends {begin} to {end}"),
+        Action::Logon(request) => {
+            format!("Logon of {}", String::from_utf8_lossy(&request.comp_id))
+        }
+        Action::Close(reason) => format!("closes without a word ({reason:?})"),
+    }
+}
+
+fn fix_acceptor() -> fix::Acceptor {
+    let settings = fix::AcceptorSettings {
+        comp_id: b"V".to_vec(),
+        ..fix::AcceptorSettings::default()
+    };
+    fix::Acceptor::new(settings, 0)
+}
+
+/// What an open session that expects number 2 answers.
+fn fix_answers(bytes: &[u8], active: bool) -> String {
+    let mut acceptor = fix_acceptor();
+    if active {
+        let logon = format!("35=A|34=1|49=C|52={TIME}|56=V|98=0|108=30|553=u|554=p");
+        let (_, action) = acceptor.receive(0, NOW, &fix_message(&logon));
+        assert!(matches!(action, fix::Action::Logon(_)), "{action:?}");
+        acceptor.logon_accepted(0, 1, 2);
+    }
+    let mut answers = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let (consumed, action) = acceptor.receive(1, NOW, &bytes[at..]);
+        at += consumed;
+        let stays = consumed == 0;
+        answers.push(fix_answer(&action));
+        while let Some(action) = acceptor.follow_up(NOW) {
+            answers.push(fix_answer(&action));
+        }
+        if stays {
+            break;
+        }
+    }
+    answers.dedup();
+    answers.join("; ")
+}
+
+fn fix_cases() -> Vec<(bool, String)> {
+    let head = format!("34=2|49=C|52={TIME}|56=V");
+    let order = format!("11=A1|55=T|54=1|60={TIME}|38=1|40=2|44=50");
+    let mut cases = Vec::new();
+    let mut add = |text: String| cases.push((true, text));
+    // Framing.
+    for wrong in [
+        "10=256",
+        "10=999",
+        "10=abc",
+        "10=1",
+        "10=",
+        "9=0",
+        "9=1",
+        "9=abc",
+        "9=-5",
+        "9=",
+        "9=99999999",
+        "9=9000",
+        "8=FIX.4.1",
+        "8=FIXT.1.1",
+        "8=",
+        "8=FIX.4.4 ",
+    ] {
+        add(format!("35=0|{head}|{wrong}"));
+    }
+    for wrong in ["X=1", "=1", "112", "11 2=x", "1a=x", "+112=x", "112:x"] {
+        add(format!("35=0|{head}|{wrong}"));
+    }
+    for first in ["34=2|35=0", "49=C|35=0|34=2", "35=|34=2"] {
+        add(format!("{first}|49=C|52={TIME}|56=V"));
+    }
+    // MsgType and MsgSeqNum.
+    for kind in [
+        "ZZ",
+        "*",
+        "00",
+        "AAAAAAAAAAAA",
+        "8",
+        "9",
+        "j",
+        "q",
+        "V",
+        "E",
+        "d",
+        "é",
+    ] {
+        add(format!("35={kind}|{head}"));
+    }
+    for seq in [
+        "34=0",
+        "34=1",
+        "34=-2",
+        "34=abc",
+        "34=",
+        "34=2.0",
+        "34=99999999999999999999",
+        "34=9",
+    ] {
+        add(format!("35=0|{seq}|49=C|52={TIME}|56=V"));
+    }
+    add(format!("35=0|49=C|52={TIME}|56=V"));
+    // Identity and time.
+    for header in [
+        "49=X|52=T|56=V",
+        "49=C|52=T|56=X",
+        "49=|52=T|56=V",
+        "52=T|56=V",
+        "49=C|52=T",
+        "49=C|56=V",
+    ] {
+        add(format!(
+            "35=0|34=2|{}",
+            header.replace("52=T", &format!("52={TIME}"))
+        ));
+    }
+    for time in [
+        "20260102-11:57:59",
+        "20260102-12:02:01.000",
+        "20260102",
+        "yesterday",
+        "20260102-24:00:00",
+        "20260230-12:00:00",
+        "20260102 12:00:00",
+        "20260102-12:00:00.",
+        "20260102-12:00:00.1234567890",
+        "20260102-12:00:61",
+        "",
+    ] {
+        add(format!("35=0|34=2|49=C|52={time}|56=V"));
+    }
+    // PossDup.
+    for flags in [
+        "43=Y",
+        "43=Y|122=20260102-12:00:01.000",
+        "43=Q|122=20260102-12:00:00",
+        "43=Y|122=then",
+    ] {
+        add(format!("35=0|34=2|{flags}|49=C|52={TIME}|56=V"));
+        add(format!("35=0|34=1|{flags}|49=C|52={TIME}|56=V"));
+    }
+    // Fields that no dictionary has, empty ones, ones of other messages, twice, out of place.
+    for field in [
+        "999=1",
+        "5000=1",
+        "0=1",
+        "-1=1",
+        "1024=1",
+        "9999999999=1",
+        "00112=1",
+    ] {
+        add(format!("35=0|{head}|{field}"));
+    }
+    for field in ["112=", "55=T", "38=1", "36=5", "141=Y"] {
+        add(format!("35=0|{head}|{field}"));
+    }
+    for field in [
+        "112=a|112=b",
+        "112=a|50=D",
+        "112=a|49=C",
+        "93=1|89=a|112=x",
+        "50=D|50=D",
+    ] {
+        add(format!("35=1|{head}|{field}"));
+    }
+    for missing in ["11", "54", "60", "40"] {
+        let body: Vec<&str> = order
+            .split('|')
+            .filter(|field| !field.starts_with(&format!("{missing}=")))
+            .collect();
+        add(format!("35=D|{head}|{}", body.join("|")));
+        add(format!("35=G|{head}|41=A0|{}", body.join("|")));
+    }
+    add(format!("35=F|{head}|11=A1|55=T|54=1|60={TIME}"));
+    add(format!("35=F|{head}|41=A0|55=T|54=1|60={TIME}"));
+    add(format!("35=G|{head}|{order}"));
+    // Values of the wrong form, and values that are not allowed.
+    for (tag, values) in [
+        (
+            38,
+            &[
+                "", "abc", "1e5", "+1", "1.2.3", "--1", ".", "-", "0x10", " 1", "1,5", "NaN",
+            ][..],
+        ),
+        (
+            44,
+            &["", "abc", "5O", "50.", "1.123456789", "99999999999999"],
+        ),
+        (54, &["", "0", "Z", "12", "3"]),
+        (40, &["", "0", "Z", "22", "3", "P"]),
+        (59, &["", "9", "10", "1", "6"]),
+        (60, &["", "now", "20260102"]),
+        (
+            11,
+            &[
+                "",
+                "with space",
+                "far-too-long-to-be-a-client-order-id-of-anyone",
+                "café",
+            ],
+        ),
+        (55, &["", "far-too-long-to-be-a-symbol-of-anything"]),
+        (21, &["", "4", "11"]),
+        (97, &["", "y", "1"]),
+        (18, &["6"]),
+        (99, &["51", "x"]),
+        (110, &["1"]),
+        (111, &["1"]),
+        (1, &["ACC"]),
+        (432, &["2026010", "20260102"]),
+        (126, &["x", "20260103-12:00:00"]),
+        (
+            453,
+            &[
+                "1",
+                "x",
+                "-1",
+                "1|448=A|447=D|452=1|448=B",
+                "2|448=A",
+                "1|447=D|448=A",
+            ],
+        ),
+        (386, &["3|336=A|336=B", "0|336=A"]),
+        (354, &["3|355=ab", "5|355=ab", "x|355=ab"]),
+    ] {
+        for value in values {
+            let known = order
+                .split('|')
+                .any(|field| field.starts_with(&format!("{tag}=")));
+            let body = if known {
+                let fields = order.split('|').map(|field| {
+                    if field.starts_with(&format!("{tag}=")) {
+                        format!("{tag}={value}")
+                    } else {
+                        field.to_owned()
+                    }
+                });
+                fields.collect::<Vec<_>>().join("|")
+            } else {
+                format!("{tag}={value}|{order}")
+            };
+            add(format!("35=D|{head}|{body}"));
+        }
+    }
+    // Session messages.
+    for message in [
+        "35=1",
+        "35=2",
+        "35=2|7=1",
+        "35=2|16=0",
+        "35=2|7=x|16=0",
+        "35=2|7=5|16=3",
+        "35=2|7=0|16=0",
+        "35=4",
+        "35=4|123=Y",
+        "35=4|123=Y|36=2",
+        "35=4|123=Y|36=1",
+        "35=4|36=1",
+        "35=4|36=x",
+        "35=4|123=X|36=9",
+        "35=3",
+        "35=3|45=x",
+        "35=5|354=2|355=a",
+        "35=A|98=0|108=30",
+        "35=A",
+        "35=A|98=1|108=30",
+    ] {
+        let (kind, rest) = message.split_once('|').unwrap_or((message, ""));
+        add(format!("{kind}|{head}|{rest}"));
+    }
+    // Before the Logon.
+    let first = format!("34=1|49=C|52={TIME}|56=V");
+    for message in [
+        "35=0",
+        "35=D|11=A",
+        "35=5",
+        "35=A",
+        "35=A|98=0",
+        "35=A|108=30",
+        "35=A|98=1|108=30",
+        "35=A|98=0|108=x",
+        "35=A|98=0|108=-1",
+        "35=A|98=0|108=0",
+        "35=A|98=0|108=99999",
+        "35=A|98=0|108=30|141=X",
+        "35=A|98=0|108=30|999=1",
+        "35=A|98=0|108=30|9=20",
+        "35=A|98=0|108=30|10=000",
+        "35=A|98=0|108=30|8=FIX.4.2",
+    ] {
+        let (kind, rest) = message.split_once('|').unwrap_or((message, ""));
+        cases.push((false, format!("{kind}|{first}|{rest}")));
+    }
+    cases.push((false, format!("35=A|34=0|49=C|52={TIME}|56=V|98=0|108=30")));
+    cases.push((false, format!("35=A|34=1|49=C|52={TIME}|56=X|98=0|108=30")));
+    cases.push((
+        false,
+        "35=A|34=1|49=C|52=19990101-00:00:00|56=V|98=0|108=30".into(),
+    ));
+    cases
+}
+
+#[test]
+fn every_malformed_fix_message_has_its_answer() {
+    let mut found = String::new();
+    let cases = fix_cases();
+    assert!(cases.len() >= 100);
+    for (active, text) in cases {
+        let when = if active { "open " } else { "first" };
+        let answer = fix_answers(&fix_message(&text), active);
+        let _ = writeln!(
+            found,
+            "{when} {}\n      -> {answer}",
+            text.replace(TIME, "@")
+        );
+    }
+    held_against("fix.txt", &found);
+}
+
+// ---- binary
+
+fn binary_answers(bytes: &[u8], state: &str) -> String {
+    let mut out = Vec::new();
+    let settings = binary::AcceptorSettings::default();
+    let mut acceptor = binary::Acceptor::new(settings, [7; 32], 0, 0, &mut out);
+    if state != "first" {
+        let mut logon = Vec::new();
+        let body = Logon {
+            session_id: 1,
+            auth_type: 2,
+            heartbeat_ms: 1_000,
+            ..Logon::new_zeroed()
+        };
+        write_message(&mut logon, &body, 0);
+        acceptor.receive(0, &logon, &mut out);
+        let accepted = LogonAccepted {
+            last_client_seq: 5,
+            next_seq: 1,
+            ..LogonAccepted::new_zeroed()
+        };
+        acceptor.logon_accepted(0, accepted, &mut out);
+        if state == "open" {
+            acceptor.replay_complete(0, &mut out);
+        }
+    }
+    out.clear();
+    let mut answers = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let received = acceptor.receive(1, &bytes[at..], &mut out);
+        at += received.consumed;
+        use binary::Action;
+        let what = match received.action {
+            Action::NeedMore => "waits for more".to_owned(),
+            Action::Handled => String::new(),
+            Action::Logon(_) => "Logon to be checked".into(),
+            Action::NewOrder {
+                seq, unsupported, ..
+            } => format!("to the core as {seq}, {unsupported:?}"),
+            Action::ReplaceOrder {
+                seq, unsupported, ..
+            } => format!("to the core as {seq}, {unsupported:?}"),
+            Action::CancelOrder { seq, .. } => format!("to the core as {seq}"),
+            Action::Close(reason) => format!("closes ({reason:?})"),
+        };
+        answers.push(what);
+        if received.consumed == 0 {
+            break;
+        }
+    }
+    let mut sent = Vec::new();
+    let mut rest = &out[..];
+    while let Ok(frame::Frame::Complete { header, body }) = decode_frame(rest) {
+        let reason = |code: u16| Reason::try_from(code).unwrap_or(Reason::None);
+        let text = match header.template_id {
+            Reject::TEMPLATE => {
+                let r: Reject = frame::block(&header, body).unwrap();
+                format!(
+                    "Reject ref_seq={} ref_cl_ord_id={} ref_template_id={} reason={:?} ref_field_id={}",
+                    r.ref_seq,
+                    r.ref_cl_ord_id,
+                    r.ref_template_id,
+                    reason(r.reason),
+                    r.ref_field_id
+                )
+            }
+            Logout::TEMPLATE => {
+                let l: Logout = frame::block(&header, body).unwrap();
+                format!("Logout reason={:?}", reason(l.reason))
+            }
+            Heartbeat::TEMPLATE => {
+                let h: Heartbeat = frame::block(&header, body).unwrap();
+                format!("Heartbeat test_id={}", h.test_id)
+            }
+            other => format!("template {other}"),
+        };
+        let bytes = &rest[..usize::from(header.length)];
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        sent.push(format!("{text} [{hex}]"));
+        rest = &rest[usize::from(header.length)..];
+    }
+    answers.retain(|answer| !answer.is_empty());
+    sent.extend(answers);
+    if sent.is_empty() {
+        "taken".into()
+    } else {
+        sent.join("; ")
+    }
+}
+
+fn bytes_of<M: Message>(message: &M, seq: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_message(&mut out, message, seq);
+    out
+}
+
+/// Name, when, bytes.
+fn binary_cases() -> Vec<(String, &'static str, Vec<u8>)> {
+    let order = NewOrder {
+        cl_ord_id: 7,
+        price: 5_000_000_000,
+        qty: 100_000_000,
+        stop_price: NULL_PRICE,
+        instrument_id: 1,
+        side: 1,
+        ord_type: 2,
+        ..NewOrder::new_zeroed()
+    };
+    let replace = ReplaceOrder {
+        cl_ord_id: 8,
+        orig_cl_ord_id: 7,
+        price: 5_000_000_000,
+        qty: 100_000_000,
+        instrument_id: 1,
+        ..ReplaceOrder::new_zeroed()
+    };
+    let cancel = CancelOrder {
+        cl_ord_id: 9,
+        orig_cl_ord_id: 7,
+        ..CancelOrder::new_zeroed()
+    };
+    let logon = Logon {
+        session_id: 1,
+        auth_type: 2,
+        heartbeat_ms: 1_000,
+        ..Logon::new_zeroed()
+    };
+    let mut cases = Vec::new();
+    let mut add =
+        |name: String, when: &'static str, bytes: Vec<u8>| cases.push((name, when, bytes));
+    let valid: [(&str, Vec<u8>); 6] = [
+        ("NewOrder", bytes_of(&order, 6)),
+        ("ReplaceOrder", bytes_of(&replace, 6)),
+        ("CancelOrder", bytes_of(&cancel, 6)),
+        ("Heartbeat", bytes_of(&Heartbeat::new_zeroed(), 0)),
+        ("TestRequest", bytes_of(&TestRequest { test_id: 3 }, 0)),
+        ("Logout", bytes_of(&Logout::new_zeroed(), 0)),
+    ];
+    // The header of every message.
+    for (name, bytes) in &valid {
+        let with = |at: usize, value: u16| {
+            let mut bytes = bytes.clone();
+            bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+            bytes
+        };
+        for length in [0, 15, 4097, 65535] {
+            add(format!("{name} length={length}"), "open", with(0, length));
+        }
+        for block in [0, 1, u16::MAX] {
+            add(
+                format!("{name} block_length={block}"),
+                "open",
+                with(2, block),
+            );
+        }
+        add(format!("{name} schema_id=9"), "open", with(6, 0x0109));
+        for version in [0u8, 2, 255] {
+            let mut bytes = bytes.clone();
+            bytes[7] = version;
+            add(format!("{name} version={version}"), "open", bytes);
+        }
+        add(
+            format!("{name} cut"),
+            "open",
+            bytes[..bytes.len() - 1].to_vec(),
+        );
+        add(
+            format!("{name} as the first message"),
+            "first",
+            bytes.clone(),
+        );
+        add(format!("{name} in the replay"), "replay", bytes.clone());
+        // A block without its last eight bytes, consistently said.
+        let mut short = bytes[..bytes.len() - 8].to_vec();
+        let (length, block) = (short.len() as u16, short.len() as u16 - 16);
+        short[0..2].copy_from_slice(&length.to_le_bytes());
+        short[2..4].copy_from_slice(&block.to_le_bytes());
+        add(format!("{name} block too short"), "open", short);
+        // Bytes behind the block that no group explains.
+        let mut long = bytes.clone();
+        long.extend_from_slice(&[1; 8]);
+        let length = long.len() as u16;
+        long[0..2].copy_from_slice(&length.to_le_bytes());
+        add(
+            format!("{name} with bytes behind its block"),
+            "open",
+            long.clone(),
+        );
+        // A newer client's longer block is fine.
+        let block = length - 16;
+        long[2..4].copy_from_slice(&block.to_le_bytes());
+        add(format!("{name} with a longer block"), "open", long);
+    }
+    for template in [
+        0,
+        3,
+        4,
+        5,
+        9,
+        99,
+        103,
+        104,
+        199,
+        200,
+        205,
+        300,
+        999,
+        u16::MAX,
+    ] {
+        let mut bytes = bytes_of(&order, 6);
+        bytes[4..6].copy_from_slice(&template.to_le_bytes());
+        add(format!("template {template}"), "open", bytes);
+    }
+    for seq in [0, 1, 5, u64::MAX] {
+        add(format!("NewOrder seq={seq}"), "open", bytes_of(&order, seq));
+        add(
+            format!("CancelOrder seq={seq}"),
+            "open",
+            bytes_of(&cancel, seq),
+        );
+    }
+    type Change<M> = (&'static str, fn(&mut M));
+    let orders: [Change<NewOrder>; 16] = [
+        ("cl_ord_id=0", |m| m.cl_ord_id = 0),
+        ("side=0", |m| m.side = 0),
+        ("side=3", |m| m.side = 3),
+        ("side=255", |m| m.side = 255),
+        ("ord_type=0", |m| m.ord_type = 0),
+        ("ord_type=3", |m| m.ord_type = 3),
+        ("tif=1", |m| m.tif = 1),
+        ("tif=255", |m| m.tif = 255),
+        ("stop_price", |m| m.stop_price = 1),
+        ("display_qty", |m| m.display_qty = 1),
+        ("expire_time", |m| m.expire_time = 1),
+        ("exec_inst", |m| m.exec_inst = 1),
+        ("mmp_group", |m| m.mmp_group = 1),
+        ("stp_mode", |m| m.stp_mode = 1),
+        ("account_id", |m| m.account_id = 1),
+        ("instrument_id=0", |m| m.instrument_id = 0),
+    ];
+    for (name, change) in orders {
+        let mut message = order;
+        change(&mut message);
+        add(format!("NewOrder {name}"), "open", bytes_of(&message, 6));
+    }
+    let replaces: [Change<ReplaceOrder>; 3] = [
+        ("cl_ord_id=0", |m| m.cl_ord_id = 0),
+        ("display_qty", |m| m.display_qty = 1),
+        ("reserved", |m| m.reserved = 1),
+    ];
+    for (name, change) in replaces {
+        let mut message = replace;
+        change(&mut message);
+        add(
+            format!("ReplaceOrder {name}"),
+            "open",
+            bytes_of(&message, 6),
+        );
+    }
+    let cancels: [Change<CancelOrder>; 2] = [
+        ("cl_ord_id=0", |m| m.cl_ord_id = 0),
+        ("reserved", |m| m.reserved = 1),
+    ];
+    for (name, change) in cancels {
+        let mut message = cancel;
+        change(&mut message);
+        add(format!("CancelOrder {name}"), "open", bytes_of(&message, 6));
+    }
+    let logons: [Change<Logon>; 8] = [
+        ("auth_type=0", |m| m.auth_type = 0),
+        ("auth_type=9", |m| m.auth_type = 9),
+        ("session_id=0", |m| m.session_id = 0),
+        ("heartbeat_ms=0", |m| m.heartbeat_ms = 0),
+        ("heartbeat_ms=4294967295", |m| m.heartbeat_ms = u32::MAX),
+        ("cod_type=1", |m| m.cod_type = 1),
+        ("flags=1", |m| m.flags = 1),
+        ("cod_grace_ms=1", |m| m.cod_grace_ms = 1),
+    ];
+    for (name, change) in logons {
+        let mut message = logon;
+        change(&mut message);
+        add(format!("Logon {name}"), "first", bytes_of(&message, 0));
+    }
+    add(
+        "Logon in an open session".into(),
+        "open",
+        bytes_of(&logon, 0),
+    );
+    add("Logon with a number".into(), "first", bytes_of(&logon, 1));
+    add(
+        "TestRequest test_id=0".into(),
+        "open",
+        bytes_of(&TestRequest { test_id: 0 }, 0),
+    );
+    for (name, text) in [
+        ("FIX", &b"8=FIX.4.4\x019=70\x0135=A\x0134=1\x0149=C\x01"[..]),
+        ("HTTP", b"GET / HTTP/1.1\r\nHost: venue\r\n\r\n"),
+        (
+            "TLS",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x00\x00\x00\x00",
+        ),
+        ("zeros", &[0; 64]),
+        ("ones", &[255; 64]),
+    ] {
+        add(format!("{name} bytes"), "first", text.to_vec());
+        add(format!("{name} bytes"), "open", text.to_vec());
+    }
+    cases
+}
+
+#[test]
+fn every_malformed_binary_message_has_its_answer() {
+    let mut found = String::new();
+    let cases = binary_cases();
+    assert!(cases.len() >= 100);
+    for (name, when, bytes) in cases {
+        let hex: String = bytes
+            .as_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let answer = binary_answers(&bytes, when);
+        let _ = writeln!(found, "{when:<6} {name}  {hex}\n       -> {answer}");
+    }
+    held_against("binary.txt", &found);
+}
