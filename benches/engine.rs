@@ -27,13 +27,11 @@ use std::time::Instant;
 use trading_engine::engine::command::Command;
 use trading_engine::engine::event::{EventBody, EventSink};
 use trading_engine::engine::ladder::Ladders;
-use trading_engine::engine::order::{Cold, NIL, Orders};
+use trading_engine::engine::order::{NIL, Orders};
 use trading_engine::engine::{Engine, Progress, command};
 use trading_engine::limits::EngineLimits;
 use trading_engine::ring::{prefer_large_pages, prefetch};
-use trading_engine_protocol::types::{
-    AccountId, ClientOrderId, OrderId, OrderType, Price, SessionId, Side, TimeInForce,
-};
+use trading_engine_protocol::types::{OrderId, SessionId, Side};
 use venue::{Driver, SESSION};
 use workload::{Fnv, Kind, Shape, Step, Stream};
 
@@ -228,20 +226,11 @@ impl Bare {
                 buy,
                 rests,
             } => {
-                let cold = Cold {
-                    client_order_id: ClientOrderId::NONE,
-                    quantity: lots,
-                    cumulative: 0,
-                    notional: 0,
-                    price: Price(i64::from(tick)),
-                    session: SessionId(1),
-                    account: AccountId(0),
-                    bucket: NIL,
-                    side: if buy { Side::Buy } else { Side::Sell },
-                    order_type: OrderType::Limit,
-                    time_in_force: TimeInForce::Day,
-                };
-                let slot = self.orders.take(instrument, tick, lots, cold);
+                let slot = self.orders.take(instrument, tick, lots);
+                let cold = &mut self.orders.cold[slot as usize];
+                cold.session = SessionId(1);
+                cold.state.side = if buy { 1 } else { 2 };
+                cold.state.quantity.0 = lots;
                 let id = self.orders.order_id(slot);
                 self.cross(slot, buy, rests, trades);
                 Some(id)
@@ -255,7 +244,7 @@ impl Bare {
             Ask::Replace { order, tick, lots } => {
                 let slot = self.orders.find(order)?;
                 let hot = self.orders.hot[slot as usize];
-                let buy = self.orders.cold[slot as usize].side == Side::Buy;
+                let buy = self.orders.cold[slot as usize].side() == Side::Buy;
                 if tick == hot.tick && lots <= hot.leaves {
                     let (side, key) = self.ladder(hot.instrument, buy, tick);
                     self.ladders.level_mut(side, key).lots -= hot.leaves - lots;
@@ -275,7 +264,7 @@ impl Bare {
     #[inline]
     fn take_off(&mut self, slot: u32) {
         let hot = self.orders.hot[slot as usize];
-        let buy = self.orders.cold[slot as usize].side == Side::Buy;
+        let buy = self.orders.cold[slot as usize].side() == Side::Buy;
         let (side, key) = self.ladder(hot.instrument, buy, hot.tick);
         self.ladders.remove(&mut self.orders, side, key, slot);
     }
@@ -490,7 +479,7 @@ impl Buffer {
 
 impl EventSink for Buffer {
     #[inline(always)]
-    fn write(&mut self, parts: [&[u8]; 2]) {
+    fn write(&mut self, parts: [&[u8]; 3]) {
         for part in parts {
             self.bytes[self.at..self.at + part.len()].copy_from_slice(part);
             self.at += part.len();

@@ -168,9 +168,9 @@ struct RingSink<'a> {
 
 impl EventSink for RingSink<'_> {
     #[inline]
-    fn write(&mut self, parts: [&[u8]; 2]) {
+    fn write(&mut self, parts: [&[u8]; 3]) {
         self.ring
-            .write(&[&self.applied_at, parts[0], parts[1]])
+            .write(&[&self.applied_at, parts[0], parts[1], parts[2]])
             .expect("Invariant: a step's room was checked before it");
     }
 }

@@ -58,7 +58,7 @@ struct Hashing {
 }
 
 impl EventSink for Hashing {
-    fn write(&mut self, parts: [&[u8]; 2]) {
+    fn write(&mut self, parts: [&[u8]; 3]) {
         self.events += 1;
         for part in parts {
             self.hash.bytes(part);

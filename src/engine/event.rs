@@ -426,6 +426,20 @@ bodies!(
     DefinitionRefused
 );
 
+/// A body that begins with an [`OrderState`].
+pub trait OrderReport: Body {
+    /// What follows the order.
+    #[inline(always)]
+    fn rest(&self) -> &[u8] {
+        &self.as_bytes()[size_of::<OrderState>()..]
+    }
+}
+
+impl OrderReport for OrderAccepted {}
+impl OrderReport for OrderReplaced {}
+impl OrderReport for OrderCanceled {}
+impl OrderReport for Fill {}
+
 /// An event on the stack: header and body.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<B> {
@@ -458,21 +472,23 @@ impl<B: Body> Event<B> {
     /// Hands the event to a sink.
     #[inline(always)]
     pub fn write_to(&self, sink: &mut impl EventSink) {
-        sink.write([self.header.as_bytes(), self.body.as_bytes()]);
+        sink.write([self.header.as_bytes(), self.body.as_bytes(), &[]]);
     }
 }
 
 /// Where the engine writes its events, in order. The caller guarantees room for
 /// `STEP_BYTES_MAX` bytes before every step, so writing cannot fail.
 pub trait EventSink {
-    /// Takes one whole event: header and body, lengths multiples of 8.
-    fn write(&mut self, parts: [&[u8]; 2]);
+    /// Takes one whole event: the header, and the body in one or two parts; all lengths are
+    /// multiples of 8.
+    fn write(&mut self, parts: [&[u8]; 3]);
 }
 
 impl EventSink for Vec<u8> {
     #[inline]
-    fn write(&mut self, parts: [&[u8]; 2]) {
-        self.extend_from_slice(parts[0]);
-        self.extend_from_slice(parts[1]);
+    fn write(&mut self, parts: [&[u8]; 3]) {
+        for part in parts {
+            self.extend_from_slice(part);
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::event::{
     RequestRejected,
 };
 use super::instrument::{Instrument, ladder_side};
-use super::order::{Cold, NIL};
+use super::order::NIL;
 use super::{Engine, Progress, Work};
 use crate::limits::STEP_EVENTS_MAX;
 
@@ -87,26 +87,26 @@ impl Engine {
                 return Progress::Done;
             }
         };
-        let cold = Cold {
-            client_order_id: order.client_order_id,
-            quantity: order.quantity.0,
-            cumulative: 0,
-            notional: 0,
-            price: admission.price,
-            session,
-            account: order.account,
-            bucket,
-            side: admission.side,
-            order_type: admission.order_type,
-            time_in_force: admission.time_in_force,
-        };
         let slot = self
             .orders
-            .take(order.instrument.0, admission.tick, order.quantity.0, cold);
+            .take(order.instrument.0, admission.tick, order.quantity.0);
+        let cold = &mut self.orders.cold[slot as usize];
+        cold.session = session;
+        cold.bucket = bucket;
+        let state = &mut cold.state;
+        state.client_order_id = order.client_order_id;
+        state.price = admission.price;
+        state.quantity = order.quantity;
+        state.cumulative = Quantity(0);
+        state.notional = [0; 2];
+        state.instrument = order.instrument;
+        state.account = order.account;
+        state.side = admission.side.as_u8();
+        state.order_type = admission.order_type.as_u8();
+        state.time_in_force = admission.time_in_force.as_u8();
         self.ids.set_slot(bucket, slot);
-        let exec_id = self.next_exec_id();
-        let state = self.order_state(slot, exec_id, OrderStatus::New);
-        self.tell(sink, session, Reason::None, OrderAccepted { order: state });
+        let body = OrderAccepted::default();
+        self.report(sink, slot, OrderStatus::New, Reason::None, &body);
         if admission.time_in_force == TimeInForce::FillOrKill && !self.can_fill(slot) {
             self.end(slot, OrderStatus::Expired, Reason::FillOrKillUnfilled, sink);
             return Progress::Done;
@@ -215,7 +215,7 @@ impl Engine {
     #[inline(always)]
     fn worst_key(&self, slot: u32) -> (u32, u32) {
         let hot = &self.orders.hot[slot as usize];
-        let opposite = self.orders.cold[slot as usize].side.opposite();
+        let opposite = self.orders.cold[slot as usize].side().opposite();
         let instrument = &self.instruments[hot.instrument as usize];
         (
             ladder_side(hot.instrument, opposite),
@@ -269,7 +269,7 @@ impl Engine {
             lots > 0,
             "Invariant: nothing rests or matches with zero lots"
         );
-        let price = self.orders.cold[maker as usize].price;
+        let price = self.orders.cold[maker as usize].state.price;
         let trade_id = self.next_trade_id();
         if lots == maker_leaves {
             self.ladders.remove(&mut self.orders, ladder, key, maker);
@@ -278,17 +278,14 @@ impl Engine {
         }
         for (slot, liquidity) in [(maker, Liquidity::Added), (taker, Liquidity::Removed)] {
             let status = self.fill(slot, lots, price);
-            let exec_id = self.next_exec_id();
             let body = Fill {
-                order: self.order_state(slot, exec_id, status),
                 trade_id,
                 last_price: price,
                 last_quantity: Quantity(lots),
                 liquidity: liquidity.as_u8(),
-                reserved: [0; 7],
+                ..Fill::default()
             };
-            let session = self.orders.cold[slot as usize].session;
-            self.tell(sink, session, Reason::None, body);
+            self.report(sink, slot, status, Reason::None, &body);
         }
         if lots == maker_leaves {
             self.release(maker, OrderStatus::Filled);
@@ -301,10 +298,9 @@ impl Engine {
         let hot = &mut self.orders.hot[slot as usize];
         let cold = &mut self.orders.cold[slot as usize];
         hot.leaves -= lots;
-        cold.cumulative += lots;
-        cold.notional += i128::from(price.0) * i128::from(lots);
+        cold.fill(lots, price);
         debug_assert!(
-            hot.leaves + cold.cumulative == cold.quantity,
+            hot.leaves + cold.state.cumulative.0 == cold.state.quantity.0,
             "Invariant: leaves + filled = ordered"
         );
         if hot.leaves == 0 {
@@ -331,20 +327,18 @@ impl Engine {
             return;
         }
         let cold = &self.orders.cold[slot as usize];
-        match cold.time_in_force {
-            TimeInForce::Day => {
-                let side = cold.side;
-                let key = self.instruments[hot.instrument as usize].key(side, hot.tick);
-                let ladder = ladder_side(hot.instrument, side);
-                self.ladders.append(&mut self.orders, ladder, key, slot);
-            }
-            TimeInForce::ImmediateOrCancel | TimeInForce::FillOrKill => {
-                let reason = match cold.order_type {
-                    OrderType::Market => Reason::MarketRemainder,
-                    OrderType::Limit => Reason::ImmediateOrCancelRemainder,
-                };
-                self.end(slot, OrderStatus::Expired, reason, sink);
-            }
+        if cold.rests() {
+            let side = cold.side();
+            let key = self.instruments[hot.instrument as usize].key(side, hot.tick);
+            let ladder = ladder_side(hot.instrument, side);
+            self.ladders.append(&mut self.orders, ladder, key, slot);
+        } else {
+            let reason = if cold.is_market() {
+                Reason::MarketRemainder
+            } else {
+                Reason::ImmediateOrCancelRemainder
+            };
+            self.end(slot, OrderStatus::Expired, reason, sink);
         }
     }
 
@@ -362,15 +356,12 @@ impl Engine {
         sink: &mut impl EventSink,
     ) {
         let canceled = std::mem::take(&mut self.orders.hot[slot as usize].leaves);
-        let exec_id = self.next_exec_id();
         let body = OrderCanceled {
-            order: self.order_state(slot, exec_id, status),
             request,
             canceled: Quantity(canceled),
-            reserved: 0,
+            ..OrderCanceled::default()
         };
-        let session = self.orders.cold[slot as usize].session;
-        self.tell(sink, session, reason, body);
+        self.report(sink, slot, status, reason, &body);
         self.release(slot, status);
     }
 
@@ -378,7 +369,7 @@ impl Engine {
     #[inline]
     fn take_off(&mut self, slot: u32) {
         let hot = self.orders.hot[slot as usize];
-        let side = self.orders.cold[slot as usize].side;
+        let side = self.orders.cold[slot as usize].side();
         let key = self.instruments[hot.instrument as usize].key(side, hot.tick);
         self.ladders.remove(
             &mut self.orders,
@@ -410,7 +401,7 @@ impl Engine {
             let cold = &self.orders.cold[slot as usize];
             self.orders.hot[slot as usize].entry != 0
                 && cold.session == session
-                && cold.client_order_id == *original
+                && cold.state.client_order_id == *original
         });
         match live {
             Some(slot) if order_id.0 == 0 || by_id == Some(slot) => Ok(Target { slot }),
@@ -464,7 +455,7 @@ impl Engine {
         let hot = &self.orders.hot[slot as usize];
         let cold = &self.orders.cold[slot as usize];
         let instrument_differs = instrument.0 != 0 && instrument.0 != hot.instrument;
-        if instrument_differs || (side != 0 && side != cold.side.as_u8()) {
+        if instrument_differs || (side != 0 && side != cold.state.side) {
             return Err(self.refusal(slot, Reason::IdMismatch));
         }
         Ok(())
@@ -517,12 +508,8 @@ impl Engine {
         let hot = self.orders.hot[slot as usize];
         let cold = &self.orders.cold[slot as usize];
         let stated = |stated: u8, none: u8, actual: u8| stated == none || stated == actual;
-        if !stated(replace.order_type, 0, cold.order_type.as_u8())
-            || !stated(
-                replace.time_in_force,
-                NOT_STATED,
-                cold.time_in_force.as_u8(),
-            )
+        if !stated(replace.order_type, 0, cold.state.order_type)
+            || !stated(replace.time_in_force, NOT_STATED, cold.state.time_in_force)
         {
             return Err(self.refusal(slot, Reason::ReplaceNotAllowed));
         }
@@ -533,7 +520,7 @@ impl Engine {
                 return Err(Reason::PriceMissing);
             }
             let tick = instrument.tick_of(replace.price)?;
-            self.check_level(hot.instrument, instrument, cold.side, tick)?;
+            self.check_level(hot.instrument, instrument, cold.side(), tick)?;
             Ok(tick)
         })();
         let tick = checked.map_err(|reason| self.refusal(slot, reason))?;
@@ -550,19 +537,19 @@ impl Engine {
     ) -> Progress {
         let at = slot as usize;
         let previous_leaves = self.orders.hot[at].leaves;
-        let previous_price = self.orders.cold[at].price;
-        let original = self.orders.cold[at].client_order_id;
+        let previous_price = self.orders.cold[at].state.price;
+        let original = self.orders.cold[at].state.client_order_id;
         let open = replace
             .quantity
             .0
-            .saturating_sub(self.orders.cold[at].cumulative);
+            .saturating_sub(self.orders.cold[at].state.cumulative.0);
         let same_price = tick == self.orders.hot[at].tick;
         let keeps = same_price && open <= previous_leaves && open > 0;
         if keeps {
             let key = {
                 let hot = &self.orders.hot[at];
                 let instrument = &self.instruments[hot.instrument as usize];
-                let side = self.orders.cold[at].side;
+                let side = self.orders.cold[at].side();
                 (
                     ladder_side(hot.instrument, side),
                     instrument.key(side, tick),
@@ -577,9 +564,9 @@ impl Engine {
         hot.tick = tick;
         let price = self.instruments[hot.instrument as usize].price_of(tick);
         let cold = &mut self.orders.cold[at];
-        cold.client_order_id = replace.client_order_id;
-        cold.quantity = cold.cumulative + open;
-        cold.price = price;
+        cold.state.client_order_id = replace.client_order_id;
+        cold.state.quantity = Quantity(cold.state.cumulative.0 + open);
+        cold.state.price = price;
         cold.bucket = bucket;
         self.ids.set_slot(bucket, slot);
         let (status, reason) = if open == 0 {
@@ -587,16 +574,14 @@ impl Engine {
         } else {
             (self.orders.cold[at].open_status(), Reason::None)
         };
-        let exec_id = self.next_exec_id();
         let body = OrderReplaced {
-            order: self.order_state(slot, exec_id, status),
             original,
             previous_price,
             previous_leaves: Quantity(previous_leaves),
             priority_kept: u8::from(keeps),
-            reserved: [0; 7],
+            ..OrderReplaced::default()
         };
-        self.tell(sink, self.asking.0, reason, body);
+        self.report(sink, slot, status, reason, &body);
         if open == 0 {
             self.release(slot, OrderStatus::Filled);
             return Progress::Done;

@@ -33,14 +33,18 @@ use client_ids::ClientIds;
 use command::{
     CommandBody, CommandError, CommandHeader, CommandKind, DefineFirm, DefineInstrument,
 };
-use event::{Body, CommandRefused, Event, EventHeader, EventSink, OrderState};
+use event::{
+    Body, CommandRefused, EVENT_VERSION, Event, EventHeader, EventSink, OrderReport, OrderState,
+};
 use instrument::{Instrument, ladder_side};
 use ladder::Ladders;
 use order::{NIL, Orders};
 use trading_engine_protocol::types::{
-    ClientOrderId, Epoch, ExecId, Generation, InstrumentId, OrderId, OrderStatus, Price, Quantity,
-    Reason, Sequence, SessionId, SessionSequence, Side, TradeId, UtcNanos,
+    ClientOrderId, Epoch, ExecId, Generation, InstrumentId, OrderStatus, Price, Quantity, Reason,
+    Sequence, SessionId, SessionSequence, Side, TradeId, UtcNanos,
 };
+
+use zerocopy::IntoBytes;
 
 use crate::limits::{EngineLimits, ORDER_SLOT_BITS};
 
@@ -415,30 +419,58 @@ impl Engine {
         TradeId(self.trades)
     }
 
-    /// An order as an event states it.
-    #[inline(always)]
+    /// An order as an event would state it.
     fn order_state(&self, slot: u32, exec_id: ExecId, status: OrderStatus) -> OrderState {
-        let hot = &self.orders.hot[slot as usize];
-        let cold = &self.orders.cold[slot as usize];
-        #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
-        let notional = [cold.notional as u64, (cold.notional >> 64) as u64];
         OrderState {
-            order_id: OrderId(hot.entry << ORDER_SLOT_BITS | u64::from(slot)),
             exec_id,
-            client_order_id: cold.client_order_id,
-            price: cold.price,
-            quantity: Quantity(cold.quantity),
-            leaves: Quantity(hot.leaves),
-            cumulative: Quantity(cold.cumulative),
-            notional,
-            instrument: InstrumentId(hot.instrument),
-            account: cold.account,
-            side: cold.side.as_u8(),
-            order_type: cold.order_type.as_u8(),
-            time_in_force: cold.time_in_force.as_u8(),
+            leaves: Quantity(self.orders.hot[slot as usize].leaves),
             status: status.as_u8(),
-            reserved: 0,
+            ..self.orders.cold[slot as usize].state
         }
+    }
+
+    /// Tells an order's session what happened to it; `body.order` is not looked at, the order is
+    /// copied from where it lies.
+    #[inline(always)]
+    fn report<B: OrderReport>(
+        &mut self,
+        sink: &mut impl EventSink,
+        slot: u32,
+        status: OrderStatus,
+        reason: Reason,
+        body: &B,
+    ) {
+        let exec_id = self.next_exec_id();
+        let leaves = self.orders.hot[slot as usize].leaves;
+        let cold = &mut self.orders.cold[slot as usize];
+        cold.state.exec_id = exec_id;
+        cold.state.leaves = Quantity(leaves);
+        cold.state.status = status.as_u8();
+        let session = cold.session;
+        let state = &mut self.sessions[session.0 as usize];
+        let number = state.next_outbound;
+        state.next_outbound += 1;
+        #[allow(clippy::cast_possible_truncation, reason = "at most 512")]
+        let length = (size_of::<EventHeader>() + size_of::<B>()) as u32;
+        let header = EventHeader {
+            length,
+            kind: B::KIND as u8,
+            version: EVENT_VERSION,
+            reason: reason.code(),
+            session,
+            generation: Generation(state.generation),
+            session_seq: SessionSequence(number),
+            inbound_seq: if self.asking.0 == session {
+                self.asking.1
+            } else {
+                0
+            },
+            epoch: Epoch(state.epoch),
+            ref_tag: 0,
+            ..self.cause
+        };
+        self.cause.index += 1;
+        sink.write([header.as_bytes(), cold.state.as_bytes(), body.rest()]);
     }
 
     /// Writes a message to a session: it takes the session's next outbound number.

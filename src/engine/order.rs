@@ -2,8 +2,10 @@
 //! reports are made from.
 
 use trading_engine_protocol::types::{
-    AccountId, ClientOrderId, OrderId, OrderStatus, OrderType, Price, SessionId, Side, TimeInForce,
+    OrderId, OrderStatus, OrderType, Price, SessionId, Side, TimeInForce,
 };
+
+use super::event::OrderState;
 
 use crate::limits::{ORDER_ENTRY_BITS, ORDER_SLOT_BITS};
 
@@ -28,31 +30,61 @@ pub struct Hot {
     pub entry: u64,
 }
 
-/// What reports need besides.
+/// What reports say of the order, as they say it: a report copies it as it lies here.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Cold {
-    pub client_order_id: ClientOrderId,
-    pub quantity: u64,
-    pub cumulative: u64,
-    pub notional: i128,
-    pub price: Price,
+    /// The order as its last report stated it; `leaves` is the slab's hot one, brought here when
+    /// something is reported.
+    pub state: OrderState,
+    /// Whose it is.
     pub session: SessionId,
-    pub account: AccountId,
     /// Where the client id table keeps this order's newest id.
     pub bucket: u32,
-    pub side: Side,
-    pub order_type: OrderType,
-    pub time_in_force: TimeInForce,
 }
 
 const _: () = assert!(size_of::<Hot>() == 32 && size_of::<Cold>() == 128);
 
 impl Cold {
+    /// Which side it is on.
+    #[inline(always)]
+    pub fn side(&self) -> Side {
+        if self.state.side == Side::Buy.as_u8() {
+            Side::Buy
+        } else {
+            Side::Sell
+        }
+    }
+
+    /// Whether it is no limit order.
+    #[inline(always)]
+    pub fn is_market(&self) -> bool {
+        self.state.order_type == OrderType::Market.as_u8()
+    }
+
+    /// Whether what does not trade stays.
+    #[inline(always)]
+    pub fn rests(&self) -> bool {
+        self.state.time_in_force == TimeInForce::Day.as_u8()
+    }
+
+    /// Books a fill.
+    #[inline(always)]
+    pub fn fill(&mut self, lots: u64, price: Price) {
+        self.state.cumulative.0 += lots;
+        let [low, high] = self.state.notional;
+        let sum = (i128::from(low) | i128::from(high.cast_signed()) << 64)
+            + i128::from(price.0) * i128::from(lots);
+        #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
+        {
+            self.state.notional = [sum as u64, (sum >> 64) as u64];
+        }
+    }
+
     /// Status of an order that is still open.
     #[inline]
     pub fn open_status(&self) -> OrderStatus {
-        if self.cumulative == 0 {
+        if self.state.cumulative.0 == 0 {
             OrderStatus::New
         } else {
             OrderStatus::PartiallyFilled
@@ -67,6 +99,11 @@ pub fn touch_spare<T>(vector: &mut Vec<T>) {
     for place in vector.spare_capacity_mut().iter_mut().step_by(every) {
         *place = std::hint::black_box(std::mem::MaybeUninit::zeroed());
     }
+}
+
+#[inline(always)]
+fn order_id(entry: u64, slot: u32) -> OrderId {
+    OrderId(entry << ORDER_SLOT_BITS | u64::from(slot))
 }
 
 /// The slab.
@@ -112,12 +149,19 @@ impl Orders {
         self.entries
     }
 
-    /// Takes a slot; the caller checked [`Orders::has_room`] and [`Orders::has_ids`].
-    #[inline]
-    pub fn take(&mut self, instrument: u32, tick: u32, leaves: u64, cold: Cold) -> u32 {
+    /// Takes a slot; the caller checked [`Orders::has_room`] and [`Orders::has_ids`]. Its cold half
+    /// still has the last order's content but for the id: the caller writes every field.
+    #[inline(always)]
+    pub fn take(&mut self, instrument: u32, tick: u32, leaves: u64) -> u32 {
         self.entries += 1;
         self.live += 1;
-        let hot = Hot {
+        let mut slot = self.free;
+        if slot == NIL {
+            slot = self.grow();
+        }
+        let hot = &mut self.hot[slot as usize];
+        self.free = hot.next;
+        *hot = Hot {
             next: NIL,
             prev: NIL,
             tick,
@@ -125,20 +169,31 @@ impl Orders {
             leaves,
             entry: self.entries,
         };
-        if self.free == NIL {
-            debug_assert!(
-                self.hot.len() < self.capacity,
-                "Invariant: room was checked"
-            );
-            let slot = self.used();
-            self.hot.push(hot);
-            self.cold.push(cold);
-            return slot;
-        }
-        let slot = self.free;
-        self.free = self.hot[slot as usize].next;
-        self.hot[slot as usize] = hot;
-        self.cold[slot as usize] = cold;
+        self.cold[slot as usize].state.order_id = order_id(self.entries, slot);
+        slot
+    }
+
+    /// A slot never used before.
+    #[cold]
+    fn grow(&mut self) -> u32 {
+        debug_assert!(
+            self.hot.len() < self.capacity,
+            "Invariant: room was checked"
+        );
+        let slot = self.used();
+        self.hot.push(Hot {
+            next: NIL,
+            prev: NIL,
+            tick: 0,
+            instrument: 0,
+            leaves: 0,
+            entry: 0,
+        });
+        self.cold.push(Cold {
+            state: OrderState::default(),
+            session: SessionId(0),
+            bucket: NIL,
+        });
         slot
     }
 
@@ -155,7 +210,7 @@ impl Orders {
 
     #[inline]
     pub fn order_id(&self, slot: u32) -> OrderId {
-        OrderId(self.hot[slot as usize].entry << ORDER_SLOT_BITS | u64::from(slot))
+        order_id(self.hot[slot as usize].entry, slot)
     }
 
     /// The slot of a live order.
