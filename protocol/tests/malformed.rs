@@ -237,6 +237,7 @@ fn fix_cases() -> Vec<(bool, String)> {
         "20260102-12:00:00.",
         "20260102-12:00:00.1234567890",
         "20260102-12:00:61",
+        "99991231-23:59:59",
         "",
     ] {
         add(format!("35=0|34=2|49=C|52={time}|56=V"));
@@ -410,6 +411,22 @@ fn fix_cases() -> Vec<(bool, String)> {
         "35=A|34=1|49=C|52=19990101-00:00:00|56=V|98=0|108=30".into(),
     ));
     cases
+}
+
+/// The same early number twice, the second time longer: what waits is counted as it is.
+#[test]
+fn an_early_message_that_comes_again_longer_is_counted_once() {
+    let head = format!("49=C|52={TIME}|56=V");
+    let early = |text: &str| fix_message(&format!("35=1|34=4|{head}|112={text}"));
+    let mut stream = fix_message(&format!("35=0|34=3|{head}"));
+    stream.extend(early("A"));
+    stream.extend(early("A-MUCH-LONGER-ONE"));
+    stream.extend(fix_message(&format!("35=0|34=2|{head}")));
+    assert_eq!(
+        fix_answers(&stream, true),
+        "uses 0: ResendRequest(2); ignored, no number used; uses 2: nothing; uses 3: nothing; \
+         uses 4: Heartbeat([65, 45, 77, 85, 67, 72, 45, 76, 79, 78, 71, 69, 82, 45, 79, 78, 69])"
+    );
 }
 
 #[test]

@@ -427,8 +427,9 @@ impl Acceptor {
     }
 
     fn keep(&mut self, seq: u64, bytes: &[u8]) {
-        if self.queue.insert(seq, bytes.to_vec()).is_none() {
-            self.queued_bytes += bytes.len();
+        self.queued_bytes += bytes.len();
+        if let Some(replaced) = self.queue.insert(seq, bytes.to_vec()) {
+            self.queued_bytes -= replaced.len();
         }
     }
 

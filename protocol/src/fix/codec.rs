@@ -131,6 +131,9 @@ pub fn number(text: &[u8]) -> Option<u64> {
     })
 }
 
+/// Last year whose nanoseconds fit 64 bits as a whole.
+const YEAR_MAX: u32 = 2553;
+
 /// A UTCTimestamp: `YYYYMMDD-HH:MM:SS` with no or up to nine decimals. A leap second counts as the
 /// one before it.
 #[inline]
@@ -152,7 +155,7 @@ pub fn timestamp(text: &[u8]) -> Option<UtcNanos> {
     let (month, day) = (pair(4), pair(6));
     let (hour, minute, second) = (pair(9), pair(12), pair(15));
     let in_range = !wrong
-        && year >= 1970
+        && (1970..=YEAR_MAX).contains(&year)
         && (1..=12).contains(&month)
         && (1..=UtcNanos::days_in_month(year, month)).contains(&day)
         && hour < 24
@@ -401,6 +404,8 @@ mod tests {
             "20261123-12:00:00.",
             "20261123 12:00:00",
             "20261123-12:00:00.1234567890",
+            "99991231-23:59:59",
+            "25540101-00:00:00",
             "",
         ] {
             assert_eq!(timestamp(bad.as_bytes()), None, "{bad}");
