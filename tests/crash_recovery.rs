@@ -51,7 +51,12 @@ fn killed_in_a_burst(topology: &str, policy: &str, kills: u64) {
     println!("SEED={seed} topology {topology}");
     let mut random = Random::new(seed);
     let data = tempfile::tempdir().unwrap();
-    let settings = [("TOPOLOGY", topology), ("JOURNAL_POLICY", policy)];
+    let settings = [
+        ("TOPOLOGY", topology),
+        ("JOURNAL_POLICY", policy),
+        // Hundreds of kills take millions of orders.
+        ("MAX_CLIENT_ORDER_IDS", "8388608"),
+    ];
     let mut server = Server::start(data.path(), &settings);
     let credentials = server.credentials();
     let key = |id: &str| credentials.binary(id).unwrap().clone();
