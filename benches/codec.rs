@@ -28,19 +28,20 @@ use trading_engine_protocol::types::{ClientOrderId, Decimal8, UtcNanos};
 const MESSAGES: u64 = 1 << 11;
 const NOW: UtcNanos = UtcNanos(1_790_000_000_123_456_789);
 
+fn header<'a>(message_type: &'a [u8], [sender, target]: [&'a [u8]; 2], seq: u64) -> Header<'a> {
+    Header {
+        message_type,
+        sender,
+        target,
+        seq,
+        sending_time: NOW,
+        original_time: None,
+        routing: b"",
+    }
+}
+
 fn order(out: &mut Vec<u8>, seq: u64) {
-    let mut writer = MessageWriter::begin(
-        out,
-        &Header {
-            message_type: b"D",
-            sender: b"ALPHA-FIX",
-            target: b"VENUE",
-            seq,
-            sending_time: NOW,
-            original_time: None,
-            routing: b"",
-        },
-    );
+    let mut writer = MessageWriter::begin(out, &header(b"D", [b"ALPHA-FIX", b"VENUE"], seq));
     writer.number(11, 1_000_000 + seq);
     writer.text(55, b"DEMO-A");
     writer.character(54, b'1');
@@ -53,18 +54,7 @@ fn order(out: &mut Vec<u8>, seq: u64) {
 }
 
 fn report(out: &mut Vec<u8>, seq: u64) {
-    let mut writer = MessageWriter::begin(
-        out,
-        &Header {
-            message_type: b"8",
-            sender: b"VENUE",
-            target: b"ALPHA-FIX",
-            seq,
-            sending_time: NOW,
-            original_time: None,
-            routing: b"",
-        },
-    );
+    let mut writer = MessageWriter::begin(out, &header(b"8", [b"VENUE", b"ALPHA-FIX"], seq));
     writer.number(37, 281_474_976_710_656 + seq);
     writer.number(17, 1_000_000 + seq);
     writer.character(150, b'F');
@@ -142,18 +132,7 @@ fn logged_on() -> Acceptor {
     };
     let mut acceptor = Acceptor::new(settings, 0);
     let mut logon = Vec::new();
-    let mut writer = MessageWriter::begin(
-        &mut logon,
-        &Header {
-            message_type: b"A",
-            sender: b"ALPHA-FIX",
-            target: b"VENUE",
-            seq: 1,
-            sending_time: NOW,
-            original_time: None,
-            routing: b"",
-        },
-    );
+    let mut writer = MessageWriter::begin(&mut logon, &header(b"A", [b"ALPHA-FIX", b"VENUE"], 1));
     writer.number(98, 0);
     writer.number(108, 30);
     writer.text(553, b"alpha");
@@ -244,26 +223,17 @@ fn binary_encode(count: u64) {
     }
 }
 
-const fn case(name: &'static str, run: fn(u64)) -> Case {
-    Case {
-        name,
-        run,
-        round: 1 << 14,
-        threaded: false,
-    }
-}
-
 fn main() {
     support::main(
         "one message, read or written",
         "copy of a FIX order",
         &[
-            case("copy of a FIX order", copy),
-            case("FIX decode", fix_decode),
-            case("FIX decode, validate, read", fix_receive),
-            case("FIX encode", fix_encode),
-            case("binary decode", binary_decode),
-            case("binary encode", binary_encode),
+            Case::new("copy of a FIX order", copy, 1 << 14),
+            Case::new("FIX decode", fix_decode, 1 << 14),
+            Case::new("FIX decode, validate, read", fix_receive, 1 << 14),
+            Case::new("FIX encode", fix_encode, 1 << 14),
+            Case::new("binary decode", binary_decode, 1 << 14),
+            Case::new("binary encode", binary_encode, 1 << 14),
         ],
     );
 }

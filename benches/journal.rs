@@ -79,37 +79,28 @@ fn write_only(count: u64) {
     }
 }
 
-const fn case(name: &'static str, run: fn(u64), round: u64) -> Case {
-    Case {
-        name,
-        run,
-        round,
-        threaded: false,
-    }
-}
-
 fn main() {
     support::main(
         "one command in the journal",
         "write, batches of 32",
         &[
-            case("write, batches of 32", write_only, 1 << 14),
-            case(
+            Case::new("write, batches of 32", write_only, 1 << 14),
+            Case::new(
                 "append, one batch (os)",
                 |n| append(n, u64::MAX, Policy::Os),
                 1 << 14,
             ),
-            case(
+            Case::new(
                 "append, batches of 32 (os)",
                 |n| append(n, 32, Policy::Os),
                 1 << 14,
             ),
-            case(
+            Case::new(
                 "append, each written (os)",
                 |n| append(n, 1, Policy::Os),
                 1 << 12,
             ),
-            case(
+            Case::new(
                 "append, batches of 32 (group)",
                 |n| append(n, 32, Policy::Group),
                 1 << 12,

@@ -228,32 +228,21 @@ fn ping_pong_rtrb(count: u64) {
 }
 
 const CASES: &[Case] = &[
-    case("one thread: rtrb slots", rtrb_slots),
-    case("one thread: rtrb bytes", rtrb_bytes),
-    case("one thread: ring, each published", hop),
-    case("one thread: ring, with a doorbell", hop_bell),
-    case("one thread: ring, batches of 32", hop_batch),
+    Case::new("one thread: rtrb slots", rtrb_slots, 1 << 14),
+    Case::new("one thread: rtrb bytes", rtrb_bytes, 1 << 14),
+    Case::new("one thread: ring, each published", hop, 1 << 14),
+    Case::new("one thread: ring, with a doorbell", hop_bell, 1 << 14),
+    Case::new("one thread: ring, batches of 32", hop_batch, 1 << 14),
     threaded("two threads: rtrb slots, stream", stream_rtrb, 1 << 16),
     threaded("two threads: ring, stream", stream, 1 << 16),
     threaded("two threads: rtrb, there and back", ping_pong_rtrb, 1 << 12),
     threaded("two threads: ring, there and back", ping_pong, 1 << 12),
 ];
 
-const fn case(name: &'static str, run: fn(u64)) -> Case {
-    Case {
-        name,
-        run,
-        round: 1 << 14,
-        threaded: false,
-    }
-}
-
 const fn threaded(name: &'static str, run: fn(u64), round: u64) -> Case {
     Case {
-        name,
-        run,
-        round,
         threaded: true,
+        ..Case::new(name, run, round)
     }
 }
 

@@ -192,9 +192,6 @@ impl Agent for EngineAgent {
             let progress = if self.unfinished {
                 self.engine.resume(&mut sink)
             } else {
-                if self.log.peek().is_none() {
-                    break;
-                }
                 if let Some(later) = self.log.look_ahead(Self::LOOK_AHEAD) {
                     self.engine.look_ahead(later, prefetch);
                 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use support::peers::{BinaryPeer, FixPeer, Pace, Peer, Until, agreed_book};
 use support::server::Server;
+use support::settings::{number, seed};
 use support::workload::Random;
 
 const SYMBOL: &str = "TEST-A";
@@ -22,33 +23,22 @@ const BURST: u64 = 1_500;
 const UNANSWERED_MIN: u64 = 64;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
-}
-
-fn seed() -> u64 {
-    let clock = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    number("SEED", clock.as_nanos() as u64)
+fn kills() -> u64 {
+    number("KILLS").unwrap_or(10)
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_by_kills_in_compact() {
-    killed_in_a_burst("compact", "group", number("KILLS", 10).div_ceil(2));
+    killed_in_a_burst("compact", "group", kills().div_ceil(2));
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_by_kills_in_dedicated() {
-    killed_in_a_burst("dedicated", "group", number("KILLS", 10).div_ceil(2));
+    killed_in_a_burst("dedicated", "group", kills().div_ceil(2));
 }
 
 fn killed_in_a_burst(topology: &str, policy: &str, kills: u64) {
     let seed = seed();
-    println!("SEED={seed} topology {topology}");
     let mut random = Random::new(seed);
     let data = tempfile::tempdir().unwrap();
     let settings = [

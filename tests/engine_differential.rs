@@ -8,6 +8,7 @@ mod support;
 use std::collections::{BTreeMap, HashMap};
 
 use support::naive::{NaiveBook, Resting, Trade};
+use support::settings::{number, seed};
 use support::venue::{self, Driver, NO_PRICE};
 use support::workload::Random;
 use trading_engine::engine::command::{DayRoll, DefineInstrument, SessionDisconnected};
@@ -418,10 +419,6 @@ impl Oracle {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 fn conserved(order: &OrderState, canceled: u64) {
     assert_eq!(
         order.cumulative.0 + order.leaves.0 + canceled,
@@ -574,14 +571,9 @@ fn draw(random: &mut Random, id: u64) -> Asked {
 
 #[test]
 fn the_engine_says_what_the_oracle_says() {
-    let seed = number("SEED").unwrap_or_else(|| {
-        std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_nanos() as u64
-    });
+    let seed = seed();
     let commands = number("COMMANDS").unwrap_or(200_000);
-    println!("SEED={seed} COMMANDS={commands}");
+    println!("COMMANDS={commands}");
     let mut random = Random::new(seed);
     let limits = EngineLimits {
         orders: 1 << 16,

@@ -8,13 +8,13 @@
 
 mod support;
 
-use std::io::Read as _;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use support::peers::{BinaryPeer, FixPeer, Pace, Peer, Until, agreed_book};
+use support::settings::{number, seed};
 use support::workload::Random;
 use trading_engine::agent::Idle;
 use trading_engine::clock::Clock;
@@ -254,32 +254,18 @@ fn survives(seed: u64, preset: Preset, policy: Policy, fault: Option<Fault>, cut
     println!("{cuts} power cuts, {orders} orders");
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    let text = std::env::var(name).ok();
-    text.and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-fn seed() -> u64 {
-    let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom")
-        .unwrap()
-        .read_exact(&mut bytes)
-        .unwrap();
-    let seed = number("SEED", u64::from_le_bytes(bytes));
-    println!("SEED={seed}");
-    seed
+fn cuts() -> u64 {
+    number("CUTS").unwrap_or(8).div_ceil(2)
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_with_the_power_in_compact() {
-    let cuts = number("CUTS", 8).div_ceil(2);
-    survives(seed(), Preset::Compact, Policy::Group, None, cuts);
+    survives(seed(), Preset::Compact, Policy::Group, None, cuts());
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_with_the_power_in_dedicated() {
-    let cuts = number("CUTS", 8).div_ceil(2);
-    survives(seed(), Preset::Dedicated, Policy::Group, None, cuts);
+    survives(seed(), Preset::Dedicated, Policy::Group, None, cuts());
 }
 
 /// A few cuts at the latest show a mistake.

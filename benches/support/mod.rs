@@ -23,6 +23,18 @@ pub struct Case {
     pub threaded: bool,
 }
 
+impl Case {
+    /// A case of one thread.
+    pub const fn new(name: &'static str, run: fn(u64), round: u64) -> Self {
+        Self {
+            name,
+            run,
+            round,
+            threaded: false,
+        }
+    }
+}
+
 const ROUNDS: usize = 101;
 pub const INSTRUCTION_COUNTS: [u64; 2] = [20_000, 40_000];
 

@@ -440,6 +440,24 @@ impl OrderReport for OrderReplaced {}
 impl OrderReport for OrderCanceled {}
 impl OrderReport for Fill {}
 
+impl EventHeader {
+    /// This header before a body of that kind.
+    #[inline(always)]
+    pub fn of<B: Body>(self) -> Self {
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "layouts are at most 512 bytes"
+        )]
+        let length = (size_of::<Self>() + size_of::<B>()) as u32;
+        Self {
+            length,
+            kind: B::KIND as u8,
+            version: EVENT_VERSION,
+            ..self
+        }
+    }
+}
+
 /// An event on the stack: header and body.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<B> {
@@ -453,18 +471,8 @@ impl<B: Body> Event<B> {
     /// An event with an otherwise zero header.
     #[inline(always)]
     pub fn new(header: EventHeader, body: B) -> Self {
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "layouts are at most 512 bytes"
-        )]
-        let length = (size_of::<EventHeader>() + size_of::<B>()) as u32;
         Self {
-            header: EventHeader {
-                length,
-                kind: B::KIND as u8,
-                version: EVENT_VERSION,
-                ..header
-            },
+            header: header.of::<B>(),
             body,
         }
     }

@@ -33,9 +33,7 @@ use client_ids::ClientIds;
 use command::{
     CommandBody, CommandError, CommandHeader, CommandKind, DefineFirm, DefineInstrument,
 };
-use event::{
-    Body, CommandRefused, EVENT_VERSION, Event, EventHeader, EventSink, OrderReport, OrderState,
-};
+use event::{Body, CommandRefused, Event, EventHeader, EventSink, OrderReport, OrderState};
 use instrument::{Instrument, ladder_side};
 use ladder::Ladders;
 use order::{NIL, Orders};
@@ -447,15 +445,18 @@ impl Engine {
         cold.state.leaves = Quantity(leaves);
         cold.state.status = status.as_u8();
         let session = cold.session;
+        let header = self.next_header(session, reason, 0).of::<B>();
+        let order = &self.orders.cold[slot as usize].state;
+        sink.write([header.as_bytes(), order.as_bytes(), body.rest()]);
+    }
+
+    /// Header of the session's next numbered event.
+    #[inline(always)]
+    fn next_header(&mut self, session: SessionId, reason: Reason, ref_tag: u16) -> EventHeader {
         let state = &mut self.sessions[session.0 as usize];
         let number = state.next_outbound;
         state.next_outbound += 1;
-        #[allow(clippy::cast_possible_truncation, reason = "at most 512")]
-        let length = (size_of::<EventHeader>() + size_of::<B>()) as u32;
         let header = EventHeader {
-            length,
-            kind: B::KIND as u8,
-            version: EVENT_VERSION,
             reason: reason.code(),
             session,
             generation: Generation(state.generation),
@@ -466,11 +467,11 @@ impl Engine {
                 0
             },
             epoch: Epoch(state.epoch),
-            ref_tag: 0,
+            ref_tag: u32::from(ref_tag),
             ..self.cause
         };
         self.cause.index += 1;
-        sink.write([header.as_bytes(), cold.state.as_bytes(), body.rest()]);
+        header
     }
 
     /// Writes a message to a session: it takes the session's next outbound number.
@@ -495,24 +496,7 @@ impl Engine {
         ref_tag: u16,
         body: B,
     ) {
-        let state = &mut self.sessions[session.0 as usize];
-        let number = state.next_outbound;
-        state.next_outbound += 1;
-        let header = EventHeader {
-            reason: reason.code(),
-            session,
-            generation: Generation(state.generation),
-            session_seq: SessionSequence(number),
-            inbound_seq: if self.asking.0 == session {
-                self.asking.1
-            } else {
-                0
-            },
-            epoch: Epoch(state.epoch),
-            ref_tag: u32::from(ref_tag),
-            ..self.cause
-        };
-        self.cause.index += 1;
+        let header = self.next_header(session, reason, ref_tag);
         Event::new(header, body).write_to(sink);
     }
 

@@ -4,6 +4,7 @@
 pub mod naive;
 pub mod peers;
 pub mod server;
+pub mod settings;
 pub mod talk;
 pub mod venue;
 pub mod workload;

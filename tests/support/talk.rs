@@ -6,11 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use trading_engine::client::credentials::{BinaryCredentials, FixCredentials, Secret};
-use trading_engine::client::sign;
+use trading_engine::client::{Received, sign};
 use trading_engine_protocol::binary::message::{Logon, Message, NewOrder, ServerHello};
-use trading_engine_protocol::binary::{
-    FrameHeader, NULL_PRICE, decode_frame, frame, logon_text, write_message,
-};
+use trading_engine_protocol::binary::{NULL_PRICE, decode_frame, frame, logon_text, write_message};
 use trading_engine_protocol::fix::{Decoded, Header, Message as FixFields, MessageWriter, decode};
 use trading_engine_protocol::types::{Decimal8, UtcNanos};
 use zerocopy::FromZeros;
@@ -207,20 +205,6 @@ impl FixTalk {
 
     pub fn expect(&mut self) -> Fields {
         self.next_message().expect("a message before the end")
-    }
-}
-
-/// Frames as they came.
-#[derive(Clone, Debug)]
-pub struct Received {
-    pub header: FrameHeader,
-    pub body: Vec<u8>,
-}
-
-impl Received {
-    pub fn read<M: Message>(&self) -> Option<M> {
-        (self.header.template_id == M::TEMPLATE)
-            .then(|| frame::block(&self.header, &self.body).unwrap())
     }
 }
 

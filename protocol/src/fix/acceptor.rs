@@ -320,7 +320,11 @@ impl Acceptor {
         message
             .get(bytes, 52)
             .and_then(timestamp)
-            .is_some_and(|sent| sent.0.abs_diff(utc.0) <= self.settings.sending_time_window_ns)
+            .is_some_and(|sent| self.is_close(utc, sent))
+    }
+
+    fn is_close(&self, utc: UtcNanos, sent: UtcNanos) -> bool {
+        sent.0.abs_diff(utc.0) <= self.settings.sending_time_window_ns
     }
 
     /// The core opened the session. `next_inbound` is what it expects next; `seq` is the Logon's
@@ -463,7 +467,7 @@ impl Acceptor {
         // A time that cannot be read is the dictionary's to refuse.
         if !replayed
             && let Some(sent) = message.get(bytes, 52).and_then(timestamp)
-            && sent.0.abs_diff(utc.0) > self.settings.sending_time_window_ns
+            && !self.is_close(utc, sent)
         {
             let refusal = (10, 52, "SendingTime accuracy problem");
             return self.reject_and_log_out(seq, refusal, message, bytes);
@@ -473,11 +477,7 @@ impl Acceptor {
             return self.unknown_type(seq, kind, message, bytes);
         };
         if let Err(refusal) = validate(rule, message, bytes) {
-            return session(
-                seq,
-                character(kind),
-                Some(reject(seq, refusal, message, bytes)),
-            );
+            return refused(seq, refusal, message, bytes);
         }
         match kind {
             b"0" | b"3" => session(seq, character(kind), None),
@@ -505,11 +505,7 @@ impl Acceptor {
                 Ok(request) => Action::Request { seq, request },
                 Err(tag) => {
                     let refusal = (5, tag, "Value is incorrect (out of range) for this tag");
-                    session(
-                        seq,
-                        character(kind),
-                        Some(reject(seq, refusal, message, bytes)),
-                    )
+                    refused(seq, refusal, message, bytes)
                 }
             },
         }
@@ -525,11 +521,7 @@ impl Acceptor {
             } else {
                 (11, 0, "Invalid MsgType")
             };
-            return session(
-                seq,
-                character(kind),
-                Some(reject(seq, refusal, message, bytes)),
-            );
+            return refused(seq, refusal, message, bytes);
         }
         let mut message_type = [0u8; 8];
         for (to, from) in message_type.iter_mut().zip(kind) {
@@ -567,7 +559,7 @@ impl Acceptor {
         let next = message.number(bytes, 36).unwrap_or(0);
         if next <= seq {
             let refusal = (5, 36, "Value is incorrect (out of range) for this tag");
-            return session(seq, b'4', Some(reject(seq, refusal, message, bytes)));
+            return refused(seq, refusal, message, bytes);
         }
         self.jump(next);
         Action::Session {
@@ -632,8 +624,7 @@ impl Acceptor {
     ) -> Action {
         self.state = State::Closing;
         self.follow_ups.push_back(closing(0, 0, refusal.2));
-        let kind = message.message_type(bytes).first().copied().unwrap_or(0);
-        session(seq, kind, Some(reject(seq, refusal, message, bytes)))
+        refused(seq, refusal, message, bytes)
     }
 
     /// The venue ends the session.
@@ -713,6 +704,12 @@ fn session(inbound: u64, inbound_kind: u8, send: Option<Content>) -> Action {
         send,
         closes: false,
     }
+}
+
+/// The message uses its number, and is rejected.
+fn refused(seq: u64, refusal: Refusal, message: &Message, bytes: &[u8]) -> Action {
+    let kind = character(message.message_type(bytes));
+    session(seq, kind, Some(reject(seq, refusal, message, bytes)))
 }
 
 fn closing(inbound: u64, inbound_kind: u8, text: &str) -> Action {

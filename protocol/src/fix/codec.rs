@@ -5,7 +5,7 @@
 //! skipped up to the next `8=`; nobody is told, and no number is consumed.
 
 use super::{FIELDS_MAX, MESSAGE_LENGTH_MAX, SOH};
-use crate::types::UtcNanos;
+use crate::types::{MISSING, UtcNanos};
 
 /// One field: `tag=value`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -167,18 +167,7 @@ pub fn timestamp(text: &[u8]) -> Option<UtcNanos> {
     let nanos = match fraction {
         [] => 0,
         [b'.', digits @ ..] if (1..=9).contains(&digits.len()) => {
-            const POWERS: [u64; 9] = [
-                100_000_000,
-                10_000_000,
-                1_000_000,
-                100_000,
-                10_000,
-                1_000,
-                100,
-                10,
-                1,
-            ];
-            number(digits)? * POWERS[digits.len() - 1]
+            number(digits)? * u64::from(MISSING[digits.len() - 1])
         }
         _ => return None,
     };

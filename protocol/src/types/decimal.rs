@@ -7,6 +7,20 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decimal8(pub i64);
 
+/// What makes a whole of digits after the point when so many of eight (or, one less, of nine) are
+/// there.
+pub(crate) const MISSING: [u32; 9] = [
+    100_000_000,
+    10_000_000,
+    1_000_000,
+    100_000,
+    10_000,
+    1_000,
+    100,
+    10,
+    1,
+];
+
 /// Why a text is no [`Decimal8`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecimalError {
@@ -64,19 +78,8 @@ impl Decimal8 {
         if seen == 0 {
             return Err(DecimalError::Malformed);
         }
-        const POWERS: [i64; 9] = [
-            100_000_000,
-            10_000_000,
-            1_000_000,
-            100_000,
-            10_000,
-            1_000,
-            100,
-            10,
-            1,
-        ];
         let mantissa = mantissa
-            .checked_mul(POWERS[decimals.min(8)])
+            .checked_mul(i64::from(MISSING[decimals.min(8)]))
             .ok_or(DecimalError::OutOfRange)?;
         Ok(Self(if negative { -mantissa } else { mantissa }))
     }

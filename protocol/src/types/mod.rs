@@ -11,8 +11,8 @@ mod reason;
 mod time;
 
 pub use client_order_id::{ClientOrderId, ClientOrderIdError};
-pub(crate) use decimal::write_u64;
 pub use decimal::{Decimal8, DecimalError};
+pub(crate) use decimal::{MISSING, write_u64};
 pub use ids::{
     AccountId, Epoch, ExecId, FirmId, Generation, InstrumentId, OrderId, Price, Quantity, Sequence,
     SessionId, SessionSequence, TradeId,
