@@ -1,8 +1,8 @@
 //! ClientOrderIds of the trading day: which were used, and where their orders are.
 //!
 //! One open-addressing table with linear probing, at most half full, never iterated. An entry is
-//! 96 bits of a keyed hash of (session, id) and a slot: two different ids of a venue that uses ten
-//! million a day share an entry with a probability of about 10^-15. The key is drawn at genesis and
+//! 92 bits of a keyed hash of (session, id) and a slot: two different ids of a venue that uses ten
+//! million a day share an entry with a probability of about 10^-14. The key is drawn at genesis and
 //! is in the log, so the table is the same in every replay and nobody outside can aim at a bucket.
 //! Entries leave only at the day roll, all at once, so there is no deletion to get wrong.
 
@@ -60,7 +60,8 @@ pub(super) struct ClientIds {
     digest: u64,
 }
 
-/// Multiplies to 128 bits and folds: every input bit reaches every output bit.
+/// Multiplies to 128 bits and folds: every input bit reaches every output bit, if neither factor
+/// is small.
 #[inline(always)]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
@@ -68,6 +69,15 @@ fn fold(a: u64, b: u64) -> u64 {
     {
         product as u64 ^ (product >> 64) as u64
     }
+}
+
+/// Spreads a key over all bits (SplitMix64's finisher): a small key would make factors small, and
+/// ids near it equal.
+fn spread(key: u64) -> u64 {
+    let mut key = key.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    key = (key ^ key >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    key = (key ^ key >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    key ^ key >> 31
 }
 
 impl ClientIds {
@@ -79,34 +89,40 @@ impl ClientIds {
                 .expect("Invariant: the id table fits the address space"),
             used: Vec::with_capacity(capacity as usize),
             capacity: capacity as usize,
-            key: 0x9E37_79B9_7F4A_7C15,
+            key: spread(0),
             digest: 0,
         }
     }
 
     pub fn set_key(&mut self, key: u64) {
-        self.key = key;
+        self.key = spread(key);
     }
 
     pub fn has_room(&self) -> bool {
         self.used.len() < self.capacity
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, session: SessionId, id: &ClientOrderId) -> IdHash {
         let words = id.words();
         let key = self.key;
-        let a = fold(words[0] ^ key, words[4] ^ 0xA076_1D64_78BD_642F);
-        let b = fold(
-            words[1] ^ key.rotate_left(17),
-            words[2] ^ 0xE703_7ED1_A0B4_28DB,
-        );
-        let c = fold(
-            words[3] ^ 0x8EBC_6AF0_9C88_C6E3,
-            u64::from(session.0) ^ key.rotate_left(31),
-        );
-        let first = fold(a ^ b.rotate_left(23), c ^ 0x5899_65CC_7537_4CC3);
-        let second = fold(first ^ a, b ^ c.rotate_left(41) ^ 0x1D8E_4E27_C47D_124F);
+        let whose = u64::from(session.0) ^ key.rotate_left(31);
+        // A binary id is one word, and is hashed as one.
+        let (first, second) = if let Some(number) = id.as_number() {
+            let first = fold(number ^ key, whose ^ 0x5899_65CC_7537_4CC3);
+            let other = key.rotate_left(17) ^ 0xA076_1D64_78BD_642F;
+            (first, fold(number ^ other, first ^ 0x1D8E_4E27_C47D_124F))
+        } else {
+            let a = fold(words[0] ^ key, words[4] ^ 0xA076_1D64_78BD_642F);
+            let b = fold(
+                words[1] ^ key.rotate_left(17),
+                words[2] ^ 0xE703_7ED1_A0B4_28DB,
+            );
+            let c = fold(words[3] ^ 0x8EBC_6AF0_9C88_C6E3, whose);
+            let first = fold(a ^ b.rotate_left(23), c ^ 0x5899_65CC_7537_4CC3);
+            let other = b ^ c.rotate_left(41) ^ 0x1D8E_4E27_C47D_124F;
+            (first, fold(first ^ a, other))
+        };
         #[allow(clippy::cast_possible_truncation, reason = "28 bits are kept")]
         IdHash {
             fingerprint: first.max(1),
@@ -115,7 +131,7 @@ impl ClientIds {
     }
 
     /// Bucket of the id, or the empty one where it would go.
-    #[inline]
+    #[inline(always)]
     fn probe(&self, hash: IdHash) -> (u32, bool) {
         let mask = self.entries.len() - 1;
         #[allow(clippy::cast_possible_truncation, reason = "masked")]
@@ -150,7 +166,7 @@ impl ClientIds {
     }
 
     /// Records an id; `None` when it is there already. The caller checked [`ClientIds::has_room`].
-    #[inline]
+    #[inline(always)]
     pub fn insert(&mut self, hash: IdHash) -> Option<u32> {
         let (bucket, found) = self.probe(hash);
         if found {
@@ -162,7 +178,7 @@ impl ClientIds {
             slot: NIL,
         };
         self.used.push(bucket);
-        self.digest ^= fold(hash.fingerprint, u64::from(hash.tail) | 1 << 63);
+        self.digest ^= hash.fingerprint.rotate_left(hash.tail);
         Some(bucket)
     }
 
@@ -249,6 +265,26 @@ mod tests {
         ids.clear();
         assert_eq!(ids.find(mine), None);
         assert_eq!(ids.digest(), 0);
+    }
+
+    /// Whatever the key: a small one, and numbers near it, once made other sessions' ids equal.
+    #[test]
+    fn different_ids_and_sessions_have_different_hashes() {
+        for key in [0, 1, 42, 1_000, 0x5899_65CC_7537_4CC3, u64::MAX] {
+            let mut ids = ClientIds::new(1);
+            ids.set_key(key);
+            let numbers = (1..=1_000).chain([1 << 40 ^ key, 1 << 41 ^ key.rotate_left(17)]);
+            let numbers = numbers.map(ClientOrderId::from_u64);
+            let texts = (1..=1_000)
+                .map(|number: u64| ClientOrderId::from_text(number.to_string().as_bytes()));
+            let all: Vec<_> = numbers.chain(texts.map(Result::unwrap)).collect();
+            let mut hashes: Vec<u64> = (1..=20)
+                .flat_map(|session| all.iter().map(move |id| (SessionId(session), id)))
+                .map(|(session, id)| ids.hash(session, id).fingerprint)
+                .collect();
+            hashes.sort_unstable();
+            assert!(hashes.windows(2).all(|two| two[0] != two[1]), "key {key}");
+        }
     }
 
     #[test]

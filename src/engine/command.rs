@@ -10,7 +10,7 @@ use trading_engine_protocol::types::{
 };
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
-use crate::limits::{COMMAND_LENGTH_MAX, NAME_LENGTH_MAX};
+use crate::limits::NAME_LENGTH_MAX;
 
 /// Layout version of all commands, in every header.
 pub const COMMAND_VERSION: u8 = 1;
@@ -486,29 +486,49 @@ macro_rules! bodies {
         ///
         /// # Errors
         /// Anything that is not exactly one of the layouts above.
-        #[inline]
+        #[inline(always)]
         pub fn read(bytes: &[u8]) -> Result<(&CommandHeader, CommandBody<'_>), CommandError> {
-            let (header, rest) =
-                CommandHeader::ref_from_prefix(bytes).map_err(|_| CommandError::Truncated)?;
-            if header.version != COMMAND_VERSION {
-                return Err(CommandError::Version(header.version));
-            }
-            let wrong = CommandError::Length { kind: header.kind, length: header.length };
-            let length = header.length as usize;
-            if length > COMMAND_LENGTH_MAX || length > bytes.len() {
-                return Err(wrong);
-            }
-            $(if header.kind == CommandKind::$name as u8 {
-                if length != size_of::<CommandHeader>() + size_of::<$name>() {
-                    return Err(wrong);
-                }
-                let (body, _) = $name::ref_from_prefix(rest).map_err(|_| wrong)?;
-                return Ok((header, CommandBody::$name(body)));
+            let kind = bytes.get(KIND_AT).copied().unwrap_or(0);
+            $(if kind == CommandKind::$name as u8
+                && let Ok((whole, _)) = Whole::<$name>::ref_from_prefix(bytes)
+                && whole.header.length as usize == size_of::<Whole<$name>>()
+                && whole.header.version == COMMAND_VERSION
+            {
+                return Ok((&whole.header, CommandBody::$name(&whole.body)));
             })+
-            Err(CommandError::Kind(header.kind))
+            Err(no_command(bytes))
+        }
+
+        /// Why [`read`] refused.
+        #[cold]
+        fn no_command(bytes: &[u8]) -> CommandError {
+            let Ok((header, _)) = CommandHeader::ref_from_prefix(bytes) else {
+                return CommandError::Truncated;
+            };
+            if header.version != COMMAND_VERSION {
+                return CommandError::Version(header.version);
+            }
+            let fits = header.length as usize <= bytes.len();
+            let known = [$(CommandKind::$name as u8),+].contains(&header.kind);
+            if known || !fits {
+                CommandError::Length { kind: header.kind, length: header.length }
+            } else {
+                CommandError::Kind(header.kind)
+            }
         }
     };
 }
+
+/// A command as it lies in the log.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Whole<B> {
+    header: CommandHeader,
+    body: B,
+}
+
+/// Where the kind byte is.
+const KIND_AT: usize = core::mem::offset_of!(CommandHeader, kind);
 
 bodies!(
     EnterOrder,

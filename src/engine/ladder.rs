@@ -30,16 +30,24 @@ pub struct Level {
 }
 
 struct SideIndex {
-    /// Highest occupied key, `NIL` = empty.
-    best: u32,
     /// Bit = a word of `pages` is not zero.
     top: u64,
     /// Bit = a page has an occupied level.
     pages: [u64; 64],
 }
 
+/// Where an occupied level is: found once, used while the level stays occupied.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    side: u32,
+    key: u32,
+    page: u32,
+}
+
 /// All sides of all books. A side is named by `instrument * 2 + (0 bid, 1 ask)`.
 pub struct Ladders {
+    /// Highest occupied key of each side, `NIL` = empty.
+    best: Box<[u32]>,
     sides: Box<[SideIndex]>,
     /// Page number + 1 per (side, page), 0 = none.
     directory: Box<[u32]>,
@@ -65,9 +73,9 @@ impl Ladders {
     pub fn new(instruments: u32, pages: u32) -> Self {
         let sides = (instruments as usize + 1) * 2;
         Self {
+            best: vec![NIL; sides].into_boxed_slice(),
             sides: (0..sides)
                 .map(|_| SideIndex {
-                    best: NIL,
                     top: 0,
                     pages: [0; 64],
                 })
@@ -116,24 +124,31 @@ impl Ladders {
     /// Highest occupied key, `NIL` = the side is empty.
     #[inline(always)]
     pub fn best(&self, side: u32) -> u32 {
-        self.sides[side as usize].best
+        self.best[side as usize]
+    }
+
+    /// Where the level of an occupied key is.
+    #[inline(always)]
+    pub fn place(&self, side: u32, key: u32) -> Place {
+        // An empty directory entry gives a page beyond the pool, which the next look refuses.
+        let page = self.directory[side as usize * PAGES_PER_SIDE + (key >> 6) as usize];
+        let page = page.wrapping_sub(1);
+        Place { side, key, page }
+    }
+
+    #[inline(always)]
+    pub fn at(&self, place: Place) -> &Level {
+        &self.levels[place.page as usize][place.key as usize & 63]
+    }
+
+    #[inline(always)]
+    pub fn at_mut(&mut self, place: Place) -> &mut Level {
+        &mut self.levels[place.page as usize][place.key as usize & 63]
     }
 
     /// The level at an occupied key.
-    #[inline(always)]
     pub fn level(&self, side: u32, key: u32) -> &Level {
-        let page = self
-            .page(side, key)
-            .expect("Invariant: an occupied level has a page");
-        &self.levels[page][key as usize & 63]
-    }
-
-    #[inline(always)]
-    pub fn level_mut(&mut self, side: u32, key: u32) -> &mut Level {
-        let page = self
-            .page(side, key)
-            .expect("Invariant: an occupied level has a page");
-        &mut self.levels[page][key as usize & 63]
+        self.at(self.place(side, key))
     }
 
     /// Highest occupied key at or below `key`.
@@ -196,9 +211,9 @@ impl Ladders {
                 count: 1,
                 reserved: 0,
             };
-            let index = &mut self.sides[side as usize];
-            if index.best == NIL || key > index.best {
-                index.best = key;
+            let best = &mut self.best[side as usize];
+            if *best == NIL || key > *best {
+                *best = key;
             }
         } else {
             let tail = level.tail;
@@ -211,50 +226,52 @@ impl Ladders {
     }
 
     /// Takes an order out of its level. Its leaves still count in the level's lots.
-    #[inline]
-    pub fn remove(&mut self, orders: &mut Orders, side: u32, key: u32, slot: u32) {
-        let entry = side as usize * PAGES_PER_SIDE + (key >> 6) as usize;
-        let page = self.directory[entry] as usize - 1;
-        let hot = orders.hot[slot as usize];
-        let level = &mut self.levels[page][key as usize & 63];
+    #[inline(always)]
+    pub fn remove(&mut self, orders: &mut Orders, place: Place, slot: u32) {
+        let hot = &mut orders.hot[slot as usize];
+        let (prev, next, leaves) = (hot.prev, hot.next, hot.leaves);
+        hot.next = NIL;
+        hot.prev = NIL;
+        let level = self.at_mut(place);
         debug_assert!(level.count > 0, "Invariant: the order's level counts it");
-        level.lots -= hot.leaves;
+        level.lots -= leaves;
         level.count -= 1;
-        match hot.prev {
-            NIL => level.head = hot.next,
-            prev => orders.hot[prev as usize].next = hot.next,
-        }
-        match hot.next {
-            NIL => level.tail = hot.prev,
-            next => orders.hot[next as usize].prev = hot.prev,
-        }
-        orders.hot[slot as usize].next = NIL;
-        orders.hot[slot as usize].prev = NIL;
         if level.count == 0 {
             debug_assert!(level.lots == 0, "Invariant: an empty level has no lots");
-            self.vacate(side, key, page);
+            self.vacate(place);
+            return;
+        }
+        match prev {
+            NIL => level.head = next,
+            prev => orders.hot[prev as usize].next = next,
+        }
+        match next {
+            NIL => level.tail = prev,
+            next => orders.hot[next as usize].prev = prev,
         }
     }
 
-    fn vacate(&mut self, side: u32, key: u32, page: usize) {
-        self.occupied[page] &= !(1 << (key & 63));
-        let index = &mut self.sides[side as usize];
-        if self.occupied[page] == 0 {
+    fn vacate(&mut self, place: Place) {
+        let Place { side, key, page } = place;
+        let occupied = &mut self.occupied[page as usize];
+        *occupied &= !(1 << (key & 63));
+        if *occupied == 0 {
             self.directory[side as usize * PAGES_PER_SIDE + (key >> 6) as usize] = 0;
-            #[allow(
-                clippy::cast_possible_truncation,
-                reason = "the pool is counted in u32"
-            )]
-            self.free.push(page as u32);
+            self.free.push(page);
+            let index = &mut self.sides[side as usize];
             let word = &mut index.pages[(key >> 12) as usize];
             *word &= !(1 << ((key >> 6) & 63));
             if *word == 0 {
                 index.top &= !(1 << (key >> 12));
             }
         }
-        if index.best == key {
-            let next = self.at_or_below(side, key);
-            self.sides[side as usize].best = next.unwrap_or(NIL);
+        if self.best[side as usize] == key {
+            let below = at_or_below(self.occupied[page as usize], key & 63);
+            self.best[side as usize] = if below == 0 {
+                self.at_or_below(side, key).unwrap_or(NIL)
+            } else {
+                key & !63 | highest_bit(below)
+            };
         }
     }
 

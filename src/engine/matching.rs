@@ -18,6 +18,7 @@ use super::event::{
     RequestRejected,
 };
 use super::instrument::{Instrument, ladder_side};
+use super::ladder::Place;
 use super::order::NIL;
 use super::{Engine, Progress, Work};
 use crate::limits::STEP_EVENTS_MAX;
@@ -43,6 +44,15 @@ struct Admission {
 /// Which order a cancel or replace means.
 struct Target {
     slot: u32,
+}
+
+/// Ladders and keys of an order: where it rests, and what it may trade with.
+struct Reach {
+    ladder: u32,
+    key: u32,
+    opposite: u32,
+    /// Lowest key of the opposite side that it may trade with.
+    worst: u32,
 }
 
 /// Why a cancel or replace is refused, and what is known of the order.
@@ -211,24 +221,27 @@ impl Engine {
         })
     }
 
-    /// Lowest key of the opposite side that the order may trade with.
+    /// Where the order in `slot` belongs, and how far it may reach.
     #[inline(always)]
-    fn worst_key(&self, slot: u32) -> (u32, u32) {
+    fn reach(&self, slot: u32) -> Reach {
         let hot = &self.orders.hot[slot as usize];
-        let opposite = self.orders.cold[slot as usize].side().opposite();
+        let side = self.orders.cold[slot as usize].side();
         let instrument = &self.instruments[hot.instrument as usize];
-        (
-            ladder_side(hot.instrument, opposite),
-            instrument.key(opposite, hot.tick),
-        )
+        Reach {
+            ladder: ladder_side(hot.instrument, side),
+            key: instrument.key(side, hot.tick),
+            opposite: ladder_side(hot.instrument, side.opposite()),
+            worst: instrument.key(side.opposite(), hot.tick),
+        }
     }
 
     /// Whether all of the order could trade now.
     fn can_fill(&self, slot: u32) -> bool {
-        let (ladder, worst) = self.worst_key(slot);
+        let reach = self.reach(slot);
         let mut missing = self.orders.hot[slot as usize].leaves;
-        for key in self.ladders.keys(ladder).take_while(|&key| key >= worst) {
-            let lots = self.ladders.level(ladder, key).lots;
+        let keys = self.ladders.keys(reach.opposite);
+        for key in keys.take_while(|&key| key >= reach.worst) {
+            let lots = self.ladders.level(reach.opposite, key).lots;
             if lots >= missing {
                 return true;
             }
@@ -240,11 +253,12 @@ impl Engine {
     /// Matches the order in `slot`, which is in no level, as far as a step allows.
     #[inline]
     pub(super) fn match_on(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
-        let (ladder, worst) = self.worst_key(slot);
+        let reach = self.reach(slot);
+        let mut open = self.orders.hot[slot as usize].leaves;
         let mut trades = 0;
-        loop {
-            let best = self.ladders.best(ladder);
-            if self.orders.hot[slot as usize].leaves == 0 || best == NIL || best < worst {
+        while open > 0 {
+            let best = self.ladders.best(reach.opposite);
+            if best == NIL || best < reach.worst {
                 break;
             }
             if trades == TRADES_PER_STEP {
@@ -252,19 +266,27 @@ impl Engine {
                 return Progress::More;
             }
             trades += 1;
-            self.trade(ladder, best, slot, sink);
+            let place = self.ladders.place(reach.opposite, best);
+            open -= self.trade(place, slot, open, sink);
         }
         self.work = Work::Nothing;
-        self.settle(slot, sink);
+        if open == 0 {
+            self.release(slot, OrderStatus::Filled);
+        } else if self.orders.cold[slot as usize].rests() {
+            self.ladders
+                .append(&mut self.orders, reach.ladder, reach.key, slot);
+        } else {
+            self.end_remainder(slot, sink);
+        }
         Progress::Done
     }
 
-    /// One trade with the first order of the best level.
+    /// One trade of an order with `open` lots with the first of a level. Returns the lots.
     #[inline(always)]
-    fn trade(&mut self, ladder: u32, key: u32, taker: u32, sink: &mut impl EventSink) {
-        let maker = self.ladders.level(ladder, key).head;
+    fn trade(&mut self, place: Place, taker: u32, open: u64, sink: &mut impl EventSink) -> u64 {
+        let maker = self.ladders.at(place).head;
         let maker_leaves = self.orders.hot[maker as usize].leaves;
-        let lots = maker_leaves.min(self.orders.hot[taker as usize].leaves);
+        let lots = maker_leaves.min(open);
         debug_assert!(
             lots > 0,
             "Invariant: nothing rests or matches with zero lots"
@@ -272,9 +294,9 @@ impl Engine {
         let price = self.orders.cold[maker as usize].state.price;
         let trade_id = self.next_trade_id();
         if lots == maker_leaves {
-            self.ladders.remove(&mut self.orders, ladder, key, maker);
+            self.ladders.remove(&mut self.orders, place, maker);
         } else {
-            self.ladders.level_mut(ladder, key).lots -= lots;
+            self.ladders.at_mut(place).lots -= lots;
         }
         for (slot, liquidity) in [(maker, Liquidity::Added), (taker, Liquidity::Removed)] {
             let status = self.fill(slot, lots, price);
@@ -290,6 +312,7 @@ impl Engine {
         if lots == maker_leaves {
             self.release(maker, OrderStatus::Filled);
         }
+        lots
     }
 
     /// Books a fill on one order and says what it is now.
@@ -318,28 +341,14 @@ impl Engine {
         self.orders.put_back(slot);
     }
 
-    /// Nothing more to trade with: what becomes of the rest.
-    #[inline]
-    fn settle(&mut self, slot: u32, sink: &mut impl EventSink) {
-        let hot = self.orders.hot[slot as usize];
-        if hot.leaves == 0 {
-            self.release(slot, OrderStatus::Filled);
-            return;
-        }
-        let cold = &self.orders.cold[slot as usize];
-        if cold.rests() {
-            let side = cold.side();
-            let key = self.instruments[hot.instrument as usize].key(side, hot.tick);
-            let ladder = ladder_side(hot.instrument, side);
-            self.ladders.append(&mut self.orders, ladder, key, slot);
+    /// Ends what did not trade of an order that does not rest.
+    fn end_remainder(&mut self, slot: u32, sink: &mut impl EventSink) {
+        let reason = if self.orders.cold[slot as usize].is_market() {
+            Reason::MarketRemainder
         } else {
-            let reason = if cold.is_market() {
-                Reason::MarketRemainder
-            } else {
-                Reason::ImmediateOrCancelRemainder
-            };
-            self.end(slot, OrderStatus::Expired, reason, sink);
-        }
+            Reason::ImmediateOrCancelRemainder
+        };
+        self.end(slot, OrderStatus::Expired, reason, sink);
     }
 
     /// Ends an order that is in no level, unsolicited.
@@ -365,18 +374,20 @@ impl Engine {
         self.release(slot, status);
     }
 
+    /// Where a resting order's level is.
+    #[inline(always)]
+    fn place_of(&self, slot: u32) -> Place {
+        let hot = &self.orders.hot[slot as usize];
+        let side = self.orders.cold[slot as usize].side();
+        let key = self.instruments[hot.instrument as usize].key(side, hot.tick);
+        self.ladders.place(ladder_side(hot.instrument, side), key)
+    }
+
     /// Takes a resting order out of its level.
     #[inline]
     fn take_off(&mut self, slot: u32) {
-        let hot = self.orders.hot[slot as usize];
-        let side = self.orders.cold[slot as usize].side();
-        let key = self.instruments[hot.instrument as usize].key(side, hot.tick);
-        self.ladders.remove(
-            &mut self.orders,
-            ladder_side(hot.instrument, side),
-            key,
-            slot,
-        );
+        let place = self.place_of(slot);
+        self.ladders.remove(&mut self.orders, place, slot);
     }
 
     /// Finds the open order that a request of this session means.
@@ -546,16 +557,8 @@ impl Engine {
         let same_price = tick == self.orders.hot[at].tick;
         let keeps = same_price && open <= previous_leaves && open > 0;
         if keeps {
-            let key = {
-                let hot = &self.orders.hot[at];
-                let instrument = &self.instruments[hot.instrument as usize];
-                let side = self.orders.cold[at].side();
-                (
-                    ladder_side(hot.instrument, side),
-                    instrument.key(side, tick),
-                )
-            };
-            self.ladders.level_mut(key.0, key.1).lots -= previous_leaves - open;
+            let place = self.place_of(slot);
+            self.ladders.at_mut(place).lots -= previous_leaves - open;
         } else {
             self.take_off(slot);
         }

@@ -76,6 +76,32 @@ enum Work {
     },
 }
 
+/// What all events of the command at work share in their headers.
+#[derive(Clone, Copy, Default)]
+struct Cause {
+    sequence: Sequence,
+    sequenced_at: UtcNanos,
+    received_at: UtcNanos,
+    /// Events so far.
+    events: u32,
+}
+
+impl Cause {
+    /// Header of the next event.
+    #[inline(always)]
+    fn next(&mut self) -> EventHeader {
+        let index = self.events;
+        self.events += 1;
+        EventHeader {
+            sequence: self.sequence,
+            sequenced_at: self.sequenced_at,
+            received_at: self.received_at,
+            index,
+            ..EventHeader::default()
+        }
+    }
+}
+
 /// The matching core of one segment.
 pub struct Engine {
     limits: EngineLimits,
@@ -94,8 +120,7 @@ pub struct Engine {
     trading_day: u32,
     log_id: u64,
     work: Work,
-    /// Header fields that all events of the command at work share.
-    cause: EventHeader,
+    cause: Cause,
     /// Inbound number and session of the command at work.
     asking: (SessionId, u64),
 }
@@ -140,7 +165,7 @@ impl Engine {
             trading_day: 0,
             log_id: 0,
             work: Work::Nothing,
-            cause: EventHeader::default(),
+            cause: Cause::default(),
             asking: (SessionId(0), 0),
         }
     }
@@ -220,11 +245,11 @@ impl Engine {
         );
         self.sequence = header.sequence;
         self.sequenced_at = header.sequenced_at;
-        self.cause = EventHeader {
+        self.cause = Cause {
             sequence: header.sequence,
             sequenced_at: header.sequenced_at,
             received_at: header.received_at,
-            ..EventHeader::default()
+            events: 0,
         };
         self.asking = (header.session, header.inbound_seq);
 
@@ -456,7 +481,7 @@ impl Engine {
         let state = &mut self.sessions[session.0 as usize];
         let number = state.next_outbound;
         state.next_outbound += 1;
-        let header = EventHeader {
+        EventHeader {
             reason: reason.code(),
             session,
             generation: Generation(state.generation),
@@ -468,10 +493,8 @@ impl Engine {
             },
             epoch: Epoch(state.epoch),
             ref_tag: u32::from(ref_tag),
-            ..self.cause
-        };
-        self.cause.index += 1;
-        header
+            ..self.cause.next()
+        }
     }
 
     /// Writes a message to a session: it takes the session's next outbound number.
@@ -524,9 +547,8 @@ impl Engine {
                 0
             },
             epoch: Epoch(epoch),
-            ..self.cause
+            ..self.cause.next()
         };
-        self.cause.index += 1;
         Event::new(header, body).write_to(sink);
     }
 

@@ -78,6 +78,16 @@ impl ClientOrderId {
         }
     }
 
+    /// The binary id, if it is one; unlike [`ClientOrderId::as_u64`], `NONE` is none.
+    #[inline(always)]
+    pub const fn as_number(&self) -> Option<u64> {
+        if self.words[4] == (Self::NUMERIC as u64) << 56 {
+            Some(self.words[0])
+        } else {
+            None
+        }
+    }
+
     /// The FIX id, if it is one.
     #[inline]
     pub fn as_text(&self) -> Option<&[u8]> {
