@@ -2,7 +2,8 @@
 //! of 24, and their binary counterparts.
 //!
 //! * `FIX decode`: framing, checksum and the list of fields.
-//! * `FIX decode, validate, read`: [`Acceptor::receive`]: decoded, held against the dictionary
+//! * `FIX decode, validate`: and held against the dictionary.
+//! * `FIX receive`: [`Acceptor::receive`]: decoded, held against the dictionary
 //!   and the session's numbers, read into an order request.
 //! * `FIX encode`: a Fill's ExecutionReport with decimals, times, length and checksum.
 //! * `binary`: frame and block checked and read, or written.
@@ -20,7 +21,7 @@ use support::Case;
 use trading_engine_protocol::binary::frame::{Frame, block, decode_frame, write_message};
 use trading_engine_protocol::binary::message::{Fill, NewOrder};
 use trading_engine_protocol::fix::{
-    Acceptor, AcceptorSettings, Action, Decoded, Header, Message, MessageWriter, decode,
+    Acceptor, AcceptorSettings, Action, Decoded, Header, Message, MessageWriter, decode, validate,
 };
 use trading_engine_protocol::types::{ClientOrderId, Decimal8, UtcNanos};
 
@@ -122,6 +123,17 @@ fn fix_decode(count: u64) {
             decode(black_box(bytes), &mut message),
             Decoded::Complete(bytes.len())
         );
+    });
+}
+
+fn fix_validate(count: u64) {
+    let mut message = Message::default();
+    each_order(count, |bytes| {
+        assert_eq!(
+            decode(black_box(bytes), &mut message),
+            Decoded::Complete(bytes.len())
+        );
+        assert_eq!(validate(&message, bytes), Ok(()));
     });
 }
 
@@ -230,7 +242,8 @@ fn main() {
         &[
             Case::new("copy of a FIX order", copy, 1 << 14),
             Case::new("FIX decode", fix_decode, 1 << 14),
-            Case::new("FIX decode, validate, read", fix_receive, 1 << 14),
+            Case::new("FIX decode, validate", fix_validate, 1 << 14),
+            Case::new("FIX receive", fix_receive, 1 << 14),
             Case::new("FIX encode", fix_encode, 1 << 14),
             Case::new("binary decode", binary_decode, 1 << 14),
             Case::new("binary encode", binary_encode, 1 << 14),

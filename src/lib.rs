@@ -15,5 +15,6 @@ pub mod market_data;
 pub mod metric_names;
 pub mod ring;
 pub mod sequencer;
+pub mod shutdown;
 pub mod telemetry;
 pub mod topology;

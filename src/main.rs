@@ -18,6 +18,7 @@ use trading_engine::gateway::GatewaySettings;
 use trading_engine::gateway::keystore::Keystore;
 use trading_engine::journal::disk::{Disk, OsDisk};
 use trading_engine::journal::{JournalError, event_log, inspect};
+use trading_engine::shutdown::SidePorts;
 use trading_engine::topology::{self, Recovered, Venue, VenueSettings};
 use trading_engine::{demo, telemetry};
 
@@ -285,6 +286,7 @@ fn run(config: &Config) -> Result<(), Failure> {
                 .into(),
         });
     }
+    let side_ports = SidePorts::new().map_err(io_failure("signals"))?;
     let venue = recovered
         .start(&settings, binary, fix, keystore, &commands, &clock)
         .map_err(io_failure("starting threads"))?;
@@ -319,7 +321,7 @@ fn run(config: &Config) -> Result<(), Failure> {
         depth: venue.depth(),
     };
     let grace = Duration::from_millis(config.shutdown_grace_ms);
-    let outcome = serve(http, metrics, state, &venue, || {
+    let outcome = side_ports.serve(http, metrics, state, &venue, || {
         readiness.set_draining();
         tracing::info!("draining");
         stop.store(true, Ordering::Release);
@@ -508,56 +510,6 @@ fn health(
             topology: topology.clone(),
             uptime_seconds: started.elapsed().as_secs(),
             failure,
-        }
-    })
-}
-
-/// Serves the side ports until a signal comes or the log fails, and goes on through the drain that
-/// `begin_drain` starts and gives a deadline: who asks then is told that the venue is going away.
-fn serve(
-    http: TcpListener,
-    metrics: TcpListener,
-    state: AdminState,
-    venue: &Venue,
-    begin_drain: impl FnOnce() -> Instant,
-) -> io::Result<()> {
-    http.set_nonblocking(true)?;
-    metrics.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let journal = Arc::clone(venue.journal());
-    runtime.block_on(async move {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let http = tokio::net::TcpListener::from_std(http)?;
-        let metrics = tokio::net::TcpListener::from_std(metrics)?;
-        let failed = async {
-            while !journal.has_failed() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        let mut side = std::pin::pin!(trading_engine::admin::serve(http, metrics, state));
-        let outcome = tokio::select! {
-            result = &mut side => result,
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
-            () = failed => Ok(()),
-        };
-        let until = begin_drain();
-        let drained = async {
-            while !venue.is_drained() && Instant::now() < until {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if outcome.is_err() {
-            drained.await;
-            return outcome;
-        }
-        tokio::select! {
-            result = &mut side => result,
-            () = drained => Ok(()),
         }
     })
 }

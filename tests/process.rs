@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
@@ -264,6 +264,21 @@ fn sigterm_says_goodbye_syncs_and_ends_with_zero() {
     let book = book(&server);
     assert_eq!(book["bids"][0]["quantity"], "10");
     assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn sigterm_right_after_the_start_is_not_lost() {
+    let data = tempfile::tempdir().unwrap();
+    for _ in 0..5 {
+        let mut command = server::command(data.path(), &[]);
+        let mut child = command.spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        said.next().unwrap().unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        said.for_each(drop);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
 }
 
 #[test]

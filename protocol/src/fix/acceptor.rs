@@ -12,9 +12,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::codec::{Decoded, Message, decode, number, timestamp};
-use super::dictionary::{self, Kind, Place};
+use super::codec::{Decoded, Message, decode, timestamp};
+use super::dictionary;
 use super::order::{self, Request};
+use super::validate::{Refusal, validate_as};
 use super::{BEGIN_STRING, SOH};
 use crate::types::{Reason, UtcNanos};
 
@@ -192,8 +193,6 @@ pub struct Acceptor {
     message: Message,
 }
 
-type Refusal = (u16, u32, &'static str);
-
 impl Acceptor {
     /// A fresh connection.
     pub fn new(settings: AcceptorSettings, now_ns: u64) -> Self {
@@ -296,7 +295,7 @@ impl Acceptor {
             && message.message_type(bytes) == b"A"
             && message.get(bytes, 56) == Some(self.settings.comp_id.as_slice())
             && self.is_timely(utc, message, bytes)
-            && rule.is_some_and(|rule| validate(rule, message, bytes).is_ok());
+            && rule.is_some_and(|rule| validate_as(rule, message, bytes).is_ok());
         let seq = message.number(bytes, 34).unwrap_or(0);
         let heartbeat_s = message.number(bytes, 108).unwrap_or(0);
         if !fine || seq == 0 || !self.settings.heartbeat_s.contains(&heartbeat_s) {
@@ -476,7 +475,7 @@ impl Acceptor {
         let Some(rule) = rule.filter(|&rule| dictionary::MESSAGES[rule].inbound) else {
             return self.unknown_type(seq, kind, message, bytes);
         };
-        if let Err(refusal) = validate(rule, message, bytes) {
+        if let Err(refusal) = validate_as(rule, message, bytes) {
             return refused(seq, refusal, message, bytes);
         }
         match kind {
@@ -773,112 +772,4 @@ fn mirrored_routing(message: &Message, bytes: &[u8]) -> Vec<u8> {
         out.push(SOH);
     }
     out
-}
-
-/// Checks a message against its rule, by position in the dictionary: SessionRejectReason(373),
-/// tag, text of the first fault.
-pub(super) fn validate(rule: usize, message: &Message, bytes: &[u8]) -> Result<(), Refusal> {
-    let fields = message.fields();
-    let places = dictionary::places(rule);
-    let mut seen = [0u64; dictionary::FIELDS.len().div_ceil(64)];
-    let (mut in_body, mut in_trailer) = (false, false);
-    let mut required = 0;
-    let mut at = 0;
-    while at < fields.len() {
-        let field = &fields[at];
-        let tag = field.tag;
-        let value = message.value(bytes, field);
-        let Some(position) = dictionary::position(tag) else {
-            return Err((0, tag, "Invalid tag number"));
-        };
-        let field_rule = &dictionary::FIELDS[position];
-        if value.is_empty() {
-            return Err((4, tag, "Tag specified without a value"));
-        }
-        let place = places[position];
-        let late = match place {
-            Place::Header | Place::RequiredHeader => in_body || in_trailer,
-            Place::Trailer => {
-                in_trailer = true;
-                false
-            }
-            Place::Body | Place::RequiredBody | Place::Group | Place::Nowhere => {
-                in_body = true;
-                in_trailer
-            }
-        };
-        if late {
-            return Err((14, tag, "Tag specified out of required order"));
-        }
-        if place == Place::Nowhere {
-            return Err((2, tag, "Tag not defined for this message type"));
-        }
-        let (word, bit) = (position / 64, 1u64 << (position % 64));
-        if seen[word] & bit != 0 {
-            return Err((13, tag, "Tag appears more than once"));
-        }
-        seen[word] |= bit;
-        required += usize::from(matches!(place, Place::RequiredHeader | Place::RequiredBody));
-        if !field_rule.has_form(value) {
-            return Err((6, tag, "Incorrect data format for value"));
-        }
-        if !field_rule.allows(value) {
-            return Err((5, tag, "Value is incorrect (out of range) for this tag"));
-        }
-        at += 1;
-        if place == Place::Group {
-            let groups = dictionary::MESSAGES[rule].groups;
-            let group = groups.iter().find(|group| group.count == tag);
-            debug_assert!(field_rule.kind == Kind::Count);
-            if let Some(group) = group {
-                at = entries(group, number(value).unwrap_or(0), message, bytes, at)?;
-            }
-        }
-    }
-    let expected = dictionary::MESSAGES[rule].required;
-    if required == dictionary::HEADER_REQUIRED.len() + expected.len() {
-        return Ok(());
-    }
-    let missing = dictionary::HEADER_REQUIRED
-        .iter()
-        .chain(expected)
-        .find(|tag| !fields.iter().any(|field| field.tag == **tag));
-    match missing {
-        Some(&tag) => Err((1, tag, "Required tag missing")),
-        None => Ok(()),
-    }
-}
-
-/// Walks the entries of a group; returns where they end.
-fn entries(
-    group: &dictionary::GroupRule,
-    count: u64,
-    message: &Message,
-    bytes: &[u8],
-    mut at: usize,
-) -> Result<usize, Refusal> {
-    let fields = message.fields();
-    let wrong = (
-        16,
-        group.count,
-        "Incorrect NumInGroup count for repeating group",
-    );
-    let mut found = 0;
-    while at < fields.len() && group.fields.contains(&fields[at].tag) {
-        let tag = fields[at].tag;
-        let value = message.value(bytes, &fields[at]);
-        if value.is_empty() {
-            return Err((4, tag, "Tag specified without a value"));
-        }
-        if tag == group.fields[0] {
-            found += 1;
-        } else if found == 0 {
-            return Err(wrong);
-        }
-        if dictionary::field(tag).is_some_and(|rule| !rule.has_form(value)) {
-            return Err((6, tag, "Incorrect data format for value"));
-        }
-        at += 1;
-    }
-    if found == count { Ok(at) } else { Err(wrong) }
 }

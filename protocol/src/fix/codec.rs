@@ -5,7 +5,7 @@
 //! skipped up to the next `8=`; nobody is told, and no number is consumed.
 
 use super::{FIELDS_MAX, MESSAGE_LENGTH_MAX, SOH};
-use crate::types::{MISSING, UtcNanos};
+use crate::types::{MISSING, UtcNanos, read_eight};
 
 /// One field: `tag=value`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,9 @@ const INDEXED_TAGS: usize = 1024;
 /// [`decode`].
 #[derive(Clone, Debug, Default)]
 pub struct Message {
+    /// Room for all; the first `count` are the message's.
     fields: Vec<Field>,
+    count: usize,
     /// By tag: position of the first field plus one, 0 = absent.
     first: Vec<u16>,
 }
@@ -42,7 +44,17 @@ pub enum Decoded {
 impl Message {
     /// All fields in order, 8, 9 and 10 included.
     pub fn fields(&self) -> &[Field] {
-        &self.fields
+        &self.fields[..self.count]
+    }
+
+    /// Whether the field at a position repeats the tag of one before it.
+    #[inline(always)]
+    pub(super) fn repeats(&self, at: usize) -> bool {
+        let tag = self.fields[at].tag;
+        match self.first.get(tag as usize) {
+            Some(&first) => usize::from(first) != at + 1,
+            None => self.fields[..at].iter().any(|field| field.tag == tag),
+        }
     }
 
     /// Value of a field of `bytes`, which the message was decoded from.
@@ -60,7 +72,7 @@ impl Message {
         let field = match self.first.get(tag as usize) {
             Some(0) => return None,
             Some(&at) => &self.fields[usize::from(at) - 1],
-            None => self.fields.iter().find(|field| field.tag == tag)?,
+            None => self.fields().iter().find(|field| field.tag == tag)?,
         };
         Some(self.value(bytes, field))
     }
@@ -68,7 +80,7 @@ impl Message {
     /// MsgType(35).
     #[inline]
     pub fn message_type<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        self.fields
+        self.fields()
             .get(2)
             .map_or(&[], |field| self.value(bytes, field))
     }
@@ -84,36 +96,35 @@ impl Message {
     fn clear(&mut self) {
         if self.first.is_empty() {
             self.first = vec![0; INDEXED_TAGS];
-            self.fields = Vec::with_capacity(FIELDS_MAX);
+            self.fields = vec![Field::default(); FIELDS_MAX];
         }
-        for field in &self.fields {
+        for field in &self.fields[..self.count] {
             if let Some(first) = self.first.get_mut(field.tag as usize) {
                 *first = 0;
             }
         }
-        self.fields.clear();
+        self.count = 0;
     }
 
-    #[inline]
+    #[inline(always)]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a message is at most 8 KiB"
+    )]
     fn push(&mut self, tag: u32, start: usize, end: usize) -> bool {
-        if self.fields.len() == FIELDS_MAX {
+        let Some(field) = self.fields.get_mut(self.count) else {
             return false;
-        }
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "a message is at most 8 KiB"
-        )]
+        };
+        *field = Field {
+            tag,
+            start: start as u16,
+            length: (end - start) as u16,
+        };
+        self.count += 1;
+        if let Some(first) = self.first.get_mut(tag as usize)
+            && *first == 0
         {
-            self.fields.push(Field {
-                tag,
-                start: start as u16,
-                length: (end - start) as u16,
-            });
-            if let Some(first) = self.first.get_mut(tag as usize)
-                && *first == 0
-            {
-                *first = self.fields.len() as u16;
-            }
+            *first = self.count as u16;
         }
         true
     }
@@ -138,24 +149,36 @@ const YEAR_MAX: u32 = 2553;
 /// one before it.
 #[inline]
 pub fn timestamp(text: &[u8]) -> Option<UtcNanos> {
-    let (whole, fraction) = text.split_first_chunk::<17>()?;
-    if whole[8] != b'-' || whole[11] != b':' || whole[14] != b':' {
+    let moment = moment(text)?;
+    let midnight = UtcNanos::from_date(moment.year, moment.month, moment.day);
+    Some(UtcNanos(midnight.0 + moment.since_midnight_ns))
+}
+
+/// Whether [`timestamp`] can read it.
+#[inline]
+pub(super) fn is_timestamp(text: &[u8]) -> bool {
+    moment(text).is_some()
+}
+
+struct Moment {
+    year: u32,
+    month: u32,
+    day: u32,
+    since_midnight_ns: u64,
+}
+
+#[inline(always)]
+fn moment(text: &[u8]) -> Option<Moment> {
+    let (date, rest) = text.split_first_chunk::<8>()?;
+    let ([b'-', h1, h2, b':', m1, m2, b':', s1, s2], fraction) = rest.split_first_chunk::<9>()?
+    else {
         return None;
-    }
-    let mut wrong = false;
-    let mut pair = |at: usize| {
-        let (high, low) = (
-            whole[at].wrapping_sub(b'0'),
-            whole[at + 1].wrapping_sub(b'0'),
-        );
-        wrong |= high > 9 || low > 9;
-        u32::from(high) * 10 + u32::from(low)
     };
-    let year = pair(0) * 100 + pair(2);
-    let (month, day) = (pair(4), pair(6));
-    let (hour, minute, second) = (pair(9), pair(12), pair(15));
-    let in_range = !wrong
-        && (1970..=YEAR_MAX).contains(&year)
+    let date = read_eight(*date)?;
+    let (year, month, day) = (date / 10_000, date / 100 % 100, date % 100);
+    let clock = read_eight([b'0', b'0', *h1, *h2, *m1, *m2, *s1, *s2])?;
+    let (hour, minute, second) = (clock / 10_000, clock / 100 % 100, clock % 100);
+    let in_range = (1970..=YEAR_MAX).contains(&year)
         && (1..=12).contains(&month)
         && (1..=UtcNanos::days_in_month(year, month)).contains(&day)
         && hour < 24
@@ -172,14 +195,19 @@ pub fn timestamp(text: &[u8]) -> Option<UtcNanos> {
         _ => return None,
     };
     let seconds = u64::from(hour) * 3600 + u64::from(minute) * 60 + u64::from(second.min(59));
-    let midnight = UtcNanos::from_date(year, month, day);
-    Some(UtcNanos(midnight.0 + seconds * UtcNanos::SECOND + nanos))
+    Some(Moment {
+        year,
+        month,
+        day,
+        since_midnight_ns: seconds * UtcNanos::SECOND + nanos,
+    })
 }
 
 /// The field that may contain the separator, by the field that says its length.
 #[inline]
 fn data_of(length_tag: u32) -> Option<u32> {
     match length_tag {
+        0..90 => None,
         90 => Some(91),
         93 => Some(89),
         95 => Some(96),
@@ -247,9 +275,9 @@ pub fn decode(input: &[u8], message: &mut Message) -> Decoded {
         && (trailer == body || input[trailer - 1] == SOH)
         && message.push(8, 2, begin_end)
         && message.push(9, length_start + 2, length_end)
-        && split(input, body, trailer, message)
+        && split(&input[..end], body, trailer, message)
         && message.push(10, trailer + 3, trailer + 6);
-    if !framed || message.fields.len() < 4 || message.fields[2].tag != 35 {
+    if !framed || message.count < 4 || message.fields[2].tag != 35 {
         // A whole message whose content is garbled: skip exactly it.
         return if u32::from(actual) == sum {
             Decoded::Garbled(end)
@@ -263,13 +291,14 @@ pub fn decode(input: &[u8], message: &mut Message) -> Decoded {
 /// Digits of a tag that surely fit 32 bits; a longer one is in no dictionary.
 const TAG_DIGITS_MAX: usize = 9;
 
-/// Position of the next separator, or `end`. Looks at eight bytes at a time.
-#[inline]
-fn separator(input: &[u8], mut at: usize, end: usize) -> usize {
+/// Position of the next separator; there is one, and the trailer behind it. Looks at eight bytes
+/// at a time.
+#[inline(always)]
+fn separator(input: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     const _: () = assert!(SOH == 1, "the ones are the separator, eight times");
-    while let Some(word) = input[at..end].first_chunk::<8>() {
+    while let Some(word) = input[at..].first_chunk::<8>() {
         // The lowest high bit set below belongs to the first byte that is zero after the xor.
         let zero_at = u64::from_le_bytes(*word) ^ ONES;
         let found = zero_at.wrapping_sub(ONES) & !zero_at & HIGHS;
@@ -278,57 +307,76 @@ fn separator(input: &[u8], mut at: usize, end: usize) -> usize {
         }
         at += 8;
     }
-    while at < end && input[at] != SOH {
-        at += 1;
-    }
-    at
+    input.len()
 }
 
-/// Splits the body. `false`: something in it is no field.
+/// Tag of the field at `at`, 0 when no dictionary has it, and where the value begins.
+#[inline(always)]
+fn tag(input: &[u8], at: usize) -> Option<(u32, usize)> {
+    let digit = |byte: u8| u32::from(byte.wrapping_sub(b'0'));
+    // A tag of one to three digits, as almost all are.
+    if let Some(&[a, b, c, d]) = input[at..].first_chunk::<4>() {
+        let (a, b, c) = (digit(a), digit(b), digit(c));
+        const EQUALS: u32 = (b'=' - b'0') as u32;
+        if a <= 9 {
+            if b <= 9 {
+                if c <= 9 && d == b'=' {
+                    return Some((a * 100 + b * 10 + c, at + 4));
+                }
+                if c == EQUALS {
+                    return Some((a * 10 + b, at + 3));
+                }
+            } else if b == EQUALS {
+                return Some((a, at + 2));
+            }
+        }
+    }
+    odd_tag(input, at)
+}
+
+/// [`tag`] of any form. A minus sign makes a tag that no dictionary knows, but still a field.
+#[cold]
+fn odd_tag(input: &[u8], at: usize) -> Option<(u32, usize)> {
+    let rest = &input[at..];
+    let negative = rest.first() == Some(&b'-');
+    let digits = &rest[usize::from(negative)..];
+    let count = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    if count == 0 || digits.get(count) != Some(&b'=') {
+        return None;
+    }
+    let known = !negative && count <= TAG_DIGITS_MAX;
+    let tag = if known { number(&digits[..count])? } else { 0 };
+    let value = at + usize::from(negative) + count + 1;
+    Some((u32::try_from(tag).ok()?, value))
+}
+
+/// Splits the body, which ends with a separator; `input` is the body and seven bytes of trailer.
+/// `false`: something in it is no field.
 #[inline]
 fn split(input: &[u8], mut at: usize, end: usize, message: &mut Message) -> bool {
     let mut data: Option<(u32, usize)> = None;
     while at < end {
-        let mut tag = 0u32;
-        let from = at;
-        while at < end && input[at].is_ascii_digit() {
-            tag = tag
-                .wrapping_mul(10)
-                .wrapping_add(u32::from(input[at] - b'0'));
-            at += 1;
-        }
-        let mut digits = at - from;
-        if digits > TAG_DIGITS_MAX {
-            tag = 0;
-        }
-        // A minus sign makes a tag that no dictionary knows, but still a field.
-        if digits == 0 && at < end && input[at] == b'-' {
-            at += 1;
-            while at < end && input[at].is_ascii_digit() {
-                digits += 1;
-                at += 1;
-            }
-            tag = 0;
-        }
-        if digits == 0 || at >= end || input[at] != b'=' {
+        let Some((tag, value)) = tag(input, at) else {
             return false;
-        }
-        at += 1;
+        };
         let stop = match data.take() {
             Some((data_tag, length)) if data_tag == tag => {
-                let stop = at.saturating_add(length);
+                let stop = value.saturating_add(length);
                 if stop >= end || input[stop] != SOH {
                     return false;
                 }
                 stop
             }
-            _ => separator(input, at, end),
+            _ => separator(input, value),
         };
-        if stop >= end || !message.push(tag, at, stop) {
+        if stop >= end || !message.push(tag, value, stop) {
             return false;
         }
         if let Some(data_tag) = data_of(tag) {
-            data = number(&input[at..stop])
+            data = number(&input[value..stop])
                 .and_then(|length| usize::try_from(length).ok())
                 .map(|length| (data_tag, length));
         }

@@ -37,6 +37,8 @@ pub struct FieldRule {
     pub kind: Kind,
     /// Values allowed, empty = any.
     pub values: &'static [&'static str],
+    /// Those of them that are one character, by its code.
+    characters: u128,
 }
 
 /// A repeating group of a message.
@@ -73,6 +75,7 @@ macro_rules! fields {
             name: stringify!($name),
             kind: Kind::$kind,
             values: &[$($($value,)+)?],
+            characters: characters(&[$($($value,)+)?]),
         },)+];
     };
 }
@@ -350,37 +353,62 @@ pub fn field(tag: u32) -> Option<&'static FieldRule> {
     position(tag).map(|at| &FIELDS[at])
 }
 
-/// What a field is to a message.
+/// What a field is to a message: its part in the low bits, then marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Not part of it.
-    Nowhere,
-    Header,
-    RequiredHeader,
-    Body,
-    RequiredBody,
-    /// The count of a repeating group.
-    Group,
-    Trailer,
+pub(super) struct Place(u8);
+
+impl Place {
+    const HEADER: Self = Self(0);
+    const BODY: Self = Self(1);
+    const TRAILER: Self = Self(2);
+    const PART: u8 = 3;
+    const REQUIRED: u8 = 4;
+    const GROUP: u8 = 8;
+    const NOWHERE: u8 = 16;
+
+    /// Fields come in the order of their parts: header, body, trailer.
+    #[inline(always)]
+    pub(super) fn part(self) -> u8 {
+        self.0 & Self::PART
+    }
+
+    /// It must be there; the trailer's CheckSum(10) always is.
+    #[inline(always)]
+    pub(super) fn is_required(self) -> bool {
+        self.0 & Self::REQUIRED != 0
+    }
+
+    /// It is the count of a repeating group.
+    #[inline(always)]
+    pub(super) fn is_group(self) -> bool {
+        self.0 & Self::GROUP != 0
+    }
+
+    /// It is not part of the message.
+    #[inline(always)]
+    pub(super) fn is_nowhere(self) -> bool {
+        self.0 & Self::NOWHERE != 0
+    }
 }
 
 /// [`Place`] of every field, by position, in every message, by position.
 static PLACES: [[Place; FIELDS.len()]; MESSAGES.len()] = {
-    let mut places = [[Place::Nowhere; FIELDS.len()]; MESSAGES.len()];
+    let mut places = [[Place(Place::BODY.0 | Place::NOWHERE); FIELDS.len()]; MESSAGES.len()];
     let mut message = 0;
     while message < MESSAGES.len() {
         let rule = &MESSAGES[message];
         let row = &mut places[message];
-        mark(row, rule.optional, Place::Body);
-        mark(row, rule.required, Place::RequiredBody);
+        mark(row, rule.optional, Place::BODY);
+        mark(row, rule.required, Place(Place::BODY.0 | Place::REQUIRED));
         let mut group = 0;
         while group < rule.groups.len() {
-            mark(row, &[rule.groups[group].count], Place::Group);
+            let count = Place(Place::BODY.0 | Place::GROUP);
+            mark(row, &[rule.groups[group].count], count);
             group += 1;
         }
-        mark(row, HEADER, Place::Header);
-        mark(row, HEADER_REQUIRED, Place::RequiredHeader);
-        mark(row, TRAILER, Place::Trailer);
+        mark(row, HEADER, Place::HEADER);
+        mark(row, HEADER_REQUIRED, Place(Place::REQUIRED));
+        mark(row, TRAILER, Place::TRAILER);
         message += 1;
     }
     places
@@ -396,12 +424,27 @@ const fn mark(row: &mut [Place; FIELDS.len()], tags: &[u32], place: Place) {
     }
 }
 
+/// Position in [`MESSAGES`] by MsgType(35), plus one: all have one character.
+static MESSAGE_POSITIONS: [u8; 128] = {
+    let mut positions = [0; 128];
+    let mut at = 0;
+    while at < MESSAGES.len() {
+        let message_type = MESSAGES[at].message_type.as_bytes();
+        assert!(message_type.len() == 1, "Invariant: one character");
+        positions[message_type[0] as usize] = at as u8 + 1;
+        at += 1;
+    }
+    positions
+};
+
 /// Position of a message in [`MESSAGES`].
 #[inline]
 pub(super) fn message_position(message_type: &[u8]) -> Option<usize> {
-    MESSAGES
-        .iter()
-        .position(|rule| rule.message_type.as_bytes() == message_type)
+    let [character] = message_type else {
+        return None;
+    };
+    let at = *MESSAGE_POSITIONS.get(usize::from(*character))?;
+    (at != 0).then(|| usize::from(at) - 1)
 }
 
 /// The places of a message's fields, by position of both.
@@ -428,12 +471,9 @@ impl FieldRule {
                 super::codec::number(digits).is_some()
             }
             Kind::Unsigned | Kind::Count => super::codec::number(value).is_some(),
-            Kind::Float => !matches!(
-                crate::types::Decimal8::parse(value),
-                Err(crate::types::DecimalError::Malformed)
-            ),
+            Kind::Float => crate::types::is_float(value),
             Kind::Boolean => matches!(value, b"Y" | b"N"),
-            Kind::Timestamp => super::codec::timestamp(value).is_some(),
+            Kind::Timestamp => super::codec::is_timestamp(value),
             Kind::Date => value.len() == 8 && super::codec::number(value).is_some(),
         }
     }
@@ -441,12 +481,31 @@ impl FieldRule {
     /// Whether a value is one of those allowed.
     #[inline]
     pub fn allows(&self, value: &[u8]) -> bool {
-        self.values.is_empty()
-            || self
-                .values
-                .iter()
-                .any(|allowed| allowed.as_bytes() == value)
+        if self.values.is_empty() {
+            return true;
+        }
+        if self.characters != 0
+            && let [character] = value
+        {
+            return self.characters >> (character & 127) & u128::from(*character < 128) != 0;
+        }
+        self.values
+            .iter()
+            .any(|allowed| allowed.as_bytes() == value)
     }
+}
+
+/// The set of those values that are one ASCII character.
+const fn characters(values: &[&str]) -> u128 {
+    let (mut set, mut at) = (0, 0);
+    while at < values.len() {
+        let value = values[at].as_bytes();
+        if value.len() == 1 && value[0] < 128 {
+            set |= 1 << value[0];
+        }
+        at += 1;
+    }
+    set
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Writing messages: pure functions into a byte vector.
 
 use super::{BEGIN_STRING, SOH};
-use crate::types::{ClientOrderId, Decimal8, UtcNanos};
+use crate::types::{ClientOrderId, Decimal8, NUMBER_ROOM, UtcNanos, eight, put_eight, write_u64};
 
 /// The standard header of an outbound message.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,8 @@ pub struct MessageWriter<'a> {
     start: usize,
     /// Where the next byte goes.
     at: usize,
+    /// The day last written; a message's times are mostly of one.
+    day: Day,
 }
 
 /// Room for `8=FIX.4.4|9=ddd|` before the body; a length of other than three digits moves the body.
@@ -50,6 +52,7 @@ impl<'a> MessageWriter<'a> {
             out,
             start,
             at: start + PREFIX,
+            day: Day::of(header.sending_time),
         };
         writer.text(35, header.message_type);
         writer.number(34, header.seq);
@@ -73,6 +76,7 @@ impl<'a> MessageWriter<'a> {
             out: &mut out,
             start: 0,
             at: 0,
+            day: Day::of(UtcNanos(0)),
         };
         write(&mut writer);
         let end = writer.at;
@@ -132,47 +136,59 @@ impl<'a> MessageWriter<'a> {
 
     #[inline(always)]
     fn digits(&mut self, value: u64) {
-        self.at += crate::types::write_u64(value, &mut self.out[self.at..]);
+        self.at += write_u64(value, &mut self.out[self.at..]);
     }
 
+    // The writers below are split in two: the tag, a constant where they are called, and the value,
+    // one function for all callers. The first half makes sure of the room.
+
     /// A field with text; separators inside become spaces, so a message cannot be broken.
-    #[inline]
+    #[inline(always)]
     pub fn text(&mut self, tag: u32, value: &[u8]) {
         self.reserve(value.len());
         self.tag(tag);
-        let from = self.at;
-        self.put(value);
-        for byte in &mut self.out[from..self.at] {
-            if *byte == SOH {
-                *byte = b' ';
-            }
+        self.text_value(value);
+    }
+
+    fn text_value(&mut self, value: &[u8]) {
+        let room = &mut self.out[self.at..=self.at + value.len()];
+        if let Some((end, room)) = room.split_last_mut() {
+            copy_text(value, room);
+            *end = SOH;
         }
-        self.push(SOH);
+        self.at += value.len() + 1;
     }
 
     /// A field with one character.
-    #[inline]
+    #[inline(always)]
     pub fn character(&mut self, tag: u32, value: u8) {
         self.reserve(1);
         self.tag(tag);
-        self.push(if value == SOH { b' ' } else { value });
-        self.push(SOH);
+        self.put(&[if value == SOH { b' ' } else { value }, SOH]);
     }
 
     /// A number field.
-    #[inline]
+    #[inline(always)]
     pub fn number(&mut self, tag: u32, value: u64) {
-        self.reserve(20);
+        self.reserve(NUMBER_ROOM);
         self.tag(tag);
+        self.number_value(value);
+    }
+
+    fn number_value(&mut self, value: u64) {
         self.digits(value);
         self.push(SOH);
     }
 
     /// A price or quantity field.
-    #[inline]
+    #[inline(always)]
     pub fn decimal(&mut self, tag: u32, value: Decimal8) {
         self.reserve(Decimal8::TEXT_LENGTH_MAX);
         self.tag(tag);
+        self.decimal_value(value);
+    }
+
+    fn decimal_value(&mut self, value: Decimal8) {
         self.at += value.write(&mut self.out[self.at..]);
         self.push(SOH);
     }
@@ -188,37 +204,37 @@ impl<'a> MessageWriter<'a> {
     }
 
     /// A UTCTimestamp field with milliseconds.
-    #[inline]
+    #[inline(always)]
     pub fn timestamp(&mut self, tag: u32, time: UtcNanos) {
         self.reserve(TIMESTAMP_LENGTH);
         self.tag(tag);
+        self.timestamp_value(time);
+    }
+
+    fn timestamp_value(&mut self, time: UtcNanos) {
+        if !self.day.has(time) {
+            self.day = Day::of(time);
+        }
         if let Some(text) = self.out[self.at..].first_chunk_mut() {
-            write_timestamp(time, text);
+            write_time(&self.day, time, text);
         }
         self.at += TIMESTAMP_LENGTH;
         self.push(SOH);
     }
 
     /// Sets BodyLength(9) and appends CheckSum(10).
+    #[allow(clippy::cast_possible_truncation, reason = "one digit each")]
     pub fn finish(mut self) {
         self.reserve(8);
-        let body = self.start + PREFIX;
-        let mut prefix = [0u8; PREFIX + 20];
-        prefix[..2].copy_from_slice(b"8=");
-        prefix[2..9].copy_from_slice(BEGIN_STRING);
-        prefix[9..12].copy_from_slice(b"\x019=");
-        let mut length = 12;
-        length += crate::types::write_u64((self.at - body) as u64, &mut prefix[length..]);
-        prefix[length] = SOH;
-        length += 1;
-        if length != PREFIX {
-            if length > PREFIX {
-                self.reserve(length - PREFIX);
-            }
-            self.out.copy_within(body..self.at, self.start + length);
-            self.at = self.at + length - PREFIX;
+        let length = self.at - self.start - PREFIX;
+        if (100..1_000).contains(&length) {
+            let digit = |scale: usize| (length / scale % 10) as u8 + b'0';
+            let prefix = &mut self.out[self.start..self.start + PREFIX];
+            prefix[..12].copy_from_slice(b"8=FIX.4.4\x019=");
+            prefix[12..].copy_from_slice(&[digit(100), digit(10), digit(1), SOH]);
+        } else {
+            self.odd_prefix(length);
         }
-        self.out[self.start..self.start + length].copy_from_slice(&prefix[..length]);
         let sum = self.out[self.start..self.at]
             .iter()
             .fold(0u8, |sum, &byte| sum.wrapping_add(byte));
@@ -235,32 +251,129 @@ impl<'a> MessageWriter<'a> {
         self.out.truncate(end);
         self.at = self.start;
     }
+
+    /// `8=` and `9=` of a length that has not three digits: the body moves.
+    #[cold]
+    fn odd_prefix(&mut self, length: usize) {
+        let body = self.start + PREFIX;
+        let prefix = [b"8=", BEGIN_STRING, b"\x019="].concat();
+        let mut digits = [0u8; NUMBER_ROOM];
+        let count = write_u64(length as u64, &mut digits);
+        let prefix = [&prefix, &digits[..count], &[SOH]].concat();
+        self.reserve(prefix.len());
+        let start = self.start + prefix.len();
+        self.out.copy_within(body..self.at, start);
+        self.at = start + length;
+        self.out[self.start..start].copy_from_slice(&prefix);
+    }
+}
+
+/// Copies text of one length, separators as spaces.
+#[inline(always)]
+fn copy_text(from: &[u8], to: &mut [u8]) {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    const _: () = assert!(SOH == 1, "the ones are the separator, eight times");
+    let mut separators = 0;
+    let mut has_separator = |word: u64| {
+        let zero_at = word ^ ONES;
+        separators |= zero_at.wrapping_sub(ONES) & !zero_at & HIGHS;
+    };
+    if let (Some(last), Some(last_to)) = (from.last_chunk::<8>(), to.last_chunk_mut::<8>()) {
+        has_separator(u64::from_le_bytes(*last));
+        *last_to = *last;
+        for (from, to) in from
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .zip(to.as_chunks_mut::<8>().0)
+        {
+            has_separator(u64::from_le_bytes(*from));
+            *to = *from;
+        }
+    } else if let (Some(first), Some(last)) = (from.first_chunk::<4>(), from.last_chunk::<4>()) {
+        let (a, b) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        has_separator(u64::from(a) | u64::from(b) << 32);
+        if let Some(to) = to.first_chunk_mut() {
+            *to = *first;
+        }
+        if let Some(to) = to.last_chunk_mut() {
+            *to = *last;
+        }
+    } else {
+        for (from, to) in from.iter().zip(&mut *to) {
+            *to = if *from == SOH { b' ' } else { *from };
+        }
+    }
+    if separators != 0 {
+        to.iter_mut()
+            .filter(|byte| **byte == SOH)
+            .for_each(|byte| *byte = b' ');
+    }
 }
 
 const TIMESTAMP_LENGTH: usize = 21;
 
+/// A day, as text.
+#[derive(Clone, Copy, Debug)]
+struct Day {
+    /// Days since 1970.
+    number: u64,
+    /// `YYYYMMDD`, as [`eight`] gives it.
+    text: u64,
+}
+
+const DAY_NS: u64 = 86_400 * UtcNanos::SECOND;
+
+impl Day {
+    #[inline]
+    fn of(time: UtcNanos) -> Self {
+        let (year, month, day) = time.date();
+        Self {
+            number: time.0 / DAY_NS,
+            text: eight(year * 10_000 + month * 100 + day),
+        }
+    }
+
+    #[inline(always)]
+    fn has(&self, time: UtcNanos) -> bool {
+        time.0.wrapping_sub(self.number * DAY_NS) < DAY_NS
+    }
+}
+
 /// `YYYYMMDD-HH:MM:SS.sss`.
 #[inline]
-#[allow(clippy::cast_possible_truncation, reason = "two digits each")]
 pub fn write_timestamp(time: UtcNanos, out: &mut [u8; TIMESTAMP_LENGTH]) {
-    let (year, month, day) = time.date();
-    let millis = (time.0 / 1_000_000 % 86_400_000) as u32;
+    write_time(&Day::of(time), time, out);
+}
+
+/// [`write_timestamp`] of a time in `day`.
+#[inline(always)]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "milliseconds of a day, and digits"
+)]
+fn write_time(day: &Day, time: UtcNanos, out: &mut [u8; TIMESTAMP_LENGTH]) {
+    let millis = ((time.0 - day.number * DAY_NS) / 1_000_000) as u32;
     let (seconds, millis) = (millis / 1_000, millis % 1_000);
-    let mut pair = |at: usize, value: u32| {
-        out[at] = b'0' + (value / 10) as u8;
-        out[at + 1] = b'0' + (value % 10) as u8;
-    };
-    pair(0, year / 100);
-    pair(2, year % 100);
-    pair(4, month);
-    pair(6, day);
-    pair(9, seconds / 3_600);
-    pair(12, seconds / 60 % 60);
-    pair(15, seconds % 60);
-    pair(18, millis / 10);
-    out[20] = b'0' + (millis % 10) as u8;
-    out[8] = b'-';
-    out[11] = b':';
-    out[14] = b':';
-    out[17] = b'.';
+    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let [h1, h2, m1, m2, s1, s2, ..] =
+        eight((hours * 10_000 + minutes * 100 + seconds) * 100).to_le_bytes();
+    put_eight(out, day.text);
+    let digit = |scale: u32| b'0' + (millis / scale % 10) as u8;
+    out[8..].copy_from_slice(&[
+        b'-',
+        h1,
+        h2,
+        b':',
+        m1,
+        m2,
+        b':',
+        s1,
+        s2,
+        b'.',
+        digit(100),
+        digit(10),
+        digit(1),
+    ]);
 }

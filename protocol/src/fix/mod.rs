@@ -7,12 +7,14 @@ pub mod dictionary;
 pub mod encode;
 pub mod initiator;
 pub mod order;
+mod validate;
 
 pub use acceptor::{Acceptor, AcceptorSettings, Action, Content, LogonRequest};
 pub use codec::{Decoded, Field, Message, decode};
 pub use encode::{Header, MessageWriter};
 pub use initiator::{ClientAction, Initiator, InitiatorSettings};
 pub use order::{CancelRequest, OrderRequest, Request};
+pub use validate::{Refusal, validate};
 
 /// Field separator.
 pub const SOH: u8 = 1;

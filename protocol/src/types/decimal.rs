@@ -1,5 +1,7 @@
 //! Decimal text at the wire: a 64-bit mantissa with eight fixed decimals.
 
+use super::digits::{eight, put_eight, without_trailing_zeros, write_u64};
+
 /// A price or quantity as the wires write it: `mantissa * 10^-8`.
 ///
 /// Range ±92,233,720,368.54775807. The same number in binary frames (an `int64`) and, as text, in
@@ -49,44 +51,73 @@ impl Decimal8 {
             [b'-', rest @ ..] => (true, rest),
             _ => (false, text),
         };
-        let mut mantissa: i64 = 0;
-        let mut seen = 0usize;
-        let mut decimals = 0usize;
-        let mut point = false;
+        // Mantissas of up to so many digits fit whatever the digits are.
+        const SAFE: usize = 18;
+        if digits.len() > SAFE {
+            return Self::parse_long(negative, digits);
+        }
+        let mut mantissa = 0i64;
+        let mut seen = 0;
+        let mut after_point = None;
         for &byte in digits {
-            match byte {
-                b'0'..=b'9' => {
-                    seen += 1;
-                    if point {
-                        decimals += 1;
-                        if decimals > 8 {
-                            if byte != b'0' {
-                                return Err(DecimalError::TooPrecise);
-                            }
-                            continue;
-                        }
-                    }
-                    mantissa = mantissa
-                        .checked_mul(10)
-                        .and_then(|m| m.checked_add(i64::from(byte - b'0')))
-                        .ok_or(DecimalError::OutOfRange)?;
-                }
-                b'.' if !point => point = true,
-                _ => return Err(DecimalError::Malformed),
+            let digit = byte.wrapping_sub(b'0');
+            if digit <= 9 {
+                mantissa = mantissa * 10 + i64::from(digit);
+                seen += 1;
+            } else if byte == b'.' && after_point.is_none() {
+                after_point = Some(seen);
+            } else {
+                return Err(DecimalError::Malformed);
             }
         }
         if seen == 0 {
             return Err(DecimalError::Malformed);
         }
+        let decimals = seen - after_point.unwrap_or(seen);
+        let Some(&missing) = MISSING.get(decimals) else {
+            return Self::parse_long(negative, digits);
+        };
         let mantissa = mantissa
-            .checked_mul(i64::from(MISSING[decimals.min(8)]))
+            .checked_mul(i64::from(missing))
+            .ok_or(DecimalError::OutOfRange)?;
+        Ok(Self(if negative { -mantissa } else { mantissa }))
+    }
+
+    /// [`Decimal8::parse`] of any number of digits.
+    fn parse_long(negative: bool, digits: &[u8]) -> Result<Self, DecimalError> {
+        if !is_float(digits) {
+            return Err(DecimalError::Malformed);
+        }
+        let mut mantissa = 0i64;
+        let mut decimals = None;
+        for &byte in digits {
+            if byte == b'.' {
+                decimals = Some(0);
+                continue;
+            }
+            if let Some(decimals) = &mut decimals {
+                if *decimals == 8 {
+                    if byte != b'0' {
+                        return Err(DecimalError::TooPrecise);
+                    }
+                    continue;
+                }
+                *decimals += 1;
+            }
+            mantissa = mantissa
+                .checked_mul(10)
+                .and_then(|m| m.checked_add(i64::from(byte - b'0')))
+                .ok_or(DecimalError::OutOfRange)?;
+        }
+        let mantissa = mantissa
+            .checked_mul(i64::from(MISSING[decimals.unwrap_or(0)]))
             .ok_or(DecimalError::OutOfRange)?;
         Ok(Self(if negative { -mantissa } else { mantissa }))
     }
 
     /// Writes the shortest text (`221.5`, `-0.00000001`, `100`) and returns its length.
     ///
-    /// `out` must hold [`Decimal8::TEXT_LENGTH_MAX`] bytes.
+    /// `out` must hold [`Decimal8::TEXT_LENGTH_MAX`] bytes; what is behind the text may change.
     #[inline]
     pub fn write(self, out: &mut [u8]) -> usize {
         let mut position = 0;
@@ -95,54 +126,30 @@ impl Decimal8 {
             position = 1;
         }
         let magnitude = self.0.unsigned_abs();
-        position += write_u64(magnitude / 100_000_000, &mut out[position..]);
+        position += write_u64(magnitude / Self::ONE.unsigned_abs(), &mut out[position..]);
         #[allow(clippy::cast_possible_truncation, reason = "below 10^8")]
-        let mut fraction = (magnitude % 100_000_000) as u32;
+        let fraction = (magnitude % Self::ONE.unsigned_abs()) as u32;
         if fraction == 0 {
             return position;
         }
-        let mut decimals = [0u8; 8];
-        for pair in decimals.as_chunks_mut::<2>().0.iter_mut().rev() {
-            *pair = PAIRS[(fraction % 100) as usize];
-            fraction /= 100;
-        }
-        let zeros = u64::from_be_bytes(decimals) ^ u64::from_be_bytes([b'0'; 8]);
-        let length = 8 - zeros.trailing_zeros() as usize / 8;
+        let decimals = eight(fraction);
         out[position] = b'.';
-        out[position + 1..=position + length].copy_from_slice(&decimals[..length]);
-        position + 1 + length
+        put_eight(&mut out[position + 1..], decimals);
+        position + 1 + without_trailing_zeros(decimals)
     }
 }
 
-/// "00" to "99".
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[0; 2]; 100];
-    let mut value = 0;
-    while value < 100 {
-        pairs[value] = [b'0' + value as u8 / 10, b'0' + value as u8 % 10];
-        value += 1;
-    }
-    pairs
-};
-
-/// Writes `value` in decimal and returns the length (at most 20).
+/// Whether a text is a FIX float, whatever its value.
 #[inline]
-pub(crate) fn write_u64(mut value: u64, out: &mut [u8]) -> usize {
-    let length = value.checked_ilog10().map_or(1, |log| log as usize + 1);
-    let out = &mut out[..length];
-    let mut end = length;
-    while value >= 100 {
-        end -= 2;
-        out[end..end + 2].copy_from_slice(&PAIRS[(value % 100) as usize]);
-        value /= 100;
+pub(crate) fn is_float(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let (mut seen, mut points) = (0usize, 0usize);
+    for &byte in digits {
+        let digit = byte.wrapping_sub(b'0') <= 9;
+        seen += usize::from(digit);
+        points += usize::from(byte == b'.');
     }
-    let last = PAIRS[value as usize];
-    if end == 2 {
-        out[..2].copy_from_slice(&last);
-    } else {
-        out[0] = last[1];
-    }
-    length
+    seen > 0 && points <= 1 && seen + points == digits.len()
 }
 
 impl core::fmt::Display for Decimal8 {
@@ -183,6 +190,12 @@ mod tests {
         check("92233720368.54775807", Ok(i64::MAX));
         check("92233720368.54775808", Err(DecimalError::OutOfRange));
         check("0.000000001", Err(DecimalError::TooPrecise));
+        check("12345678901.123456789", Err(DecimalError::TooPrecise));
+        check("12345678901.12345678000", Ok(1_234_567_890_112_345_678));
+        check("99999999999999999", Err(DecimalError::OutOfRange));
+        check("000000000000000000000001.5", Ok(150_000_000));
+        check("0.000000001x", Err(DecimalError::Malformed));
+        check("0.123456789012345678.0", Err(DecimalError::Malformed));
         for bad in ["", "-", ".", "+1", "1e5", "1.2.3", " 1", "--1", "nan"] {
             check(bad, Err(DecimalError::Malformed));
         }

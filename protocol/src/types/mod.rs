@@ -5,6 +5,7 @@
 
 mod client_order_id;
 mod decimal;
+mod digits;
 mod ids;
 mod order;
 mod reason;
@@ -12,7 +13,8 @@ mod time;
 
 pub use client_order_id::{ClientOrderId, ClientOrderIdError};
 pub use decimal::{Decimal8, DecimalError};
-pub(crate) use decimal::{MISSING, write_u64};
+pub(crate) use decimal::{MISSING, is_float};
+pub(crate) use digits::{NUMBER_ROOM, eight, put_eight, read_eight, write_u64};
 pub use ids::{
     AccountId, Epoch, ExecId, FirmId, Generation, InstrumentId, OrderId, Price, Quantity, Sequence,
     SessionId, SessionSequence, TradeId,
