@@ -12,10 +12,10 @@ use support::settings::{number, seed};
 use support::venue::{self, Driver, NO_PRICE};
 use support::workload::Random;
 use trading_engine::engine::command::{DayRoll, DefineInstrument, SessionDisconnected};
-use trading_engine::engine::event::{EventBody, OrderState};
+use trading_engine::engine::event::{EventBody, OrderAccepted, OrderReplaced, OrderState};
 use trading_engine::limits::EngineLimits;
 use trading_engine_protocol::types::{
-    ClientOrderId, InstrumentId, Price, Quantity, Reason, SessionId, Side,
+    ClientOrderId, InstrumentId, OrderId, Price, Quantity, Reason, SessionId, Side,
 };
 
 const SESSIONS: u32 = 4;
@@ -76,6 +76,19 @@ enum Known {
     },
     /// Ended with this status; 8 = replaced away, answers to another id.
     Ended(u8),
+}
+
+/// How a request names its order; 0 = not by that.
+#[derive(Clone, Copy, Debug)]
+struct Means {
+    original: u64,
+    order_id: u64,
+}
+
+impl From<(u64, u64)> for Means {
+    fn from((original, order_id): (u64, u64)) -> Self {
+        Self { original, order_id }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -143,6 +156,8 @@ struct Oracle {
     terms: Vec<Terms>,
     books: Vec<NaiveBook>,
     known: HashMap<(u32, u64), Known>,
+    /// The engine's order ids, by newest client id: what a client learns from reports.
+    order_ids: HashMap<(u32, u64), u64>,
     /// Filled and ordered lots of open orders, by newest id.
     totals: BTreeMap<(u32, u64), (u64, u64)>,
     told: Vec<Told>,
@@ -277,24 +292,59 @@ impl Oracle {
         self.known.insert(order, Known::Ended(status));
     }
 
-    /// The instrument of the open order that a request means.
-    fn target(&self, session: u32, original: u64) -> Result<usize, (Reason, u8)> {
-        match self.known.get(&(session, original)) {
-            None | Some(Known::Refused) => Err((Reason::UnknownOrder, 8)),
-            Some(Known::Open { instrument }) => Ok(*instrument),
+    /// The open order that a request means, and its instrument.
+    fn target(&self, session: u32, means: Means) -> Result<((u32, u64), usize), (Reason, u8)> {
+        let unknown = Err((Reason::UnknownOrder, 8));
+        let of_session = (session, 0)..(session + 1, 0);
+        let named = self
+            .totals
+            .range(of_session)
+            .map(|(order, _)| *order)
+            .find(|order| means.order_id != 0 && self.order_ids[order] == means.order_id);
+        let order = match (means.original, named) {
+            (0, None) => return unknown,
+            (0, Some(named)) => named,
+            (original, _) => (session, original),
+        };
+        match self.known.get(&order) {
+            None | Some(Known::Refused) => unknown,
+            Some(Known::Open { .. }) if means.order_id != 0 && named != Some(order) => {
+                Err((Reason::IdMismatch, 8))
+            }
+            Some(Known::Open { instrument }) => Ok((order, *instrument)),
             Some(Known::Ended(status)) => Err((Reason::TooLateToCancel, *status)),
         }
+    }
+
+    /// An order named as clients name them: by its client id, the venue's, or both, which then
+    /// rarely disagree.
+    fn name(&self, random: &mut Random, session: u32, original: u64) -> Means {
+        let of = |order| self.order_ids.get(&order).copied().unwrap_or(0);
+        let anyones = |random: &mut Random| {
+            let many = self.totals.len().max(1) as u64;
+            let at = random.below(many) as usize;
+            self.totals.keys().nth(at).map_or(0, |order| of(*order))
+        };
+        let order_id = of((session, original));
+        match random.below(16) {
+            0..=7 => (original, 0),
+            8..=11 => (original, order_id),
+            12 | 13 => (0, order_id),
+            14 => (original, anyones(random)),
+            _ => (0, anyones(random)),
+        }
+        .into()
     }
 
     fn open_status(&self, order: (u32, u64)) -> u8 {
         u8::from(self.totals[&order].0 > 0)
     }
 
-    fn cancel(&mut self, session: u32, request: u64, original: u64, instrument: u32, side: u8) {
-        if let Err((reason, status)) = self.canceled(session, request, original, instrument, side) {
+    fn cancel(&mut self, session: u32, request: u64, means: Means, instrument: u32, side: u8) {
+        if let Err((reason, status)) = self.canceled(session, request, means, instrument, side) {
             self.told.push(Told::Refused {
                 request: (session, request),
-                original,
+                original: means.original,
                 reason,
                 status,
             });
@@ -310,7 +360,7 @@ impl Oracle {
     ) -> Result<(), (Reason, u8)> {
         let is = self.books[at].find(order.0, order.1).expect("it is open");
         if (instrument != 0 && instrument as usize != at + 1) || (side != 0 && side != is.side) {
-            return Err((Reason::IdMismatch, self.open_status(order)));
+            return Err((Reason::TermsMismatch, self.open_status(order)));
         }
         Ok(())
     }
@@ -319,26 +369,25 @@ impl Oracle {
         &mut self,
         session: u32,
         request: u64,
-        original: u64,
+        means: Means,
         instrument: u32,
         side: u8,
     ) -> Result<(), (Reason, u8)> {
         if request == 0 {
             return Err((Reason::InvalidClientOrderId, 8));
         }
-        let at = self.target(session, original)?;
-        let order = (session, original);
+        let (order, at) = self.target(session, means)?;
         self.stated(order, at, instrument, side)?;
-        self.books[at].remove(session, original);
+        self.books[at].remove(order.0, order.1);
         self.end(order, request, Reason::CanceledByRequest, 4);
         Ok(())
     }
 
-    fn replace(&mut self, session: u32, request: u64, original: u64, asked: &Asked) {
-        if let Err((reason, status)) = self.replaced(session, request, original, asked) {
+    fn replace(&mut self, session: u32, request: u64, means: Means, asked: &Asked) {
+        if let Err((reason, status)) = self.replaced(session, request, means, asked) {
             self.told.push(Told::Refused {
                 request: (session, request),
-                original,
+                original: means.original,
                 reason,
                 status,
             });
@@ -349,11 +398,11 @@ impl Oracle {
         &mut self,
         session: u32,
         request: u64,
-        original: u64,
+        means: Means,
         asked: &Asked,
     ) -> Result<(), (Reason, u8)> {
-        let at = self.target(session, original)?;
-        let order = (session, original);
+        let (order, at) = self.target(session, means)?;
+        let original = order.1;
         let status = self.open_status(order);
         let refused = |reason| (reason, status);
         if request == 0 {
@@ -590,6 +639,7 @@ fn the_engine_says_what_the_oracle_says() {
         books: vec![NaiveBook::default(); terms.len()],
         terms,
         known: HashMap::new(),
+        order_ids: HashMap::new(),
         totals: BTreeMap::new(),
         told: Vec::new(),
     };
@@ -688,6 +738,7 @@ fn the_engine_says_what_the_oracle_says() {
                 }
                 15 | 16 => {
                     let original = pick(&mut random, *last);
+                    let means = oracle.name(&mut random, session, original);
                     let (instrument, side) = if random.below(8) == 0 {
                         (asked.instrument, asked.side.min(2))
                     } else {
@@ -695,23 +746,25 @@ fn the_engine_says_what_the_oracle_says() {
                     };
                     let mut cancel = venue::cancel(asked.id, original);
                     cancel.client_order_id = id_of(asked.id);
-                    cancel.original = id_of(original);
+                    cancel.original = id_of(means.original);
+                    cancel.order_id = OrderId(means.order_id);
                     cancel.instrument = InstrumentId(instrument);
                     cancel.side = side;
                     if !stale {
-                        oracle.cancel(session, asked.id, original, instrument, side);
+                        oracle.cancel(session, asked.id, means, instrument, side);
                     }
                     driver.apply(at, cancel, &mut out);
                 }
                 _ => {
                     let original = pick(&mut random, *last);
+                    let means = oracle.name(&mut random, session, original);
                     // Mostly what the order is, sometimes what it is not.
                     if random.below(8) != 0 {
                         asked.side = 0;
                         asked.tif = 0xFF;
                         asked.instrument = oracle
-                            .target(session, original)
-                            .map_or(asked.instrument, |at| at as u32 + 1);
+                            .target(session, means)
+                            .map_or(asked.instrument, |(_, at)| at as u32 + 1);
                         if asked.instrument == 4 {
                             asked.price = 100 + 5 * random.below(21) as i64;
                             asked.lots = 10 * (1 + random.below(9));
@@ -729,12 +782,13 @@ fn the_engine_says_what_the_oracle_says() {
                         asked.lots,
                     );
                     replace.client_order_id = id_of(asked.id);
-                    replace.original = id_of(original);
+                    replace.original = id_of(means.original);
+                    replace.order_id = OrderId(means.order_id);
                     replace.side = asked.side;
                     replace.time_in_force = asked.tif;
                     replace.order_type = if asked.market { 1 } else { 0 };
                     if !stale {
-                        oracle.replace(session, asked.id, original, &asked);
+                        oracle.replace(session, asked.id, means, &asked);
                     }
                     driver.apply(at, replace, &mut out);
                 }
@@ -746,6 +800,14 @@ fn the_engine_says_what_the_oracle_says() {
             }
         }
         let told = tell(&out, &mut next_outbound);
+        venue::for_each_event(&out, |header, body| {
+            if let EventBody::OrderAccepted(OrderAccepted { order })
+            | EventBody::OrderReplaced(OrderReplaced { order, .. }) = body
+            {
+                let newest = (header.session.0, client(&order.client_order_id));
+                oracle.order_ids.insert(newest, order.order_id.0);
+            }
+        });
         assert_eq!(
             told, oracle.told,
             "step {step}, session {session}, stale {stale}"
@@ -793,6 +855,7 @@ fn the_engine_says_what_the_oracle_says() {
         Reason::TooLateToCancel,
         Reason::ReplaceNotAllowed,
         Reason::IdMismatch,
+        Reason::TermsMismatch,
         Reason::InvalidClientOrderId,
         Reason::StaleGeneration,
     ] {

@@ -467,7 +467,7 @@ impl Engine {
         let cold = &self.orders.cold[slot as usize];
         let instrument_differs = instrument.0 != 0 && instrument.0 != hot.instrument;
         if instrument_differs || (side != 0 && side != cold.state.side) {
-            return Err(self.refusal(slot, Reason::IdMismatch));
+            return Err(self.refusal(slot, Reason::TermsMismatch));
         }
         Ok(())
     }

@@ -179,6 +179,11 @@ impl FixTalk {
 
     /// The next message, or `None` when the venue closed.
     pub fn next_message(&mut self) -> Option<Fields> {
+        self.next_with_bytes().map(|(_, message)| message)
+    }
+
+    /// [`FixTalk::next_message`], also as it came.
+    pub fn next_with_bytes(&mut self) -> Option<(Vec<u8>, Fields)> {
         loop {
             match decode(&self.line.input, &mut self.fields) {
                 Decoded::Incomplete => {
@@ -193,11 +198,12 @@ impl FixTalk {
                     let bytes: Vec<u8> = self.line.input.drain(..length).collect();
                     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
                     let fields = self.fields.fields().iter();
-                    return Some(Fields(
+                    let fields = Fields(
                         fields
                             .map(|field| (field.tag, text(self.fields.value(&bytes, field))))
                             .collect(),
-                    ));
+                    );
+                    return Some((bytes, fields));
                 }
             }
         }

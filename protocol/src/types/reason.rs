@@ -117,6 +117,8 @@ reasons! {
     IdMismatch = 41, "OrderID and OrigClOrdID name different orders", tag 37, ord 99, cxl 1;
     /// ClientOrderId missing, too long or with forbidden characters.
     InvalidClientOrderId = 42, "Invalid ClOrdID", tag 11, ord 99, cxl 99;
+    /// A cancel or replace states another symbol or side than its order's.
+    TermsMismatch = 43, "Symbol or side is not the order's", tag 54, ord 99, cxl 99;
     /// Resting-order capacity reached.
     OrderCapacity = 60, "Order capacity reached", tag 0, ord 3, cxl 99;
     /// ClientOrderId capacity of the trading day reached.
