@@ -93,6 +93,8 @@ pub struct Config {
     pub maker_bot: bool,
     /// `MAX_CONNECTIONS`.
     pub max_connections: usize,
+    /// `GATEWAY_THREADS`: threads that serve sockets.
+    pub gateway_threads: u8,
     /// `OUTPUT_BYTES_MAX`: bytes waiting for a client before it is disconnected.
     pub output_bytes_max: usize,
     /// `LOGON_TIMEOUT_MS`.
@@ -295,6 +297,7 @@ impl Config {
             ),
             demo,
             maker_bot,
+            gateway_threads: u8::try_from(s.number("GATEWAY_THREADS", 1, 1, 16)).unwrap_or(1),
             max_connections: usize_of(s.number("MAX_CONNECTIONS", 4096, 1, 1 << 16)),
             output_bytes_max: usize_of(s.number("OUTPUT_BYTES_MAX", 1 << 20, 1 << 16, 1 << 30)),
             logon_timeout_ms: s.number("LOGON_TIMEOUT_MS", 5_000, 100, 60_000),
@@ -321,6 +324,13 @@ impl Config {
                 ..defaults
             },
         };
+        if config.gateway_threads > 1 && config.preset != Preset::Dedicated {
+            s.problems.push(Problem {
+                variable: "GATEWAY_THREADS",
+                value: config.gateway_threads.to_string(),
+                allowed: "1 unless TOPOLOGY=dedicated".into(),
+            });
+        }
         if production && config.demo {
             s.problems.push(Problem {
                 variable: "DEMO",

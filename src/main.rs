@@ -255,6 +255,7 @@ fn run(config: &Config) -> Result<(), Failure> {
         preset: config.preset,
         idle: config.idle,
         cores: config.cores.clone(),
+        gateway_threads: config.gateway_threads,
         policy: config.journal_policy,
         segment_bytes: config.journal_segment_bytes,
         limits: config.limits,
@@ -321,7 +322,8 @@ fn run(config: &Config) -> Result<(), Failure> {
         depth: venue.depth(),
     };
     let grace = Duration::from_millis(config.shutdown_grace_ms);
-    let outcome = side_ports.serve(http, metrics, state, &venue, || {
+    let journal = venue.journal();
+    let begin_drain = || {
         readiness.set_draining();
         tracing::info!("draining");
         stop.store(true, Ordering::Release);
@@ -330,8 +332,16 @@ fn run(config: &Config) -> Result<(), Failure> {
         }
         venue.begin_drain();
         Instant::now() + grace
-    });
-    let failure = venue.journal().failure();
+    };
+    let outcome = side_ports.serve(
+        http,
+        metrics,
+        state,
+        || journal.has_failed(),
+        begin_drain,
+        || venue.is_drained(),
+    );
+    let failure = journal.failure();
     if !venue.is_drained() {
         tracing::warn!("some connections did not close in time");
     }

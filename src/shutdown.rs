@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, AdminState};
-use crate::topology::Venue;
 
 /// The side ports' runtime, with signals already listened for.
 pub struct SidePorts {
@@ -44,9 +43,9 @@ impl SidePorts {
         })
     }
 
-    /// Serves the side ports until a signal comes or the log fails, and goes on through the drain
-    /// that `begin_drain` starts and gives a deadline: who asks then is told that the venue is
-    /// going away.
+    /// Serves the side ports until a signal comes or the log has failed, and goes on through the
+    /// drain that `begin_drain` starts and gives a deadline, until it is drained: who asks then is
+    /// told that the venue is going away.
     ///
     /// # Errors
     /// Of the side ports; the drain is done all the same.
@@ -55,17 +54,17 @@ impl SidePorts {
         http: TcpListener,
         metrics: TcpListener,
         state: AdminState,
-        venue: &Venue,
+        has_failed: impl Fn() -> bool,
         begin_drain: impl FnOnce() -> Instant,
+        is_drained: impl Fn() -> bool,
     ) -> io::Result<()> {
         http.set_nonblocking(true)?;
         metrics.set_nonblocking(true)?;
-        let journal = venue.journal();
         self.runtime.block_on(async move {
             let http = tokio::net::TcpListener::from_std(http)?;
             let metrics = tokio::net::TcpListener::from_std(metrics)?;
             let failed = async {
-                while !journal.has_failed() {
+                while !has_failed() {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             };
@@ -78,7 +77,7 @@ impl SidePorts {
             };
             let until = begin_drain();
             let drained = async {
-                while !venue.is_drained() && Instant::now() < until {
+                while !is_drained() && Instant::now() < until {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };

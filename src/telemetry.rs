@@ -63,6 +63,15 @@ impl StageHistogram {
         );
     }
 
+    /// Adds what another one recorded.
+    pub fn add(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count.get_mut() += more.load(Ordering::Relaxed);
+        }
+        let sum = self.sum_ns.get_mut();
+        *sum = sum.wrapping_add(other.sum_ns.load(Ordering::Relaxed));
+    }
+
     /// Latencies recorded.
     pub fn count(&self) -> u64 {
         self.counts
@@ -180,5 +189,9 @@ mod tests {
         assert!(text.contains("le=\"0.000004\"} 5\n"), "{text}");
         assert!(text.contains("le=\"+Inf\"} 6\n"), "{text}");
         assert_eq!(histogram.count(), 6);
+        let mut both = StageHistogram::default();
+        both.record(4_000);
+        both.add(&histogram);
+        assert_eq!(both.count(), 7);
     }
 }

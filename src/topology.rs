@@ -33,7 +33,9 @@ use crate::engine::{Engine, Progress};
 use crate::gateway::authenticator::Authenticator;
 use crate::gateway::keystore::Keystore;
 use crate::gateway::reference::ReferenceData;
-use crate::gateway::{Gateway, GatewayLinks, GatewaySettings, GatewayStats, Outbox, Stages};
+use crate::gateway::{
+    Admissions, Gateway, GatewayLinks, GatewaySettings, GatewayStats, Listeners, Outbox, Stages,
+};
 use crate::journal::disk::Disk;
 use crate::journal::event_log::{self, EventLog};
 use crate::journal::history::{HistoryAgent, Observer};
@@ -59,6 +61,8 @@ pub struct VenueSettings {
     pub idle: Idle,
     /// Cores to pin to, in the order of the threads; empty = none.
     pub cores: Vec<usize>,
+    /// Threads that serve sockets; more than one only in [`Preset::Dedicated`].
+    pub gateway_threads: u8,
     /// When events may leave.
     pub policy: Policy,
     /// Journal segment size.
@@ -259,6 +263,14 @@ impl Observer for Counting {
     }
 }
 
+/// What is seen of one gateway thread from outside.
+#[derive(Clone, Default)]
+struct Edge {
+    drained: Arc<AtomicBool>,
+    stats: Arc<GatewayStats>,
+    stages: Arc<[StageHistogram; 4]>,
+}
+
 /// A running venue.
 pub struct Venue {
     journal: Arc<Shared>,
@@ -267,12 +279,11 @@ pub struct Venue {
     opens_at: Sequence,
     commands: Outbox,
     draining: Arc<AtomicBool>,
-    drained: Arc<AtomicBool>,
+    /// Gateway threads.
+    edges: Vec<Edge>,
     /// Threads in the order they stop in.
     threads: Vec<(JoinHandle<()>, Arc<AtomicBool>)>,
     depth: SharedDepth,
-    stats: Arc<GatewayStats>,
-    stages: Arc<[StageHistogram; 4]>,
     events: Arc<EventCounters>,
     started: Instant,
 }
@@ -328,22 +339,28 @@ impl Venue {
         let gone = disconnects(&engine);
         let opens_at = Sequence(sequence.0 + (commands.len() + gone.len()) as u64);
 
-        let (gateway_commands, gateway_out) = ring::channel(COMMAND_RING, 1);
+        let dedicated = settings.preset == Preset::Dedicated;
+        let single = settings.preset == Preset::Single;
+        let gateways = if dedicated {
+            settings.gateway_threads.max(1)
+        } else {
+            1
+        };
+
         let (venue_commands, venue_out) = ring::channel(COMMAND_RING, 1);
         let (mut log_ring, log_readers) = ring::channel(LOG_RING, 2);
-        let (mut event_ring, event_readers) = ring::channel(EVENT_RING, 2);
+        let (mut event_ring, mut event_readers) =
+            ring::channel(EVENT_RING, usize::from(gateways) + 1);
         let (log_to_journal, log_to_engine) = pair(log_readers);
-        let (events_to_gateway, events_to_history) = pair(event_readers);
+        let events_to_history = event_readers
+            .pop()
+            .expect("Invariant: made with a reader for it");
 
         let (appender, syncer, journal) =
             writer::start(disk, position, settings.segment_bytes, settings.policy);
         let applied = Cursor::new(sequence.0);
         let draining: Arc<AtomicBool> = Arc::default();
-        let drained: Arc<AtomicBool> = Arc::default();
-        let stats: Arc<GatewayStats> = Arc::default();
         let events: Arc<EventCounters> = Arc::default();
-        let stages: Arc<[StageHistogram; 4]> =
-            Arc::new(std::array::from_fn(|_| Default::default()));
 
         let observers: Vec<Box<dyn Observer>> = vec![
             Box::new(depth.clone()),
@@ -371,48 +388,63 @@ impl Venue {
         let (history_bell, history_thread) = bell();
 
         let (authenticator, _) = Authenticator::start(keystore)?;
-        let journal_failed = Arc::clone(&journal);
-        let recorded = Arc::clone(&stages);
-        let mut gateway_commands = gateway_commands;
         let mut venue_commands = venue_commands;
-        let dedicated = settings.preset == Preset::Dedicated;
-        let single = settings.preset == Preset::Single;
-
-        // The gateway's bell exists only once its poller does; until then, and in presets where
-        // the sequencer shares its thread, ringing a bell nobody waits on costs nothing.
-        gateway_commands.wakes(Arc::clone(&engine_bell));
         if !single {
             history_desk.wakes(Arc::clone(&history_bell));
         }
-        let links = GatewayLinks {
-            outbox: Outbox::new(gateway_commands),
-            events: events_to_gateway,
-            durable: journal.durable().clone(),
-            log_failed: Box::new(move || journal_failed.has_failed()),
-            authenticator,
-            history: history_desk,
-            opens_at: Some(opens_at).filter(|at| *at > sequence),
-            draining: Arc::clone(&draining),
-            drained: Arc::clone(&drained),
-            stats: Arc::clone(&stats),
-            stages: Box::new(move |stages| match stages {
-                Stages::Durable(times) => {
-                    for (histogram, pair) in recorded.iter().zip(times.windows(2)) {
-                        histogram.record(pair[1].saturating_sub(pair[0]));
+        let edges: Vec<Edge> = (0..gateways).map(|_| Edge::default()).collect();
+        let admissions: Arc<Admissions> = Arc::default();
+        let mut listeners = Some(Listeners::new(binary, fix)?);
+        let mut inputs = Vec::new();
+        let (mut pollers, mut homes, mut gateway_bells) = (Vec::new(), Vec::new(), Vec::new());
+        for ((id, edge), events) in (0..).zip(&edges).zip(event_readers) {
+            // In presets where the sequencer shares the gateway's thread, ringing a bell nobody
+            // waits on costs nothing.
+            let (mut commands, out) = ring::channel(COMMAND_RING, 1);
+            commands.wakes(Arc::clone(&engine_bell));
+            inputs.extend(out);
+            let journal_failed = Arc::clone(&journal);
+            let recorded = Arc::clone(&edge.stages);
+            let links = GatewayLinks {
+                outbox: Outbox::new(commands),
+                events,
+                durable: journal.durable().clone(),
+                log_failed: Box::new(move || journal_failed.has_failed()),
+                authenticator: authenticator.clone(),
+                history: history_desk.clone(),
+                opens_at: Some(opens_at).filter(|at| *at > sequence),
+                draining: Arc::clone(&draining),
+                drained: Arc::clone(&edge.drained),
+                stats: Arc::clone(&edge.stats),
+                admissions: Arc::clone(&admissions),
+                stages: Box::new(move |stages| match stages {
+                    Stages::Durable(times) => {
+                        for (histogram, pair) in recorded.iter().zip(times.windows(2)) {
+                            histogram.record(pair[1].saturating_sub(pair[0]));
+                        }
                     }
-                }
-                Stages::Sent { ns, reports } => recorded[3].record_many(ns, reports),
-            }),
-        };
-        let (gateway, wake) = Gateway::new(
-            settings.gateway.clone(),
-            binary,
-            fix,
-            reference,
-            links,
-            clock.clone(),
-        )?;
-        let gateway_bell = Arc::new(Doorbell::new(move || wake()));
+                    Stages::Sent { ns, reports } => recorded[3].record_many(ns, reports),
+                }),
+            };
+            let of_this = GatewaySettings {
+                id,
+                ..settings.gateway.clone()
+            };
+            let (gateway, home) = Gateway::new(
+                of_this,
+                listeners.take(),
+                reference.clone(),
+                links,
+                clock.clone(),
+            )?;
+            pollers.push(gateway);
+            homes.push(home.clone());
+            gateway_bells.push(Arc::new(Doorbell::new(move || home.wake())));
+        }
+        for gateway in &mut pollers {
+            gateway.joins(homes.clone());
+        }
+        let gateway_bell = Arc::clone(&gateway_bells[0]);
 
         // Who waits on which thread: in `compact` and `single` the core sleeps in the gateway's poller.
         let core_bell = if dedicated {
@@ -433,9 +465,11 @@ impl Venue {
         venue_commands.wakes(Arc::clone(&core_bell));
         log_ring.wakes(Arc::clone(&append_bell));
         if dedicated {
-            event_ring.wakes(Arc::clone(&gateway_bell));
+            gateway_bells
+                .iter()
+                .for_each(|bell| event_ring.wakes(Arc::clone(bell)));
         }
-        journal.wakes(Arc::clone(&gateway_bell));
+        journal.wakes(gateway_bells.clone());
         journal.wakes_syncer(syncing_bell);
 
         let local = LocalLog::new(
@@ -445,7 +479,7 @@ impl Venue {
             sequence,
             sequenced_at,
         );
-        let inputs = gateway_out.into_iter().chain(venue_out).collect();
+        inputs.extend(venue_out);
         let mut sequencer = Sequencer::new(inputs, local, Cursor::new(0));
         let engine = EngineAgent::new(
             engine,
@@ -464,49 +498,70 @@ impl Venue {
         outbox.publish();
         sequencer.do_work();
 
-        let gateway: Box<dyn Agent> = Box::new(gateway);
+        let mut pollers = pollers
+            .into_iter()
+            .map(|gateway| Box::new(gateway) as Box<dyn Agent>)
+            .zip(gateway_bells);
+        let (gateway, gateway_bell) = pollers
+            .next()
+            .expect("Invariant: there is at least one gateway");
         let sequencer: Box<dyn Agent> = Box::new(sequencer);
         let engine: Box<dyn Agent> = Box::new(engine);
         let append: Box<dyn Agent> = Box::new(append);
         let sync: Box<dyn Agent> = Box::new(sync);
         let history: Box<dyn Agent> = Box::new(history);
         let none: Arc<OnceLock<Thread>> = Arc::default();
-        let plans = match settings.preset {
+        let mut plans = match settings.preset {
             Preset::Single => vec![(
-                "venue",
+                "venue".into(),
                 vec![gateway, sequencer, append, sync, engine, history],
                 gateway_bell,
                 none,
             )],
             Preset::Compact => vec![
                 (
-                    "core",
+                    "core".into(),
                     vec![gateway, sequencer, append, engine],
                     gateway_bell,
                     none,
                 ),
-                ("journal-sync", vec![sync], sync_bell, sync_thread),
-                ("history", vec![history], history_bell, history_thread),
+                ("journal-sync".into(), vec![sync], sync_bell, sync_thread),
+                (
+                    "history".into(),
+                    vec![history],
+                    history_bell,
+                    history_thread,
+                ),
             ],
             Preset::Dedicated => vec![
-                ("gateway-0", vec![gateway], gateway_bell, none),
+                ("gateway-0".into(), vec![gateway], gateway_bell, none),
                 (
-                    "engine",
+                    "engine".into(),
                     vec![sequencer, engine],
                     engine_bell,
                     engine_thread,
                 ),
-                ("journal", vec![append], journal_bell, journal_thread),
-                ("journal-sync", vec![sync], sync_bell, sync_thread),
-                ("history", vec![history], history_bell, history_thread),
+                ("journal".into(), vec![append], journal_bell, journal_thread),
+                ("journal-sync".into(), vec![sync], sync_bell, sync_thread),
+                (
+                    "history".into(),
+                    vec![history],
+                    history_bell,
+                    history_thread,
+                ),
             ],
         };
+        // Further gateways stand, and stop, beside the first.
+        for (index, (gateway, bell)) in (1..).zip(pollers) {
+            let name = format!("gateway-{index}");
+            plans.insert(index, (name, vec![gateway], bell, Arc::default()));
+        }
         let mut threads = Vec::new();
         for (index, (name, agents, doorbell, handle)) in plans.into_iter().enumerate() {
             // Threads that only wait for disks are neither pinned nor allowed to spin.
-            let beside = matches!(name, "journal-sync" | "history");
+            let beside = matches!(name.as_str(), "journal-sync" | "history");
             let plan = ThreadPlan {
-                name: name.into(),
+                name,
                 core: if beside {
                     None
                 } else {
@@ -527,11 +582,9 @@ impl Venue {
             opens_at,
             commands: outbox,
             draining,
-            drained,
+            edges,
             threads,
             depth,
-            stats,
-            stages,
             events,
             started: Instant::now(),
         })
@@ -567,7 +620,9 @@ impl Venue {
 
     /// Whether every connection is closed since [`Venue::begin_drain`].
     pub fn is_drained(&self) -> bool {
-        self.drained.load(Ordering::Acquire)
+        self.edges
+            .iter()
+            .all(|edge| edge.drained.load(Ordering::Acquire))
     }
 
     /// Stops every thread in the order of the data flow; the journal is synced by its last one.
@@ -584,12 +639,14 @@ impl Venue {
     /// Makes the text of a scrape.
     pub fn metrics(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
         let journal = Arc::clone(&self.journal);
-        let stats = Arc::clone(&self.stats);
-        let stages = Arc::clone(&self.stages);
+        let edges = self.edges.clone();
         let events = Arc::clone(&self.events);
         let started = self.started;
         Arc::new(move || {
             let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let sum = |of: fn(&GatewayStats) -> &AtomicU64| -> u64 {
+                edges.iter().map(|edge| read(of(&edge.stats))).sum()
+            };
             let (bytes, syncs) = journal.totals();
             let mut out = Exposition::default();
             out.counter(&names::COMMANDS, journal.written().get());
@@ -614,16 +671,16 @@ impl Venue {
                 reasons.iter().map(|(name, count)| (name.as_str(), *count)),
             );
             let sessions = [
-                ("binary", read(&stats.binary_sessions)),
-                ("fix", read(&stats.fix_sessions)),
+                ("binary", sum(|of| &of.binary_sessions)),
+                ("fix", sum(|of| &of.fix_sessions)),
             ];
             out.gauges(&names::SESSIONS, "protocol", &sessions);
-            out.gauge(&names::CONNECTIONS, read(&stats.connections) as f64);
-            out.counter(&names::CONNECTIONS_ACCEPTED, read(&stats.accepted));
-            out.counter(&names::CONNECTIONS_REFUSED, read(&stats.refused));
-            out.counter(&names::LOGONS_REFUSED, read(&stats.logons_refused));
-            out.counter(&names::SLOW_CONSUMERS, read(&stats.slow_consumers));
-            out.counter(&names::EVENTS_SENT, read(&stats.events_sent));
+            out.gauge(&names::CONNECTIONS, sum(|of| &of.connections) as f64);
+            out.counter(&names::CONNECTIONS_ACCEPTED, sum(|of| &of.accepted));
+            out.counter(&names::CONNECTIONS_REFUSED, sum(|of| &of.refused));
+            out.counter(&names::LOGONS_REFUSED, sum(|of| &of.logons_refused));
+            out.counter(&names::SLOW_CONSUMERS, sum(|of| &of.slow_consumers));
+            out.counter(&names::EVENTS_SENT, sum(|of| &of.events_sent));
             out.gauge(&names::SEQUENCE, journal.written().get() as f64);
             out.gauge(&names::DURABLE_SEQUENCE, journal.durable().get() as f64);
             out.counter(&names::JOURNAL_BYTES, bytes);
@@ -632,6 +689,12 @@ impl Venue {
                 &names::JOURNAL_FAILED,
                 f64::from(u8::from(journal.has_failed())),
             );
+            let mut stages: [StageHistogram; 4] = Default::default();
+            for edge in &edges {
+                for (all, one) in stages.iter_mut().zip(edge.stages.iter()) {
+                    all.add(one);
+                }
+            }
             out.stages(&names::STAGE, &stages);
             out.gauge(&names::UPTIME, started.elapsed().as_secs_f64());
             out.finish()

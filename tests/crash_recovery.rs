@@ -3,7 +3,7 @@
 //! reset, and in the end their own ledgers prove that every acknowledged order and every fill is
 //! there exactly once.
 //!
-//! `KILLS` chooses how many times (default 10 over both topologies), `SEED` repeats a run.
+//! `KILLS` chooses how many times (default 10 over all topologies), `SEED` repeats a run.
 
 mod support;
 
@@ -29,20 +29,27 @@ fn kills() -> u64 {
 
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_by_kills_in_compact() {
-    killed_in_a_burst("compact", "group", kills().div_ceil(2));
+    killed_in_a_burst("compact", "1", "group", kills().div_ceil(2));
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_by_kills_in_dedicated() {
-    killed_in_a_burst("dedicated", "group", kills().div_ceil(2));
+    killed_in_a_burst("dedicated", "1", "group", kills().div_ceil(4));
 }
 
-fn killed_in_a_burst(topology: &str, policy: &str, kills: u64) {
+/// The sessions' homes are spread over the threads.
+#[test]
+fn nothing_acknowledged_is_lost_or_doubled_by_kills_with_three_gateway_threads() {
+    killed_in_a_burst("dedicated", "3", "group", kills().div_ceil(4));
+}
+
+fn killed_in_a_burst(topology: &str, gateways: &str, policy: &str, kills: u64) {
     let seed = seed();
     let mut random = Random::new(seed);
     let data = tempfile::tempdir().unwrap();
     let settings = [
         ("TOPOLOGY", topology),
+        ("GATEWAY_THREADS", gateways),
         ("JOURNAL_POLICY", policy),
         // Hundreds of kills take millions of orders.
         ("MAX_CLIENT_ORDER_IDS", "8388608"),
@@ -108,7 +115,7 @@ fn killed_in_a_burst(topology: &str, policy: &str, kills: u64) {
     let orders: usize = peers.iter().map(|p| p.ledger().orders.len()).sum();
     let trades: usize = peers.iter().map(|p| p.ledger().trades.len()).sum();
     println!(
-        "{topology}: {counted} kills in {rounds} rounds, {orders} orders, {} trades",
+        "{topology}, {gateways} gateway threads: {counted} kills in {rounds} rounds, {orders} orders, {} trades",
         trades / 2
     );
     assert_eq!(server.terminate(), Some(0));

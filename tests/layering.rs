@@ -60,6 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    ("shutdown", &["admin"]),
     ("telemetry", &["metric_names"]),
     ("metric_names", &[]),
     // Settings, the demo, and the client side: they name types, the core does not know them.

@@ -173,6 +173,7 @@ fn survives(seed: u64, preset: Preset, policy: Policy, fault: Option<Fault>, cut
                 sessions: 64,
             },
             gateway: GatewaySettings::default(),
+            gateway_threads: 1,
             event_file_bytes: 1 << 18,
         },
     };

@@ -59,6 +59,8 @@ fn a_wrong_setting_names_itself_and_what_is_allowed_and_opens_no_port() {
         ("IDLE", "sleep", "spin, spin-then-park, park"),
         ("JOURNAL_POLICY", "never", "group, os"),
         ("CORES", "0,x", "core numbers, comma-separated"),
+        ("GATEWAY_THREADS", "0", "a whole number from 1 to 16"),
+        ("GATEWAY_THREADS", "2", "1 unless TOPOLOGY=dedicated"),
         ("BIND_ADDRESS", "everywhere", "an IP address"),
         ("MAX_ORDERS", "0", "a whole number from 1 to 16777216"),
         (
@@ -71,7 +73,12 @@ fn a_wrong_setting_names_itself_and_what_is_allowed_and_opens_no_port() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let free = taken.local_addr().unwrap().port().to_string();
         drop(taken);
-        let ended = refused(data.path(), &[("BINARY_PORT", &free), (variable, value)]);
+        let settings = [
+            ("BINARY_PORT", free.as_str()),
+            ("TOPOLOGY", "compact"),
+            (variable, value),
+        ];
+        let ended = refused(data.path(), &settings);
         assert_eq!(ended.code, Some(64), "{variable}");
         let expected = format!("{variable}={value:?}: allowed is {allowed}");
         assert!(ended.complained.contains(&expected), "{}", ended.complained);

@@ -163,14 +163,22 @@ fn who_does_not_read_is_disconnected_and_gets_everything_when_it_comes_back() {
         };
         write_message(&mut bytes, &order, id);
     }
-    // It writes as much as the venue takes, and reads nothing; the system keeps little for it.
-    rustix::net::sockopt::set_socket_recv_buffer_size(&deaf.line.socket, 4_096).unwrap();
+    // It writes as much as the venue takes, and reads nothing; the system keeps little for it, but
+    // more than one of the loopback's packets: those would be dropped, and come again minutes later.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&deaf.line.socket, 256 << 10).unwrap();
     deaf.line
         .socket
         .set_write_timeout(Some(support::talk::PATIENCE))
         .unwrap();
     let written = deaf.line.socket.write_all(&bytes);
     trades(&mut good, 1);
+    let until = Instant::now() + support::talk::PATIENCE;
+    while !support::server::get(server.metrics, "/metrics")
+        .1
+        .contains("\ntrading_engine_slow_consumers_total 1\n")
+    {
+        assert!(Instant::now() < until, "nobody was disconnected");
+    }
     // The end of the stream is the end of the connection; a read that waits in vain fails.
     drop(written);
     while deaf.next_frame().is_some() {}
@@ -233,8 +241,20 @@ fn a_half_open_connection_is_noticed_by_its_silence() {
 
 #[test]
 fn a_new_logon_takes_the_session_from_a_dead_connection() {
+    takes_over(&[]);
+}
+
+/// Both connections come to the session's home, which is not where they were accepted.
+#[test]
+fn a_new_logon_takes_the_session_over_on_another_gateway_thread() {
+    for threads in ["2", "3", "5"] {
+        takes_over(&[("TOPOLOGY", "dedicated"), ("GATEWAY_THREADS", threads)]);
+    }
+}
+
+fn takes_over(settings: &[(&str, &str)]) {
     let data = tempfile::tempdir().unwrap();
-    let server = Server::start(data.path(), &[]);
+    let server = Server::start(data.path(), settings);
     let credentials = server.credentials();
     let mut old = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 60_000);
     trades(&mut old, 1);

@@ -11,7 +11,7 @@ use trading_engine_protocol::binary::{
 };
 use trading_engine_protocol::types::{
     AccountId, ClientOrderId, Decimal8, Epoch, ExecutionKind, InstrumentId, OrderId, OrderType,
-    Price, Reason, SessionProtocol,
+    Price, Reason, SessionId, SessionProtocol,
 };
 
 use super::authenticator::Credentials;
@@ -75,10 +75,6 @@ impl BinaryDoor {
             newest: 0,
             asked: false,
         }
-    }
-
-    pub fn bound(&self) -> Option<Bound> {
-        self.bound
     }
 
     /// Handles the front of the input. Returns whether anything was consumed, and what next.
@@ -165,6 +161,14 @@ impl BinaryDoor {
         Next::Close(reason)
     }
 
+    /// The session whose key is being checked.
+    pub fn session_asked(&self) -> Option<SessionId> {
+        match &self.stage {
+            Stage::Checking(request) => Some(SessionId(request.logon.session_id)),
+            _ => None,
+        }
+    }
+
     /// The key check is done.
     pub fn authenticated(
         &mut self,
@@ -187,7 +191,7 @@ impl BinaryDoor {
             from_seq: logon.from_seq,
             ..SessionLogon::default()
         };
-        let session = trading_engine_protocol::types::SessionId(logon.session_id);
+        let session = SessionId(logon.session_id);
         let asking = Bound {
             session,
             generation: Default::default(),

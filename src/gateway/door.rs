@@ -2,11 +2,11 @@
 
 use super::binary::BinaryDoor;
 use super::connection::Connection;
-use super::context::{Bound, Context, Next};
+use super::context::{Context, Next};
 use super::fix::FixDoor;
 use super::reference::Instrument;
 use crate::engine::event::{EventBody, EventHeader, LogonAnswered};
-use trading_engine_protocol::types::Reason;
+use trading_engine_protocol::types::{Reason, SessionId};
 
 /// A connection's protocol.
 #[allow(clippy::large_enum_variant, reason = "boxed with its slot")]
@@ -38,10 +38,11 @@ impl Door {
         }
     }
 
-    pub fn bound(&self) -> Option<Bound> {
+    /// The session whose credentials are being checked.
+    pub fn session_asked(&self) -> Option<SessionId> {
         match self {
-            Self::Binary(door) => door.bound(),
-            Self::Fix(door) => door.bound(),
+            Self::Binary(door) => door.session_asked(),
+            Self::Fix(door) => door.session_asked(),
         }
     }
 

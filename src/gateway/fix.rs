@@ -245,6 +245,14 @@ impl FixDoor {
         Next::Pause
     }
 
+    /// The session whose password is being checked.
+    pub fn session_asked(&self) -> Option<SessionId> {
+        match &self.stage {
+            Stage::Checking(_, session) => Some(*session),
+            _ => None,
+        }
+    }
+
     /// The password check is done.
     pub fn authenticated(&mut self, accepted: bool) -> Next {
         let Stage::Checking(request, session) = &self.stage else {

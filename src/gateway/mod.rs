@@ -1,10 +1,12 @@
 //! The edge: sockets in, commands out; durable events in, bytes out.
 //!
 //! * `poller`: one agent, its sockets, the event ring and every timer
+//! * `admissions`: how many connections there may be
 //! * `connection`: a socket and its buffers; `outbox`: the way into the log
 //! * `binary`, `fix`: a connection's protocol, translated to commands and from events
 //! * `reference`: instruments and sessions by name; `keystore`, `authenticator`: credentials
 
+mod admissions;
 pub mod authenticator;
 mod binary;
 mod connection;
@@ -16,5 +18,6 @@ mod outbox;
 pub mod poller;
 pub mod reference;
 
+pub use admissions::Admissions;
 pub use outbox::Outbox;
-pub use poller::{Gateway, GatewayLinks, GatewaySettings, GatewayStats, Stages};
+pub use poller::{Gateway, GatewayLinks, GatewaySettings, GatewayStats, Home, Listeners, Stages};

@@ -1,23 +1,28 @@
 //! One gateway thread's work: its listeners and sockets, the durable part of the event ring, the
 //! answers of side threads, and the timers of every connection.
 //!
+//! Where there are several threads, the first one accepts. Every session has a home among them, and
+//! a connection moves there once its credentials are right: two connections of one session always
+//! meet, and a flood of strangers stays with the first.
+//!
 //! A socket is read only while the command ring has room and its connection is not waiting for
 //! something; a connection gets a bounded number of messages a turn. Output is bounded: a client
 //! that does not read is disconnected.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use trading_engine_protocol::binary::AcceptorSettings;
 use trading_engine_protocol::fix;
 use trading_engine_protocol::types::{Reason, Sequence, SessionId};
 
+use super::admissions::{Admission, Admissions};
 use super::authenticator::{AuthReply, Authenticator};
 use super::binary::BinaryDoor;
 use super::connection::{Connection, ReadOutcome};
@@ -41,7 +46,7 @@ const FIX_LISTENER: Token = Token(usize::MAX - 2);
 pub struct GatewaySettings {
     /// The venue's CompID.
     pub fix_comp_id: String,
-    /// Which gateway, 0..
+    /// Which gateway thread, 0.. ; the first one accepts.
     pub id: u8,
     /// Connections at once; more are closed at accept.
     pub connections_max: usize,
@@ -131,12 +136,30 @@ pub struct GatewayLinks {
     pub drained: Arc<AtomicBool>,
     /// Counters.
     pub stats: Arc<GatewayStats>,
+    /// Connections of all gateways.
+    pub admissions: Arc<Admissions>,
     /// Takes `received, sequenced, applied, durable seen, sent` of each report, ns UTC.
     pub stages: Box<dyn FnMut(Stages) + Send>,
 }
 
+/// Where connections with right credentials come home to a gateway.
+#[derive(Clone)]
+pub struct Home {
+    door: Sender<Box<Slot>>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Home {
+    /// Ends the gateway's wait for its sockets.
+    pub fn wake(&self) {
+        (self.wake)();
+    }
+}
+
 struct Slot {
     connection: Connection,
+    /// Counts it, wherever it goes.
+    _admission: Admission,
     door: Door,
     /// The gateway's name for this connection; a stale answer names another.
     name: u64,
@@ -181,8 +204,12 @@ pub struct Gateway {
     poll: Poll,
     events: Events,
     polled: bool,
-    binary: TcpListener,
-    fix: TcpListener,
+    /// Of the first gateway only.
+    listeners: Option<Listeners>,
+    /// Every gateway, this one included, by id.
+    homes: Vec<Home>,
+    arrivals: Receiver<Box<Slot>>,
+    admissions: Arc<Admissions>,
     /// Nobody is let in before the events of this command have been seen: the reference data
     /// would be incomplete, and a right logon be refused. `None` = open.
     opens_at: Option<Sequence>,
@@ -213,6 +240,28 @@ pub struct Gateway {
     next_housekeeping_ns: u64,
 }
 
+/// The sockets that clients connect to.
+#[derive(Debug)]
+pub struct Listeners {
+    binary: TcpListener,
+    fix: TcpListener,
+}
+
+impl Listeners {
+    /// From bound sockets.
+    ///
+    /// # Errors
+    /// When they cannot be made non-blocking.
+    pub fn new(binary: std::net::TcpListener, fix: std::net::TcpListener) -> io::Result<Self> {
+        binary.set_nonblocking(true)?;
+        fix.set_nonblocking(true)?;
+        Ok(Self {
+            binary: TcpListener::from_std(binary),
+            fix: TcpListener::from_std(fix),
+        })
+    }
+}
+
 /// Messages one connection may have in a row.
 const TURN: usize = 32;
 /// Events per round.
@@ -233,35 +282,39 @@ struct Claim {
 const INPUT_BYTES: usize = 64 << 10;
 
 impl Gateway {
-    /// A gateway on a bound listener.
+    /// A gateway; the first one has listeners.
     ///
     /// # Errors
     /// When the poller cannot be made.
     pub fn new(
         settings: GatewaySettings,
-        binary: std::net::TcpListener,
-        fix: std::net::TcpListener,
+        listeners: Option<Listeners>,
         reference: ReferenceData,
         links: GatewayLinks,
         clock: Clock,
-    ) -> io::Result<(Self, Arc<dyn Fn() + Send + Sync>)> {
+    ) -> io::Result<(Self, Home)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
             // The eventfd's counter is full only if a wake is pending anyway.
             let _ = waker.wake();
         });
-        binary.set_nonblocking(true)?;
-        fix.set_nonblocking(true)?;
         let (auth_reply, auth_replies) = bounded(Authenticator::QUEUE_DEPTH * 2);
+        let (door, arrivals) = bounded(settings.connections_max);
+        let home = Home {
+            door,
+            wake: Arc::clone(&wake),
+        };
         let (history_reply, history_replies) = bounded(8192);
         let mut gateway = Self {
             settings,
             poll,
             events: Events::with_capacity(1024),
             polled: false,
-            binary: TcpListener::from_std(binary),
-            fix: TcpListener::from_std(fix),
+            listeners,
+            homes: Vec::new(),
+            arrivals,
+            admissions: links.admissions,
             opens_at: links.opens_at,
             claims: Vec::new(),
             slots: Vec::new(),
@@ -295,7 +348,12 @@ impl Gateway {
         if gateway.opens_at.is_none() {
             gateway.open_listeners();
         }
-        Ok((gateway, wake))
+        Ok((gateway, home))
+    }
+
+    /// Names all gateways, by id. Once, before the threads start.
+    pub fn joins(&mut self, homes: Vec<Home>) {
+        self.homes = homes;
     }
 
     /// Calls `work` with a connection's slot and everything it may touch, then does what it says.
@@ -400,10 +458,13 @@ impl Gateway {
     }
 
     fn open_listeners(&mut self) {
+        let Some(listeners) = &mut self.listeners else {
+            return;
+        };
         let registry = self.poll.registry();
         for (listener, token) in [
-            (&mut self.binary, BINARY_LISTENER),
-            (&mut self.fix, FIX_LISTENER),
+            (&mut listeners.binary, BINARY_LISTENER),
+            (&mut listeners.fix, FIX_LISTENER),
         ] {
             if let Err(error) = registry.register(listener, token, Interest::READABLE) {
                 tracing::error!(%error, "cannot listen");
@@ -413,7 +474,14 @@ impl Gateway {
 
     fn accept(&mut self, is_fix: bool) {
         loop {
-            let listener = if is_fix { &self.fix } else { &self.binary };
+            let Some(listeners) = &self.listeners else {
+                return;
+            };
+            let listener = if is_fix {
+                &listeners.fix
+            } else {
+                &listeners.binary
+            };
             match listener.accept() {
                 Ok((socket, peer)) => {
                     if let Err(error) = self.admit(socket, peer, is_fix) {
@@ -504,47 +572,31 @@ impl Gateway {
         }
     }
 
-    fn connections_from(&self, address: IpAddr) -> usize {
-        let slots = self.slots.iter().flatten();
-        slots
-            .filter(|slot| slot.connection.peer.ip() == address)
-            .count()
-    }
-
     fn admit(
         &mut self,
-        mut socket: mio::net::TcpStream,
+        socket: mio::net::TcpStream,
         peer: SocketAddr,
         is_fix: bool,
     ) -> io::Result<()> {
-        if self.open >= self.settings.connections_max
-            || self.connections_from(peer.ip()) >= self.settings.connections_per_address_max
-            || self.draining.load(Ordering::Acquire)
-        {
+        let (in_all, per_address) = (
+            self.settings.connections_max,
+            self.settings.connections_per_address_max,
+        );
+        let admission = self
+            .admissions
+            .admit(peer.ip(), in_all, per_address)
+            .filter(|_| !self.draining.load(Ordering::Acquire));
+        let Some(admission) = admission else {
             add(&self.stats.refused, 1);
             return Ok(());
-        }
+        };
         socket.set_nodelay(true)?;
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
-        let both = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self
-            .poll
-            .registry()
-            .register(&mut socket, Token(index), both)
-        {
-            self.free.push(index);
-            return Err(error);
-        }
         let mut nonce = [0u8; 32];
         if getrandom::fill(&mut nonce).is_err() {
-            self.free.push(index);
             return Err(io::Error::other("no randomness for a nonce"));
         }
-        self.serial += 1;
-        let name = u64::from(self.settings.id) << 56 | self.serial << 24 | index as u64;
+        let index = self.place();
+        let name = self.name(index);
         let mut connection = Connection::new(socket, peer, INPUT_BYTES);
         let now_ns = self.clock.monotonic_ns();
         let ctx = Context {
@@ -576,8 +628,10 @@ impl Gateway {
                 &mut connection.output,
             ))
         };
-        self.slots[index] = Some(Box::new(Slot {
+        add(&self.stats.accepted, 1);
+        let slot = Slot {
             connection,
+            _admission: admission,
             door,
             name,
             readable: true,
@@ -587,14 +641,109 @@ impl Gateway {
             queued: false,
             unsent: 0,
             unsent_since: 0,
-        }));
+        };
+        self.take_in(index, Box::new(slot))
+    }
+
+    /// A free place for a connection.
+    fn place(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        })
+    }
+
+    /// A name no other connection has.
+    fn name(&mut self, index: usize) -> u64 {
+        self.serial += 1;
+        u64::from(self.settings.id) << 56 | self.serial << 24 | index as u64
+    }
+
+    fn take_in(&mut self, index: usize, mut slot: Box<Slot>) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let socket = &mut slot.connection.socket;
+        if let Err(error) = self.poll.registry().register(socket, Token(index), both) {
+            self.free.push(index);
+            return Err(error);
+        }
+        self.slots[index] = Some(slot);
         self.open += 1;
-        add(&self.stats.accepted, 1);
         self.stats
             .connections
             .store(self.open as u64, Ordering::Relaxed);
         self.enqueue(index);
         Ok(())
+    }
+
+    /// Takes a connection out of the poller and of every list.
+    fn take_out(&mut self, index: usize) -> Option<Box<Slot>> {
+        let mut slot = self.slots.get_mut(index).and_then(Option::take)?;
+        let _ = self.poll.registry().deregister(&mut slot.connection.socket);
+        // Whatever points here is this connection's, or a session that ended before it did.
+        for session in self
+            .sessions
+            .iter_mut()
+            .filter(|session| **session == Some(index))
+        {
+            *session = None;
+        }
+        self.free.push(index);
+        self.open -= 1;
+        self.stats
+            .connections
+            .store(self.open as u64, Ordering::Relaxed);
+        Some(slot)
+    }
+
+    /// The credentials were checked: right ones bring the connection to its session's home.
+    fn authenticated(&mut self, index: usize, accepted: bool) {
+        let asked = self.slots[index]
+            .as_ref()
+            .and_then(|slot| slot.door.session_asked())
+            .filter(|_| accepted && self.homes.len() > 1);
+        let home = asked.map(|session| session.0 as usize % self.homes.len());
+        match home {
+            Some(home) if home != usize::from(self.settings.id) => {
+                let Some(slot) = self.take_out(index) else {
+                    return;
+                };
+                let home = &self.homes[home];
+                // It holds as many as there may be connections, so it is never full; a gateway
+                // that has ended takes nobody, and the socket closes here.
+                if home.door.try_send(slot).is_ok() {
+                    home.wake();
+                }
+            }
+            _ => self.with(index, |door, ctx, connection| {
+                door.authenticated(ctx, connection, accepted)
+            }),
+        }
+    }
+
+    /// Connections whose credentials are right come home.
+    fn welcome(&mut self) -> usize {
+        let mut done = 0;
+        while let Ok(mut slot) = self.arrivals.try_recv() {
+            done += 1;
+            let index = self.place();
+            slot.name = self.name(index);
+            slot.queued = false;
+            slot.readable = true;
+            let peer = slot.connection.peer;
+            if let Err(error) = self.take_in(index, slot) {
+                tracing::warn!(%peer, %error, "cannot take the connection");
+                continue;
+            }
+            let draining = self.drain_started;
+            self.with(index, |door, ctx, connection| {
+                if draining {
+                    door.logout(ctx, connection, Reason::GoingAway)
+                } else {
+                    door.authenticated(ctx, connection, true)
+                }
+            });
+        }
+        done
     }
 
     /// Reads, parses and writes for every connection that has something to do.
@@ -725,11 +874,10 @@ impl Gateway {
 
     /// Closes the socket and tells the core.
     fn drop_connection(&mut self, index: usize, reason: Reason) {
-        let Some(mut slot) = self.slots.get_mut(index).and_then(Option::take) else {
+        let Some(mut slot) = self.take_out(index) else {
             return;
         };
         let now_ns = self.clock.monotonic_ns();
-        let bound = slot.door.bound();
         let mut ctx = Context {
             now_ns,
             utc: self.clock.utc_at(now_ns),
@@ -739,31 +887,6 @@ impl Gateway {
             services: &self.services,
         };
         slot.door.end(&mut ctx, reason);
-        let _ = self.poll.registry().deregister(&mut slot.connection.socket);
-        if let Some(bound) = bound {
-            self.unbind(bound.session, index);
-        }
-        // Whatever else points here is a session that ended before its connection did.
-        for session in self
-            .sessions
-            .iter_mut()
-            .filter(|session| **session == Some(index))
-        {
-            *session = None;
-        }
-        self.free.push(index);
-        self.open -= 1;
-        self.stats
-            .connections
-            .store(self.open as u64, Ordering::Relaxed);
-    }
-
-    fn unbind(&mut self, session: SessionId, index: usize) {
-        if let Some(entry) = self.sessions.get_mut(session.0 as usize)
-            && *entry == Some(index)
-        {
-            *entry = None;
-        }
     }
 
     fn index_of(&self, name: u64) -> Option<usize> {
@@ -886,9 +1009,7 @@ impl Gateway {
         while let Ok(reply) = self.auth_replies.try_recv() {
             done += 1;
             if let Some(index) = self.index_of(reply.connection) {
-                self.with(index, |door, ctx, connection| {
-                    door.authenticated(ctx, connection, reply.accepted)
-                });
+                self.authenticated(index, reply.accepted);
             }
         }
         while let Ok(reply) = self.history_replies.try_recv() {
@@ -947,10 +1068,12 @@ impl Gateway {
         let [binary, fix] = live;
         self.stats.binary_sessions.store(binary, Ordering::Relaxed);
         self.stats.fix_sessions.store(fix, Ordering::Relaxed);
-        if draining && self.open == 0 && self.outbox.spilled() == 0 {
+        if draining && self.admissions.is_empty() && self.outbox.spilled() == 0 {
             self.drained.store(true, Ordering::Release);
         }
-        self.clock.discipline();
+        if self.settings.id == 0 {
+            self.clock.discipline();
+        }
     }
 }
 
@@ -965,6 +1088,7 @@ impl Agent for Gateway {
         } else {
             self.poll_sockets(Duration::ZERO)
         };
+        done += self.welcome();
         done += self.answers();
         done += self.tail_events();
         done += self.serve();

@@ -51,7 +51,7 @@ pub struct Shared {
     failure: Mutex<Option<String>>,
     bytes: AtomicU64,
     syncs: AtomicU64,
-    doorbell: OnceLock<Arc<Doorbell>>,
+    doorbells: OnceLock<Vec<Arc<Doorbell>>>,
     syncer_bell: OnceLock<Arc<Doorbell>>,
 }
 
@@ -114,10 +114,10 @@ impl Shared {
         )
     }
 
-    /// Wakes this thread whenever the durable Sequence moves or the journal fails. Set once, before
+    /// Wakes these threads whenever the durable Sequence moves or the journal fails. Set once, before
     /// the threads start.
-    pub fn wakes(&self, doorbell: Arc<Doorbell>) {
-        let _ = self.doorbell.set(doorbell);
+    pub fn wakes(&self, doorbells: Vec<Arc<Doorbell>>) {
+        let _ = self.doorbells.set(doorbells);
     }
 
     /// Wakes the syncer's thread whenever there is something to sync. Set once, likewise.
@@ -134,8 +134,8 @@ impl Shared {
     }
 
     fn ring(&self) {
-        if let Some(doorbell) = self.doorbell.get() {
-            doorbell.ring();
+        if let Some(doorbells) = self.doorbells.get() {
+            Doorbell::ring_all(doorbells.iter().map(Arc::as_ref));
         }
     }
 }
@@ -191,7 +191,7 @@ pub fn start(
         failure: Mutex::new(None),
         bytes: AtomicU64::new(0),
         syncs: AtomicU64::new(0),
-        doorbell: OnceLock::new(),
+        doorbells: OnceLock::new(),
         syncer_bell: OnceLock::new(),
     });
     let appender = Appender {
