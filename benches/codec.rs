@@ -152,7 +152,7 @@ fn logged_on() -> Acceptor {
     writer.finish();
     let (_, action) = acceptor.receive(0, NOW, &logon);
     assert!(matches!(action, Action::Logon(_)), "{action:?}");
-    acceptor.logon_accepted(0, 1, 2);
+    acceptor.logon_accepted(0, 1, 2, false);
     acceptor
 }
 

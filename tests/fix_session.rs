@@ -251,3 +251,61 @@ fn the_session_answers_as_every_dialogue_says() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert_eq!(server.terminate(), Some(0));
 }
+
+/// Both in one segment: the answer of the event log to the first comes when the numbers have begun
+/// again, and its reports once went out under the new ones.
+#[test]
+fn a_reset_right_behind_a_resend_request_begins_with_nothing_old() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[("JOURNAL_POLICY", "os")]);
+    let credentials = server.credentials();
+    let mut talk = FixTalk::logged_on(server.fix, &credentials.fix[0], 30);
+    for round in 0..20 {
+        for order in 0..60 {
+            talk.order(&format!("R{round}-{order}"), "1", "1", "50");
+        }
+        for _ in 0..60 {
+            assert_eq!(talk.expect().kind(), "8");
+        }
+        let mut both = talk.message("2", talk.next, &[(7, "2"), (16, "0")]);
+        let logon = [(98, "0"), (108, "30"), (141, "Y")];
+        both.extend(talk.message("A", 1, &logon));
+        talk.line.write(&both);
+        talk.next = 2;
+        // Before the reset some of the resend may come; the Logon is the first of the new run.
+        loop {
+            let message = talk.expect();
+            if message.kind() == "A" {
+                assert_eq!(message.get(34), Some("1"), "{message:?}");
+                break;
+            }
+            assert_eq!(message.get(43), Some("Y"), "{message:?}");
+        }
+        let id = format!("R{round}-new");
+        talk.order(&id, "1", "1", "50");
+        let report = talk.expect();
+        assert_eq!(report.get(11), Some(id.as_str()), "{report:?}");
+        assert_eq!(report.get(34), Some("2"), "{report:?}");
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// Once the venue has said Logout, nothing but the answer counts, and not for long.
+#[test]
+fn who_talks_on_after_the_logout_is_closed_all_the_same() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let credentials = server.credentials();
+    let mut talk = FixTalk::logged_on(server.fix, &credentials.fix[0], 30);
+    let low = talk.message("0", 1, &[]);
+    talk.line.write(&low);
+    assert_eq!(talk.expect().kind(), "5");
+    let until = std::time::Instant::now() + support::talk::PATIENCE;
+    // Talks as fast as the venue reads, until that fails.
+    let heartbeat = talk.message("0", 2, &[]);
+    while std::io::Write::write_all(&mut talk.line.socket, &heartbeat).is_ok() {
+        assert!(std::time::Instant::now() < until, "still open");
+        std::thread::yield_now();
+    }
+    assert_eq!(server.terminate(), Some(0));
+}

@@ -30,7 +30,7 @@ fn feed(acceptor: &mut Acceptor, now: &mut u64, stream: &[u8]) -> bool {
         assert!(consumed <= stream.len() - at);
         at += consumed;
         match action {
-            Action::Logon(request) => acceptor.logon_accepted(*now, request.seq, 1),
+            Action::Logon(request) => acceptor.logon_accepted(*now, request.seq, 1, request.next_expected != 0),
             Action::Close(_) => return false,
             Action::NeedMore if consumed == 0 => return true,
             _ => {}

@@ -130,7 +130,7 @@ fn fix_answers(bytes: &[u8], active: bool) -> String {
         let logon = format!("35=A|34=1|49=C|52={TIME}|56=V|98=0|108=30|553=u|554=p");
         let (_, action) = acceptor.receive(0, NOW, &fix_message(&logon));
         assert!(matches!(action, fix::Action::Logon(_)), "{action:?}");
-        acceptor.logon_accepted(0, 1, 2);
+        acceptor.logon_accepted(0, 1, 2, false);
     }
     let mut answers = Vec::new();
     let mut at = 0;

@@ -22,6 +22,7 @@ use crate::engine::command::{
     CancelOrder, CommandKind, EnterOrder, RefuseOrder, RefuseRequest, ReplaceOrder, SessionLogon,
 };
 use crate::engine::event::{EventBody, EventHeader, LogonAnswered, OrderState};
+use crate::journal::history::HistoryReply;
 
 const NO_PRICE: Price = Price(i64::MIN);
 const NOT_STATED: u8 = 0xFF;
@@ -290,17 +291,16 @@ impl BinaryDoor {
         &mut self,
         ctx: &mut Context<'_>,
         connection: &mut Connection,
-        from: u64,
-        events: &[u8],
+        reply: &HistoryReply,
     ) -> Next {
         self.asked = false;
-        if from != self.next_send || matches!(self.stage, Stage::Ended) {
+        if reply.from != self.next_send || matches!(self.stage, Stage::Ended) {
             return Next::Continue;
         }
-        if events.is_empty() {
+        if reply.events.is_empty() {
             return self.logout(ctx, connection, Reason::SequenceNotAvailable);
         }
-        for (header, body, _) in crate::journal::event_log::events(events) {
+        for (header, body, _) in crate::journal::event_log::events(&reply.events) {
             if header.session_seq.0 == self.next_send {
                 self.write(ctx, connection, header, &body);
             }

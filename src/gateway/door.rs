@@ -6,6 +6,7 @@ use super::context::{Context, Next};
 use super::fix::FixDoor;
 use super::reference::Instrument;
 use crate::engine::event::{EventBody, EventHeader, LogonAnswered};
+use crate::journal::history::HistoryReply;
 use trading_engine_protocol::types::{Reason, SessionId};
 
 /// A connection's protocol.
@@ -75,12 +76,11 @@ impl Door {
         &mut self,
         ctx: &mut Context<'_>,
         connection: &mut Connection,
-        from: u64,
-        events: &[u8],
+        reply: &HistoryReply,
     ) -> Next {
         match self {
-            Self::Binary(door) => door.history(ctx, connection, from, events),
-            Self::Fix(door) => door.history(ctx, connection, from, events),
+            Self::Binary(door) => door.history(ctx, connection, reply),
+            Self::Fix(door) => door.history(ctx, connection, reply),
         }
     }
 

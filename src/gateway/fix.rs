@@ -25,6 +25,7 @@ use crate::engine::command::{
     SessionLogon, SessionMessage, name_text,
 };
 use crate::engine::event::{EventBody, EventHeader, LogonAnswered, OrderState};
+use crate::journal::history::HistoryReply;
 
 const NO_PRICE: Price = Price(i64::MIN);
 const NOT_STATED: u8 = 0xFF;
@@ -314,12 +315,26 @@ impl FixDoor {
                 "MsgSeqNum too low, expecting {} but received {}",
                 answer.inbound_expected, request.seq
             );
-            let out = &mut connection.output;
-            let mut writer = self.begin(out, &request.comp_id, b"5", seq, header.sequenced_at);
-            writer.text(58, text.as_bytes());
-            writer.finish();
-            self.stage = Stage::Ended;
+            self.refuse_logon(connection, &request.comp_id, header, &text);
             return Next::Close(Reason::LogonSequenceTooLow);
+        }
+        self.bound = Some(Bound {
+            session: header.session,
+            generation: header.generation,
+            epoch: header.epoch,
+        });
+        // With a reset nothing can be missing.
+        let client_expects = match answer.reset {
+            1 => 0,
+            _ => request.next_expected,
+        };
+        if client_expects > seq {
+            let text = format!(
+                "NextExpectedMsgSeqNum(789) too high, expecting at most {seq} but received {client_expects}"
+            );
+            self.refuse_logon(connection, &request.comp_id, header, &text);
+            self.end(ctx, Reason::SequenceTooHigh);
+            return Next::Close(Reason::SequenceTooHigh);
         }
         let mut writer = self.begin(
             &mut connection.output,
@@ -333,20 +348,40 @@ impl FixDoor {
         if answer.reset == 1 {
             writer.text(141, b"Y");
         }
+        let told = request.next_expected != 0;
+        if told {
+            writer.number(789, answer.inbound);
+        }
         writer.finish();
-        self.bound = Some(Bound {
-            session: header.session,
-            generation: header.generation,
-            epoch: header.epoch,
-        });
         self.next_send = seq + 1;
         self.newest = seq;
         self.resend = None;
+        self.waiting_resend = None;
         self.asked = false;
         self.stage = Stage::Live;
         self.acceptor
-            .logon_accepted(ctx.now_ns, request.seq, answer.inbound);
+            .logon_accepted(ctx.now_ns, request.seq, answer.inbound, told);
+        if client_expects != 0 && client_expects < seq {
+            self.waiting_resend = Some((client_expects, seq - 1));
+            self.catch_up(ctx, connection);
+        }
         self.follow_ups(ctx, connection, Next::Continue)
+    }
+
+    /// The reply's number goes to a Logout that says why.
+    fn refuse_logon(
+        &mut self,
+        connection: &mut Connection,
+        comp_id: &[u8],
+        header: &EventHeader,
+        text: &str,
+    ) {
+        let out = &mut connection.output;
+        let seq = header.session_seq.0;
+        let mut writer = self.begin(out, comp_id, b"5", seq, header.sequenced_at);
+        writer.text(58, text.as_bytes());
+        writer.finish();
+        self.stage = Stage::Ended;
     }
 
     fn begin<'a>(
@@ -448,18 +483,19 @@ impl FixDoor {
         &mut self,
         ctx: &mut Context<'_>,
         connection: &mut Connection,
-        from: u64,
-        events: &[u8],
+        reply: &HistoryReply,
     ) -> Next {
-        self.asked = false;
-        if self.bound.is_none() {
+        // What was asked before the numbers began again answers nothing any more.
+        if self.bound.is_none_or(|bound| bound.epoch != reply.epoch) {
             return Next::Continue;
         }
+        self.asked = false;
+        let events = &reply.events;
         if let Some(resend) = self.resend {
-            if from == resend.next {
+            if reply.from == resend.next {
                 self.serve_resend(ctx, connection, resend, events);
             }
-        } else if from == self.next_send {
+        } else if reply.from == self.next_send {
             for (header, body, _) in crate::journal::event_log::events(events) {
                 if header.session_seq.0 == self.next_send {
                     self.write(ctx, connection, header, &body);
@@ -563,6 +599,9 @@ impl FixDoor {
             match self.take_content(admin.token) {
                 Some(content) => {
                     self.write_content(connection, seq, header.sequenced_at, &content);
+                    if matches!(content, Content::Logout(_)) {
+                        self.acceptor.note_logout_sent();
+                    }
                 }
                 None => self.write_gap(ctx, connection, seq, seq + 1, false),
             }
@@ -677,7 +716,8 @@ impl FixDoor {
     /// Ends the session from this side: a Logout that the core numbers.
     pub fn logout(&mut self, ctx: &mut Context<'_>, reason: Reason) -> Next {
         if reason == Reason::GoingAway
-            && let Some(action @ Action::Session { .. }) = self.acceptor.end(reason.text())
+            && let Some(action @ Action::Session { .. }) =
+                self.acceptor.end(ctx.now_ns, reason.text())
             && let Action::Session { send, .. } = action
         {
             let message = SessionMessage {

@@ -1016,7 +1016,7 @@ impl Gateway {
             done += 1;
             if let Some(index) = self.index_of(reply.connection) {
                 self.with(index, |door, ctx, connection| {
-                    door.history(ctx, connection, reply.from, &reply.events)
+                    door.history(ctx, connection, &reply)
                 });
             }
         }

@@ -40,6 +40,8 @@ pub struct HistoryRequest {
 pub struct HistoryReply {
     /// Echo.
     pub connection: u64,
+    /// Echo: an answer of an older numbering run is nobody's any more.
+    pub epoch: Epoch,
     /// Echo.
     pub from: u64,
     /// Whole events, in order, 8-aligned; empty when they cannot be had.
@@ -183,6 +185,7 @@ impl HistoryAgent {
         });
         let reply = HistoryReply {
             connection: request.connection,
+            epoch: request.epoch,
             from: request.from,
             events,
         };

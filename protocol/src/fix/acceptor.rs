@@ -169,6 +169,8 @@ enum State {
     Closed,
 }
 
+/// From our Logout to the end without an answer.
+const CLOSING_NS: u64 = 2_000_000_000;
 /// Bytes kept while a gap is being filled.
 const QUEUE_BYTES_MAX: usize = 1 << 20;
 
@@ -188,8 +190,13 @@ pub struct Acceptor {
     heartbeat_ns: u64,
     last_sent_ns: u64,
     last_received_ns: u64,
+    /// Of the state: by when a Logon, or the end after a Logout.
     deadline_ns: u64,
     test_request_sent: bool,
+    /// Our Logout is on the wire.
+    logout_sent: bool,
+    /// The client's answer to it came.
+    logout_answered: bool,
     message: Message,
 }
 
@@ -210,6 +217,8 @@ impl Acceptor {
             last_sent_ns: now_ns,
             last_received_ns: now_ns,
             test_request_sent: false,
+            logout_sent: false,
+            logout_answered: false,
             message: Message::default(),
         }
     }
@@ -251,10 +260,16 @@ impl Acceptor {
             Decoded::Complete(bytes) => {
                 self.last_received_ns = now_ns;
                 self.test_request_sent = false;
-                let action = if self.state == State::AwaitLogon {
-                    self.first(utc, &message, &input[..bytes])
-                } else {
-                    self.next(utc, &message, &input[..bytes])
+                let action = match self.state {
+                    State::AwaitLogon => self.first(utc, &message, &input[..bytes]),
+                    // Nothing but an answer to our Logout counts any more.
+                    State::Closing => {
+                        self.logout_answered |= message.message_type(input) == b"5";
+                        Action::Handled
+                    }
+                    State::LoggingOn | State::Active | State::Closed => {
+                        self.next(utc, &message, &input[..bytes])
+                    }
                 };
                 (bytes, action)
             }
@@ -280,6 +295,17 @@ impl Acceptor {
         };
         self.message = message;
         Some(action)
+    }
+
+    /// A Logout is on its way: the client has this long to answer it, whatever else it says.
+    fn begin_closing(&mut self, now_ns: u64) {
+        self.state = State::Closing;
+        self.deadline_ns = now_ns.saturating_add(CLOSING_NS);
+    }
+
+    /// Our Logout was written.
+    pub fn note_logout_sent(&mut self) {
+        self.logout_sent = true;
     }
 
     fn close(&mut self, reason: Reason) -> Action {
@@ -327,13 +353,14 @@ impl Acceptor {
     }
 
     /// The core opened the session. `next_inbound` is what it expects next; `seq` is the Logon's
-    /// own number: a higher one than expected leaves a gap, which is asked for.
-    pub fn logon_accepted(&mut self, now_ns: u64, seq: u64, next_inbound: u64) {
+    /// own number: a higher one than expected leaves a gap, which is asked for, unless the client
+    /// was told in the reply what is expected (`told`) and fills it by itself.
+    pub fn logon_accepted(&mut self, now_ns: u64, seq: u64, next_inbound: u64, told: bool) {
         self.state = State::Active;
         self.expected = next_inbound;
         self.last_received_ns = now_ns;
         self.last_sent_ns = now_ns;
-        if seq >= next_inbound {
+        if seq >= next_inbound && !told {
             self.gap_until = seq;
             self.follow_ups
                 .push_back(session(0, 0, Some(Content::ResendRequest(next_inbound))));
@@ -347,19 +374,22 @@ impl Acceptor {
 
     fn next(&mut self, utc: UtcNanos, message: &Message, bytes: &[u8]) -> Action {
         if message.get(bytes, 8) != Some(BEGIN_STRING) {
-            return self.log_out("Incorrect BeginString", message, bytes);
+            return self.log_out("Incorrect BeginString");
         }
         let kind = message.message_type(bytes);
         let Some(seq) = message.number(bytes, 34) else {
             // No usable number: nothing can be consumed or answered.
-            return self.log_out("Received message without MsgSeqNum(34)", message, bytes);
+            return self.log_out("Received message without MsgSeqNum(34)");
         };
-        if kind == b"4" && message.get(bytes, 123) != Some(b"Y") {
-            return self.reset(seq, message, bytes);
-        }
         let duplicate = message.get(bytes, 43) == Some(b"Y");
+        // These two are taken whatever their number is, and are held to everything else.
+        if kind == b"4" && message.get(bytes, 123) != Some(b"Y") {
+            let refusal = self.check(utc, seq, 0, kind, duplicate, message, bytes);
+            return refusal.unwrap_or_else(|| self.reset(seq, message, bytes));
+        }
         if kind == b"A" && seq == 1 && message.get(bytes, 141) == Some(b"Y") {
-            return self.reset_logon(message, bytes);
+            let refusal = self.check(utc, seq, 0, kind, duplicate, message, bytes);
+            return refusal.unwrap_or_else(|| self.reset_logon(message, bytes));
         }
         if seq < self.expected {
             if duplicate {
@@ -372,10 +402,16 @@ impl Acceptor {
                 "MsgSeqNum too low, expecting {} but received {seq}",
                 self.expected
             );
-            self.state = State::Closing;
+            self.begin_closing(self.last_received_ns);
             return closing(0, 0, &text);
         }
         if seq > self.expected {
+            // What is acted on early is checked early.
+            if matches!(kind, b"2" | b"5")
+                && let Some(refusal) = self.check(utc, seq, 0, kind, duplicate, message, bytes)
+            {
+                return refusal;
+            }
             return self.too_high(seq, kind, message, bytes);
         }
         self.in_sequence(utc, seq, kind, duplicate, message, bytes)
@@ -395,7 +431,7 @@ impl Acceptor {
             let refusal = (10, 122, "SendingTime accuracy problem");
             self.follow_ups
                 .push_back(closing(0, 0, "SendingTime accuracy problem"));
-            self.state = State::Closing;
+            self.begin_closing(self.last_received_ns);
             return Some(session(0, 0, Some(reject(seq, refusal, message, bytes))));
         }
         None
@@ -416,7 +452,7 @@ impl Acceptor {
                 self.keep(seq, bytes);
             }
         } else if kind == b"5" {
-            self.state = State::Closing;
+            self.begin_closing(self.last_received_ns);
             return closing(0, b'5', "");
         } else if keep {
             self.keep(seq, bytes);
@@ -453,30 +489,8 @@ impl Acceptor {
         if self.gap_until < self.expected {
             self.gap_until = 0;
         }
-        let sender = message.get(bytes, 49);
-        let target = message.get(bytes, 56);
-        let missing = sender.is_none() || target.is_none();
-        if !missing
-            && (sender != Some(self.client.as_slice())
-                || target != Some(self.settings.comp_id.as_slice()))
-        {
-            return self.reject_and_log_out(seq, (9, 0, "CompID problem"), message, bytes);
-        }
-        let replayed = duplicate;
-        // A time that cannot be read is the dictionary's to refuse.
-        if !replayed
-            && let Some(sent) = message.get(bytes, 52).and_then(timestamp)
-            && !self.is_close(utc, sent)
-        {
-            let refusal = (10, 52, "SendingTime accuracy problem");
-            return self.reject_and_log_out(seq, refusal, message, bytes);
-        }
-        let rule = dictionary::message_position(kind);
-        let Some(rule) = rule.filter(|&rule| dictionary::MESSAGES[rule].inbound) else {
-            return self.unknown_type(seq, kind, message, bytes);
-        };
-        if let Err(refusal) = validate_as(rule, message, bytes) {
-            return refused(seq, refusal, message, bytes);
+        if let Some(refusal) = self.check(utc, seq, seq, kind, duplicate, message, bytes) {
+            return refusal;
         }
         match kind {
             b"0" | b"3" => session(seq, character(kind), None),
@@ -495,7 +509,7 @@ impl Acceptor {
             }
             b"4" => self.gap_fill(seq, message, bytes),
             b"5" => {
-                self.state = State::Closing;
+                self.begin_closing(self.last_received_ns);
                 closing(seq, b'5', "")
             }
             // Any other Logon in an open session only consumes its number.
@@ -507,6 +521,53 @@ impl Acceptor {
                     refused(seq, refusal, message, bytes)
                 }
             },
+        }
+    }
+
+    /// CompIDs, SendingTime, MsgType and dictionary, whatever the number is. `consumed` is the
+    /// inbound number that a refusal uses up, 0 = none.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one message, taken apart by its reader"
+    )]
+    fn check(
+        &mut self,
+        utc: UtcNanos,
+        seq: u64,
+        consumed: u64,
+        kind: &[u8],
+        duplicate: bool,
+        message: &Message,
+        bytes: &[u8],
+    ) -> Option<Action> {
+        let sender = message.get(bytes, 49);
+        let target = message.get(bytes, 56);
+        let missing = sender.is_none() || target.is_none();
+        if !missing
+            && (sender != Some(self.client.as_slice())
+                || target != Some(self.settings.comp_id.as_slice()))
+        {
+            let refusal = (9, 0, "CompID problem");
+            return Some(self.reject_and_log_out(seq, consumed, refusal, message, bytes));
+        }
+        // A time that cannot be read is the dictionary's to refuse.
+        if !duplicate
+            && let Some(sent) = message.get(bytes, 52).and_then(timestamp)
+            && !self.is_close(utc, sent)
+        {
+            let refusal = (10, 52, "SendingTime accuracy problem");
+            return Some(self.reject_and_log_out(seq, consumed, refusal, message, bytes));
+        }
+        let rule = dictionary::message_position(kind);
+        let Some(rule) = rule.filter(|&rule| dictionary::MESSAGES[rule].inbound) else {
+            return Some(self.unknown_type(seq, kind, message, bytes));
+        };
+        match validate_as(rule, message, bytes) {
+            Ok(()) => None,
+            Err(refusal) => {
+                let reject = Some(reject(seq, refusal, message, bytes));
+                Some(session(consumed, character(kind), reject))
+            }
         }
     }
 
@@ -588,14 +649,15 @@ impl Acceptor {
     /// A Logon in an open session with ResetSeqNumFlag(141)=Y and number 1 starts the numbers
     /// again; whoever holds the connection need not prove it twice.
     fn reset_logon(&mut self, message: &Message, bytes: &[u8]) -> Action {
+        let heartbeat_s = message.number(bytes, 108).unwrap_or(0);
+        if !self.settings.heartbeat_s.contains(&heartbeat_s) {
+            let refusal = (5, 108, "Value is incorrect (out of range) for this tag");
+            return session(0, b'A', Some(reject(1, refusal, message, bytes)));
+        }
         self.queue.clear();
         self.queued_bytes = 0;
         self.gap_until = 0;
         self.state = State::LoggingOn;
-        let heartbeat_s = message
-            .number(bytes, 108)
-            .filter(|seconds| self.settings.heartbeat_s.contains(seconds))
-            .unwrap_or(self.heartbeat_ns / 1_000_000_000);
         self.heartbeat_ns = heartbeat_s * 1_000_000_000;
         Action::Logon(LogonRequest {
             comp_id: self.client.clone(),
@@ -608,30 +670,31 @@ impl Acceptor {
         })
     }
 
-    fn log_out(&mut self, text: &str, message: &Message, bytes: &[u8]) -> Action {
-        let _ = (message, bytes);
-        self.state = State::Closing;
+    fn log_out(&mut self, text: &str) -> Action {
+        self.begin_closing(self.last_received_ns);
         closing(0, 0, text)
     }
 
     fn reject_and_log_out(
         &mut self,
         seq: u64,
+        consumed: u64,
         refusal: Refusal,
         message: &Message,
         bytes: &[u8],
     ) -> Action {
-        self.state = State::Closing;
+        self.begin_closing(self.last_received_ns);
         self.follow_ups.push_back(closing(0, 0, refusal.2));
-        refused(seq, refusal, message, bytes)
+        let kind = character(message.message_type(bytes));
+        session(consumed, kind, Some(reject(seq, refusal, message, bytes)))
     }
 
     /// The venue ends the session.
-    pub fn end(&mut self, text: &str) -> Option<Action> {
+    pub fn end(&mut self, now_ns: u64, text: &str) -> Option<Action> {
         if self.state != State::Active {
             return None;
         }
-        self.state = State::Closing;
+        self.begin_closing(now_ns);
         Some(closing(0, 0, text))
     }
 
@@ -640,7 +703,8 @@ impl Acceptor {
         match self.state {
             State::AwaitLogon => Some(self.deadline_ns),
             State::LoggingOn | State::Closed => None,
-            State::Closing => Some(self.last_received_ns.saturating_add(2_000_000_000)),
+            State::Closing if self.logout_sent && self.logout_answered => Some(0),
+            State::Closing => Some(self.deadline_ns),
             State::Active => {
                 let silent = self.last_received_ns.saturating_add(self.patience());
                 if self.test_request_sent {
