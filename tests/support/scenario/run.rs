@@ -1,0 +1,337 @@
+//! Runs a scenario on a real engine: once as written, once more from the recorded command bytes,
+//! once in the mirror.
+
+use std::collections::BTreeSet;
+
+use trading_engine::engine::command::{self, CommandBody, CommandHeader, CommandKind};
+use trading_engine::engine::event::{self, EventBody};
+use trading_engine::engine::{Engine, Progress, SessionState};
+use trading_engine::limits::{STEP_BYTES_MAX, STEP_EVENTS_MAX};
+use trading_engine_protocol::types::{
+    Generation, InstrumentId, Reason, Sequence, SessionId, SessionProtocol, UtcNanos,
+};
+use zerocopy::IntoBytes;
+
+use super::checks::Auditor;
+use super::lines::{self, Names, View};
+use super::text::{Scenario, Step};
+use super::words::{self, OrderIds, Request, Sealed};
+use super::world::{Definition, World, number};
+
+/// Monday, 5 January 2026, 09:00:00 UTC.
+const OPENING: u64 = 1_767_603_600_000_000_000;
+const SECOND: u64 = 1_000_000_000;
+const DAY: u64 = 86_400 * SECOND;
+/// Between two commands, unless the scenario says otherwise.
+const STEP: u64 = 1_000_000;
+/// The day that the first `day roll` without a date begins.
+const FIRST_ROLL: u32 = 20_260_106;
+
+/// What came of a scenario.
+#[derive(Default)]
+pub struct Outcome {
+    /// The lines that each step caused, as far as it came.
+    pub actual: Vec<Vec<String>>,
+    /// Reasons that the core found by itself (not those it was told by the edge).
+    pub reasons: BTreeSet<Reason>,
+    /// Line, and what is wrong beyond unexpected lines.
+    pub trouble: Option<(usize, String)>,
+}
+
+impl Outcome {
+    /// Whether it came out as written.
+    pub fn is_as_expected(&self, scenario: &Scenario) -> bool {
+        self.trouble.is_none()
+            && self.actual.len() == scenario.steps.len()
+            && scenario
+                .steps
+                .iter()
+                .zip(&self.actual)
+                .all(|(step, actual)| step.expected == *actual)
+    }
+}
+
+/// Runs a scenario, as it is or in the mirror, and again from its command bytes.
+pub fn run(scenario: &Scenario, mirrored: bool) -> Outcome {
+    let mut outcome = Outcome::default();
+    outcome.trouble = through(scenario, mirrored, &mut outcome).err();
+    outcome
+}
+
+fn through(
+    scenario: &Scenario,
+    mirrored: bool,
+    outcome: &mut Outcome,
+) -> Result<(), (usize, String)> {
+    let world = World::new(&scenario.world)?;
+    let mut run = Run::new(&world, mirrored);
+    run.open().map_err(|why| (scenario.line, why))?;
+    for step in &scenario.steps {
+        let lines = run.step(step).map_err(|why| (step.line, why))?;
+        outcome.actual.push(lines);
+    }
+    outcome.reasons = std::mem::take(&mut run.reasons);
+    run.replay().map_err(|why| (scenario.line, why))
+}
+
+struct Run<'a> {
+    world: &'a World,
+    mirrored: bool,
+    engine: Engine,
+    auditor: Auditor,
+    clock: u64,
+    /// Every command, and the events it caused.
+    log: Vec<(Sealed, Vec<u8>)>,
+    names: Names,
+    known: OrderIds,
+    reasons: BTreeSet<Reason>,
+}
+
+impl<'a> Run<'a> {
+    fn new(world: &'a World, mirrored: bool) -> Self {
+        Self {
+            world,
+            mirrored,
+            engine: Engine::new(world.limits),
+            auditor: Auditor::default(),
+            clock: OPENING,
+            log: Vec::new(),
+            names: Names::new(),
+            known: OrderIds::new(),
+            reasons: BTreeSet::new(),
+        }
+    }
+
+    /// Defines the world and logs its sessions on.
+    fn open(&mut self) -> Result<(), String> {
+        let world = self.world;
+        let mut requests = vec![words::venue(CommandKind::Genesis, None)];
+        let instruments = world.instruments.iter().map(|d| Definition::Instrument(*d));
+        let firms = world.firms.iter().map(|d| Definition::Firm(*d));
+        let sessions = world.sessions.iter().map(|d| Definition::Session(*d));
+        for definition in instruments.chain(firms).chain(sessions) {
+            requests.push(words::venue(definition.kind(), Some(definition)));
+        }
+        for session in 'A'..='Z' {
+            let id = world.session_id(session);
+            let defined = world.sessions.iter().any(|d| d.session.0 == id);
+            if defined && !world.offline.contains(&session) {
+                requests.push(words::first_logon(session));
+            }
+        }
+        for request in &requests {
+            for line in self.apply(request)? {
+                if line.contains("refused") || line.contains("ignored") {
+                    return Err(format!("the world is not accepted: {line}"));
+                }
+            }
+        }
+        self.reasons.clear();
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Result<Vec<String>, String> {
+        let text = step.command.as_str();
+        let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
+        if verb == "book" || verb == "queue" {
+            let instrument = match rest {
+                "" => self.world.instruments[0].instrument,
+                symbol => self.symbol(symbol)?,
+            };
+            let view = self.view();
+            return Ok(match verb {
+                "book" => view.book(&self.engine, instrument),
+                _ => view.queue(&self.engine, instrument),
+            });
+        }
+        if verb == "time" {
+            self.clock = moved(self.clock, rest)?;
+        } else if !self.world.clock_still {
+            self.clock += STEP;
+        }
+        let mut request = words::parse(text, self.world, &self.known)?;
+        if request.kind == CommandKind::DayRoll && request.trading_day == 0 {
+            request.trading_day = match self.engine.trading_day() {
+                0 => FIRST_ROLL,
+                last => last + 1,
+            };
+        }
+        if self.mirrored {
+            request = request.mirrored(self.world)?;
+        }
+        self.apply(&request)
+    }
+
+    fn symbol(&self, symbol: &str) -> Result<InstrumentId, String> {
+        let found = self.world.symbol(symbol);
+        found.ok_or_else(|| format!("symbol {symbol:?} is unknown"))
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            world: self.world,
+            mirrored: self.mirrored,
+            names: &self.names,
+        }
+    }
+
+    /// Who speaks, and under which number: what the session has, unless the line says otherwise.
+    fn header(&self, request: &Request) -> CommandHeader {
+        let session = request.session.map_or(0, |c| self.world.session_id(c));
+        let state = self
+            .engine
+            .sessions()
+            .find(|state| session != 0 && state.definition.session.0 == session);
+        let generation = request.generation.unwrap_or_else(|| match state {
+            Some(state) if request.kind != CommandKind::SessionLogon => {
+                state.generation - u32::from(request.stale)
+            }
+            _ => 0,
+        });
+        CommandHeader {
+            sequence: Sequence(self.engine.sequence().0 + 1),
+            sequenced_at: UtcNanos(self.clock),
+            received_at: UtcNanos(self.clock),
+            session: SessionId(session),
+            generation: Generation(generation),
+            inbound_seq: request
+                .sequence
+                .unwrap_or_else(|| state.map_or(0, |state| next_inbound(state, request))),
+            ..CommandHeader::default()
+        }
+    }
+
+    /// Applies one command and says what it caused.
+    fn apply(&mut self, request: &Request) -> Result<Vec<String>, String> {
+        let sealed = words::build(request, self.header(request));
+        let mut events = Vec::new();
+        let (header, body) = command::read(sealed.as_bytes()).map_err(|error| error.to_string())?;
+        typed(&mut self.engine, header, body, &mut events)?;
+        let mut lines = Vec::new();
+        let mut rest = events.as_slice();
+        while !rest.is_empty() {
+            let (event, body) = event::read(rest).map_err(|error| error.to_string())?;
+            rest = &rest[event.length as usize..];
+            if let EventBody::OrderAccepted(event::OrderAccepted { order })
+            | EventBody::OrderReplaced(event::OrderReplaced { order, .. }) = body
+            {
+                let name = (event.session, order.client_order_id);
+                self.names.insert(order.order_id.0, name);
+                self.known.insert((name.0.0, name.1), order.order_id);
+            }
+            lines.push(lines::line(&self.view(), event, body));
+            if let Ok(reason) = Reason::try_from(event.reason)
+                && reason != request.reason
+            {
+                self.reasons.insert(reason);
+            }
+        }
+        self.auditor.check(&self.engine, header, request, &events)?;
+        self.log.push((sealed, events));
+        Ok(lines)
+    }
+
+    /// The recorded commands, given to a fresh engine as bytes: the same events, the same state.
+    fn replay(&self) -> Result<(), String> {
+        let mut engine = Engine::new(self.world.limits);
+        for (index, (command, events)) in self.log.iter().enumerate() {
+            // A hint that must not change anything.
+            engine.look_ahead(command.as_bytes(), |_| {});
+            let mut again = Vec::new();
+            let mut progress = engine
+                .apply_bytes(command.as_bytes(), &mut again)
+                .map_err(|error| error.to_string())?;
+            while progress == Progress::More {
+                progress = engine.resume(&mut again);
+            }
+            if again != *events {
+                return Err(format!(
+                    "Invariant: a replay writes the same events; command {index} of the log wrote \
+                     others"
+                ));
+            }
+        }
+        if engine.state_hash() == self.engine.state_hash() {
+            Ok(())
+        } else {
+            Err("Invariant: a replay ends in the same state".into())
+        }
+    }
+}
+
+/// Applies step by step; no step writes more than a sink must have room for.
+fn typed(
+    engine: &mut Engine,
+    header: &CommandHeader,
+    body: CommandBody<'_>,
+    events: &mut Vec<u8>,
+) -> Result<(), String> {
+    let mut step = Vec::new();
+    let mut progress = engine.apply(header, body, &mut step);
+    loop {
+        let mut count = 0;
+        let mut rest = step.as_slice();
+        while !rest.is_empty() {
+            let (event, _) = event::read(rest).map_err(|error| error.to_string())?;
+            rest = &rest[event.length as usize..];
+            count += 1;
+        }
+        if count > STEP_EVENTS_MAX || step.len() > STEP_BYTES_MAX {
+            return Err(format!("Invariant: a step is bounded; {count} events came"));
+        }
+        events.append(&mut step);
+        if progress == Progress::Done {
+            return Ok(());
+        }
+        progress = engine.resume(&mut step);
+    }
+}
+
+/// The inbound number that a well-behaved client would use next; 0 = the command has none.
+fn next_inbound(state: &SessionState, request: &Request) -> u64 {
+    let next = match state.protocol {
+        SessionProtocol::Fix => state.inbound,
+        SessionProtocol::Binary => state.inbound + 1,
+    };
+    match (request.kind, state.protocol) {
+        (CommandKind::SessionDisconnected, _) => 0,
+        (CommandKind::SessionLogon, SessionProtocol::Binary) => 0,
+        (CommandKind::SessionLogon, _) if request.reset == 1 => 1,
+        (CommandKind::SessionMessage, _) if request.kind_in == 0 => 0,
+        _ => next,
+    }
+}
+
+/// The clock after `+5s`, or at `10:30:00` of the same day.
+fn moved(clock: u64, text: &str) -> Result<u64, String> {
+    if let Some(duration) = text.strip_prefix('+') {
+        return Ok(clock + nanoseconds(duration)?);
+    }
+    let parts: Vec<&str> = text.split(':').collect();
+    let at = match parts.as_slice() {
+        [hour, minute] => [hour, minute, "0"],
+        [hour, minute, second] => [hour, minute, *second],
+        _ => return Err(format!("{text:?} is neither +5s nor 10:30:00")),
+    };
+    let [hour, minute, second] = at.map(number::<u64>);
+    let time = clock - clock % DAY + (hour? * 3600 + minute? * 60 + second?) * SECOND;
+    if time < clock {
+        return Err("log time never goes back".into());
+    }
+    Ok(time)
+}
+
+fn nanoseconds(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ns" => 1,
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" => SECOND,
+        "m" => 60 * SECOND,
+        "h" => 3600 * SECOND,
+        "d" => DAY,
+        unit => return Err(format!("{unit:?} is none of ns us ms s m h d")),
+    };
+    Ok(number::<u64>(digits)? * unit)
+}

@@ -1,0 +1,633 @@
+//! The words of a command line, and the commands they make.
+//!
+//! A line is a session, a verb and words in any order. [`VERBS`] says which command a verb makes,
+//! [`WORDS`] which field a word fills; a new feature adds a row to one of them and a field to
+//! [`Request`]. Prices go through [`Request::mirrored`], so that every scenario can be run in the
+//! mirror.
+
+use std::collections::HashMap;
+
+use trading_engine::engine::command::{
+    Body, BusinessReject, CancelOrder, Command, CommandHeader, CommandKind, DayRoll,
+    DefineInstrument, EnterOrder, Genesis, RefuseOrder, RefuseRequest, ReplaceOrder,
+    SessionDisconnected, SessionLogon, SessionMessage, Tick,
+};
+use trading_engine_protocol::types::{
+    AccountId, ClientOrderId, Epoch, InstrumentId, OrderId, OrderType, Price, Quantity, Reason,
+    Side, TimeInForce,
+};
+use zerocopy::IntoBytes;
+
+use super::world::{Definition, World, number};
+
+/// A price that is not stated.
+pub const NO_PRICE: i64 = i64::MIN;
+/// A time in force that is not stated.
+pub const NOT_STATED: u8 = 0xFF;
+
+/// Everything a command line may say. Fields that a verb has no use for are not looked at.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Letter of the session, `None` = the venue.
+    pub session: Option<char>,
+    pub kind: CommandKind,
+    /// The edge refuses what the verb says.
+    pub refuse: bool,
+    pub id: ClientOrderId,
+    pub original: ClientOrderId,
+    pub order_id: OrderId,
+    /// 0 = not stated.
+    pub side: u8,
+    pub quantity: u64,
+    pub quantity_e8: i64,
+    pub price: i64,
+    pub price_e8: i64,
+    /// 0 = not stated.
+    pub order_type: u8,
+    pub time_in_force: u8,
+    /// 0 = not stated.
+    pub instrument: u32,
+    pub account: u32,
+    pub possible_resend: u8,
+    pub reason: Reason,
+    pub tag: u32,
+    /// Instead of the numbers that the session has.
+    pub generation: Option<u32>,
+    pub stale: bool,
+    pub sequence: Option<u64>,
+    /// Logons.
+    pub epoch: u32,
+    pub reset: u8,
+    pub connection: u64,
+    pub from: u64,
+    pub next_expected: u64,
+    /// Session-level messages.
+    pub kind_in: u8,
+    pub kind_out: u8,
+    pub closes: u8,
+    pub token: u64,
+    pub next_inbound: u64,
+    /// Business rejects.
+    pub ref_msg_type: [u8; 8],
+    pub business_reason: u16,
+    pub trading_day: u32,
+    pub definition: Option<Definition>,
+}
+
+impl Request {
+    fn new(session: Option<char>, kind: CommandKind) -> Self {
+        Self {
+            session,
+            kind,
+            refuse: false,
+            id: ClientOrderId::NONE,
+            original: ClientOrderId::NONE,
+            order_id: OrderId(0),
+            side: 0,
+            quantity: 0,
+            quantity_e8: 0,
+            price: NO_PRICE,
+            price_e8: NO_PRICE,
+            order_type: 0,
+            time_in_force: NOT_STATED,
+            instrument: 0,
+            account: 0,
+            possible_resend: 0,
+            reason: Reason::None,
+            tag: 0,
+            generation: None,
+            stale: false,
+            sequence: None,
+            epoch: 0,
+            reset: 0,
+            connection: 0,
+            from: 0,
+            next_expected: 0,
+            kind_in: 0,
+            kind_out: 0,
+            closes: 0,
+            token: 0,
+            next_inbound: 0,
+            ref_msg_type: [0; 8],
+            business_reason: 0,
+            trading_day: 0,
+            definition: None,
+        }
+    }
+
+    /// The same request in the mirror: the other side, prices reflected. Every field that is a side
+    /// or a price is here.
+    pub fn mirrored(mut self, world: &World) -> Result<Self, String> {
+        self.side = match self.side {
+            1 => 2,
+            2 => 1,
+            other => other,
+        };
+        if self.price != NO_PRICE {
+            self.price = world.reflect(self.instrument, self.price)?;
+        }
+        self.reason = mirrored_reason(self.reason);
+        Ok(self)
+    }
+}
+
+/// A reason as it reads in the mirror.
+pub fn mirrored_reason(reason: Reason) -> Reason {
+    match reason {
+        Reason::PriceBelowMinimum => Reason::PriceAboveMaximum,
+        Reason::PriceAboveMaximum => Reason::PriceBelowMinimum,
+        same => same,
+    }
+}
+
+/// What a word is followed by.
+#[derive(Clone, Copy)]
+enum Fills {
+    /// Nothing: the word says it all.
+    Flag(fn(&mut Request)),
+    /// One value.
+    Value(fn(&mut Request, &str) -> Result<(), String>),
+    /// The name of an order known to the venue, or a bare order id.
+    Order(fn(&mut Request, OrderId)),
+}
+
+/// One table from word to field. Besides these: `#id` names what is asked for, a number is the
+/// quantity, a symbol the instrument, a [`Reason`] variant the reason, and in a cancel or replace
+/// any other word is the id of the order meant.
+const WORDS: &[(&str, Fills)] = &[
+    // Terms of an order.
+    ("buy", Fills::Flag(|r| r.side = Side::Buy.as_u8())),
+    ("sell", Fills::Flag(|r| r.side = Side::Sell.as_u8())),
+    ("@", Fills::Value(set_price)),
+    (
+        "limit",
+        Fills::Flag(|r| r.order_type = OrderType::Limit.as_u8()),
+    ),
+    (
+        "market",
+        Fills::Flag(|r| r.order_type = OrderType::Market.as_u8()),
+    ),
+    (
+        "day",
+        Fills::Flag(|r| r.time_in_force = TimeInForce::Day.as_u8()),
+    ),
+    (
+        "ioc",
+        Fills::Flag(|r| r.time_in_force = TimeInForce::ImmediateOrCancel.as_u8()),
+    ),
+    (
+        "fok",
+        Fills::Flag(|r| r.time_in_force = TimeInForce::FillOrKill.as_u8()),
+    ),
+    ("account", Fills::Value(|r, v| set(&mut r.account, v))),
+    ("possible-resend", Fills::Flag(|r| r.possible_resend = 1)),
+    // Which order is meant.
+    ("order", Fills::Order(|r, id| r.order_id = id)),
+    // Bytes that are no word of the language.
+    ("side", Fills::Value(|r, v| set(&mut r.side, v))),
+    ("type", Fills::Value(|r, v| set(&mut r.order_type, v))),
+    ("tif", Fills::Value(|r, v| set(&mut r.time_in_force, v))),
+    ("instrument", Fills::Value(|r, v| set(&mut r.instrument, v))),
+    ("quantity", Fills::Value(set_quantity)),
+    // Connections and their numbers.
+    (
+        "generation",
+        Fills::Value(|r, v| number(v).map(|value| r.generation = Some(value))),
+    ),
+    ("stale", Fills::Flag(|r| r.stale = true)),
+    (
+        "seq",
+        Fills::Value(|r, v| number(v).map(|value| r.sequence = Some(value))),
+    ),
+    ("epoch", Fills::Value(|r, v| set(&mut r.epoch, v))),
+    ("reset", Fills::Flag(|r| r.reset = 1)),
+    ("connection", Fills::Value(|r, v| set(&mut r.connection, v))),
+    ("from", Fills::Value(|r, v| set(&mut r.from, v))),
+    (
+        "next-expected",
+        Fills::Value(|r, v| set(&mut r.next_expected, v)),
+    ),
+    // Session-level messages and business rejects.
+    (
+        "in",
+        Fills::Value(|r, v| message_kind(v).map(|kind| r.kind_in = kind)),
+    ),
+    (
+        "out",
+        Fills::Value(|r, v| message_kind(v).map(|kind| r.kind_out = kind)),
+    ),
+    ("closes", Fills::Flag(|r| r.closes = 1)),
+    ("token", Fills::Value(|r, v| set(&mut r.token, v))),
+    (
+        "next-inbound",
+        Fills::Value(|r, v| set(&mut r.next_inbound, v)),
+    ),
+    (
+        "message",
+        Fills::Value(|r, v| message_kind(v).map(|kind| r.ref_msg_type[0] = kind)),
+    ),
+    ("code", Fills::Value(|r, v| set(&mut r.business_reason, v))),
+    ("tag", Fills::Value(|r, v| set(&mut r.tag, v))),
+];
+
+/// Verbs of a session: the command each makes, and the word it stands for itself.
+const VERBS: &[(&str, CommandKind, &str)] = &[
+    ("buy", CommandKind::EnterOrder, "buy"),
+    ("sell", CommandKind::EnterOrder, "sell"),
+    ("enter", CommandKind::EnterOrder, ""),
+    ("replace", CommandKind::ReplaceOrder, ""),
+    ("cancel", CommandKind::CancelOrder, ""),
+    ("logon", CommandKind::SessionLogon, ""),
+    ("disconnect", CommandKind::SessionDisconnected, ""),
+    ("admin", CommandKind::SessionMessage, ""),
+    ("business-reject", CommandKind::BusinessReject, ""),
+];
+
+fn set<T: TryFrom<i128>>(field: &mut T, value: &str) -> Result<(), String> {
+    *field = number(value)?;
+    Ok(())
+}
+
+fn set_price(request: &mut Request, value: &str) -> Result<(), String> {
+    request.price_e8 = decimal_e8(value)?;
+    if !value.contains('.') {
+        request.price = number(value)?;
+    } else if !request.refuse {
+        return Err("only `refuse` can state a price between two price units".into());
+    }
+    Ok(())
+}
+
+fn set_quantity(request: &mut Request, value: &str) -> Result<(), String> {
+    request.quantity_e8 = decimal_e8(value)?;
+    if !value.contains('.') {
+        request.quantity = number(value)?;
+    } else if !request.refuse {
+        return Err("only `refuse` can state a part of a lot".into());
+    }
+    Ok(())
+}
+
+/// A decimal as 10^-8 mantissa; saturates, since a number too large for it is never refused here.
+fn decimal_e8(text: &str) -> Result<i64, String> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = format!("{whole}{part:0<8}");
+    let mantissa: i128 = digits
+        .parse()
+        .map_err(|_| format!("{text:?} is no number"))?;
+    Ok(i64::try_from(mantissa).unwrap_or(i64::MAX))
+}
+
+fn message_kind(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        [kind] => Ok(*kind),
+        _ => Err(format!("{text:?} is no MsgType character")),
+    }
+}
+
+/// `a1` = text, `=17` = the number of a binary client, `-` = no id.
+pub fn client_order_id(text: &str) -> Result<ClientOrderId, String> {
+    if text == "-" {
+        return Ok(ClientOrderId::NONE);
+    }
+    if let Some(digits) = text.strip_prefix('=') {
+        return Ok(ClientOrderId::from_u64(number(digits)?));
+    }
+    ClientOrderId::from_text(text.as_bytes()).map_err(|why| format!("id {text:?}: {why:?}"))
+}
+
+fn reason(word: &str) -> Option<Reason> {
+    Reason::ALL
+        .iter()
+        .copied()
+        .find(|reason| format!("{reason:?}") == word)
+}
+
+/// The venue's ids of orders, by session and client order id: what clients learn from reports.
+pub type OrderIds = HashMap<(u32, ClientOrderId), OrderId>;
+
+/// Reads a command line.
+pub fn parse(line: &str, world: &World, known: &OrderIds) -> Result<Request, String> {
+    let mut words = line.split_whitespace().peekable();
+    let first = words.next().unwrap_or("");
+    let [letter] = first.as_bytes() else {
+        return venue_command(line, world);
+    };
+    let session = char::from(*letter);
+    if !session.is_ascii_uppercase() {
+        return Err(format!("{first:?} is no session: they are A to Z"));
+    }
+    let refuse = words.next_if_eq(&"refuse").is_some();
+    let verb = words.next().unwrap_or("");
+    let &(_, kind, means) = VERBS
+        .iter()
+        .find(|(name, ..)| *name == verb)
+        .ok_or_else(|| format!("verb {verb:?} is unknown"))?;
+    let mut request = Request::new(Some(session), kind);
+    request.refuse = refuse;
+    let words = (!means.is_empty())
+        .then_some(means)
+        .into_iter()
+        .chain(words);
+    fill(&mut request, words, world, known)?;
+    complete(&mut request, world)?;
+    Ok(request)
+}
+
+fn fill<'a>(
+    request: &mut Request,
+    mut words: impl Iterator<Item = &'a str>,
+    world: &World,
+    known: &OrderIds,
+) -> Result<(), String> {
+    let names_order = matches!(
+        request.kind,
+        CommandKind::CancelOrder | CommandKind::ReplaceOrder
+    );
+    let mut id_stated = false;
+    while let Some(word) = words.next() {
+        if let Some(id) = word.strip_prefix('#') {
+            request.id = client_order_id(id)?;
+            id_stated = true;
+            continue;
+        }
+        if let Some((_, fills)) = WORDS.iter().find(|(name, _)| *name == word) {
+            let mut value = || words.next().ok_or_else(|| format!("{word} what?"));
+            match fills {
+                Fills::Flag(apply) => apply(request),
+                Fills::Value(apply) => apply(request, value()?)?,
+                Fills::Order(apply) => {
+                    apply(request, order_id(request.session, value()?, world, known)?);
+                }
+            }
+        } else if word.starts_with(|first: char| first.is_ascii_digit()) {
+            set_quantity(request, word)?;
+        } else if let Some(instrument) = world.symbol(word) {
+            request.instrument = instrument.0;
+        } else if let Some(reason) = reason(word) {
+            request.reason = reason;
+        } else if names_order && request.original.is_none() {
+            request.original = client_order_id(word)?;
+        } else {
+            return Err(format!("word {word:?} is unknown"));
+        }
+    }
+    let needs_id = names_order || request.kind == CommandKind::EnterOrder;
+    if needs_id && !id_stated {
+        return Err("no #id (say `#-` for a request without one)".into());
+    }
+    Ok(())
+}
+
+/// An order by one of its client ids (`a1`, or `B:a1` of another session), or a bare number.
+fn order_id(
+    asker: Option<char>,
+    text: &str,
+    world: &World,
+    known: &OrderIds,
+) -> Result<OrderId, String> {
+    if text.starts_with(|first: char| first.is_ascii_digit()) {
+        return Ok(OrderId(number(text)?));
+    }
+    let (session, id) = match text.split_once(':') {
+        Some((session, id)) => (session.chars().next(), id),
+        None => (None, text),
+    };
+    let id = client_order_id(id)?;
+    let of = |session: char| known.get(&(world.session_id(session), id)).copied();
+    let found = match session {
+        Some(session) => of(session),
+        None => asker.and_then(of).or_else(|| ('A'..='Z').find_map(of)),
+    };
+    found.ok_or_else(|| format!("no order {text} was accepted"))
+}
+
+/// What an order line leaves unsaid: the first instrument, limit, day (market: at once).
+fn complete(request: &mut Request, world: &World) -> Result<(), String> {
+    if request.kind != CommandKind::EnterOrder {
+        if request.kind == CommandKind::ReplaceOrder && request.instrument == 0 {
+            request.instrument = world.instruments[0].instrument.0;
+        }
+        return Ok(());
+    }
+    if request.instrument == 0 {
+        request.instrument = world.instruments[0].instrument.0;
+    }
+    if request.order_type == 0 {
+        request.order_type = OrderType::Limit.as_u8();
+    }
+    if request.time_in_force == NOT_STATED {
+        request.time_in_force = if request.order_type == OrderType::Market.as_u8() {
+            TimeInForce::ImmediateOrCancel.as_u8()
+        } else {
+            TimeInForce::Day.as_u8()
+        };
+    }
+    Ok(())
+}
+
+/// Commands of the venue itself.
+fn venue_command(line: &str, world: &World) -> Result<Request, String> {
+    let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let request = |kind| Request::new(None, kind);
+    match verb {
+        "day" => {
+            let mut roll = request(CommandKind::DayRoll);
+            let day = rest.strip_prefix("roll").ok_or("`day roll [YYYYMMDD]`")?;
+            if !day.trim().is_empty() {
+                roll.trading_day = number(day.trim())?;
+            }
+            Ok(roll)
+        }
+        "time" => Ok(request(CommandKind::Tick)),
+        "genesis" => Ok(request(CommandKind::Genesis)),
+        "define" => {
+            let definition = world.definition(rest)?;
+            let mut define = request(definition.kind());
+            define.definition = Some(definition);
+            Ok(define)
+        }
+        _ => Err(format!("command {verb:?} is unknown")),
+    }
+}
+
+/// The bytes of one command, 8-aligned.
+pub type Sealed = Vec<u64>;
+
+fn seal<B: Body>(header: CommandHeader, body: B) -> Sealed {
+    let mut command = Command::new(body);
+    command.header = CommandHeader {
+        length: command.header.length,
+        kind: command.header.kind,
+        version: command.header.version,
+        ..header
+    };
+    let bytes = command.to_bytes();
+    let mut sealed = vec![0u64; bytes.len() / 8];
+    sealed.as_mut_bytes().copy_from_slice(&bytes);
+    sealed
+}
+
+/// The command that a request makes; `header` says who and when.
+pub fn build(request: &Request, header: CommandHeader) -> Sealed {
+    let r = request;
+    match (r.kind, r.refuse) {
+        (CommandKind::EnterOrder, false) => seal(
+            header,
+            EnterOrder {
+                client_order_id: r.id,
+                price: Price(r.price),
+                quantity: Quantity(r.quantity),
+                instrument: InstrumentId(r.instrument),
+                account: AccountId(r.account),
+                side: r.side,
+                order_type: r.order_type,
+                time_in_force: r.time_in_force,
+                possible_resend: r.possible_resend,
+                ..EnterOrder::default()
+            },
+        ),
+        (CommandKind::EnterOrder, true) => seal(
+            header,
+            RefuseOrder {
+                client_order_id: r.id,
+                price_e8: r.price_e8,
+                quantity_e8: r.quantity_e8,
+                instrument: InstrumentId(r.instrument),
+                reason: r.reason.code(),
+                ref_tag: u16::try_from(r.tag).unwrap(),
+                side: r.side,
+                order_type: r.order_type,
+                time_in_force: r.time_in_force,
+                possible_resend: r.possible_resend,
+                ..RefuseOrder::default()
+            },
+        ),
+        (CommandKind::ReplaceOrder, false) => seal(
+            header,
+            ReplaceOrder {
+                client_order_id: r.id,
+                original: r.original,
+                order_id: r.order_id,
+                price: Price(r.price),
+                quantity: Quantity(r.quantity),
+                instrument: InstrumentId(r.instrument),
+                side: r.side,
+                order_type: r.order_type,
+                time_in_force: r.time_in_force,
+                ..ReplaceOrder::default()
+            },
+        ),
+        (CommandKind::CancelOrder, false) => seal(
+            header,
+            CancelOrder {
+                client_order_id: r.id,
+                original: r.original,
+                order_id: r.order_id,
+                instrument: InstrumentId(r.instrument),
+                side: r.side,
+                ..CancelOrder::default()
+            },
+        ),
+        (CommandKind::ReplaceOrder | CommandKind::CancelOrder, true) => seal(
+            header,
+            RefuseRequest {
+                client_order_id: r.id,
+                original: r.original,
+                order_id: r.order_id,
+                request: r.kind as u8,
+                reason: r.reason.code(),
+                ref_tag: u16::try_from(r.tag).unwrap(),
+                ..RefuseRequest::default()
+            },
+        ),
+        _ => build_other(request, header),
+    }
+}
+
+fn build_other(request: &Request, header: CommandHeader) -> Sealed {
+    let r = request;
+    match r.kind {
+        CommandKind::SessionLogon => seal(
+            header,
+            SessionLogon {
+                epoch: Epoch(r.epoch),
+                reset: r.reset,
+                numbered_reply: u8::from(header.inbound_seq != 0),
+                connection: r.connection,
+                from_seq: r.from,
+                next_expected: r.next_expected,
+                ..SessionLogon::default()
+            },
+        ),
+        CommandKind::SessionDisconnected => seal(
+            header,
+            SessionDisconnected {
+                reason: r.reason.code(),
+                ..SessionDisconnected::default()
+            },
+        ),
+        CommandKind::SessionMessage => seal(
+            header,
+            SessionMessage {
+                outbound_kind: r.kind_out,
+                inbound_kind: r.kind_in,
+                closes: r.closes,
+                token: r.token,
+                next_inbound: r.next_inbound,
+                ..SessionMessage::default()
+            },
+        ),
+        CommandKind::BusinessReject => seal(
+            header,
+            BusinessReject {
+                ref_msg_type: r.ref_msg_type,
+                business_reason: r.business_reason,
+                reason: r.reason.code(),
+                ref_tag: r.tag,
+                ref_id: r.id,
+                ..BusinessReject::default()
+            },
+        ),
+        CommandKind::Tick => seal(header, Tick::default()),
+        CommandKind::DayRoll => seal(
+            header,
+            DayRoll {
+                trading_day: r.trading_day,
+                reserved: 0,
+            },
+        ),
+        CommandKind::Genesis => seal(
+            header,
+            Genesis {
+                hash_key: 42,
+                log_id: 1,
+                ..Genesis::default()
+            },
+        ),
+        CommandKind::DefineInstrument | CommandKind::DefineFirm | CommandKind::DefineSession => {
+            match r.definition.as_ref().expect("`define` has one") {
+                Definition::Instrument(body) => seal::<DefineInstrument>(header, *body),
+                Definition::Firm(body) => seal(header, *body),
+                Definition::Session(body) => seal(header, *body),
+            }
+        }
+        CommandKind::EnterOrder
+        | CommandKind::ReplaceOrder
+        | CommandKind::CancelOrder
+        | CommandKind::RefuseOrder
+        | CommandKind::RefuseRequest => unreachable!("built by `build`"),
+    }
+}
+
+/// A command of the venue before the first line of a scenario.
+pub fn venue(kind: CommandKind, definition: Option<Definition>) -> Request {
+    let mut request = Request::new(None, kind);
+    request.definition = definition;
+    request
+}
+
+/// The logon that every session of the world begins with.
+pub fn first_logon(session: char) -> Request {
+    Request::new(Some(session), CommandKind::SessionLogon)
+}

@@ -1,0 +1,328 @@
+//! The venue a scenario begins with: instruments, firms, sessions and limits, from its `with` lines.
+//!
+//! Default: instrument ACME (prices 1 to 199 around 100, tick 1, 1 to 1000 lots, protection 10
+//! ticks), sessions A to D, each of a firm of its own, all logged on, and small limits.
+
+use trading_engine::engine::command::{
+    CommandKind, DefineFirm, DefineInstrument, DefineSession, name, name_text,
+};
+use trading_engine::limits::EngineLimits;
+use trading_engine_protocol::types::{
+    FirmId, InstrumentId, Price, Quantity, SessionId, SessionProtocol,
+};
+
+use super::text::Line;
+
+/// A number in any of our types.
+pub fn number<T: TryFrom<i128>>(text: &str) -> Result<T, String> {
+    let value: i128 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    T::try_from(value).map_err(|_| format!("{text} does not fit its field"))
+}
+
+/// What `with` and `define` define.
+#[derive(Clone, Debug)]
+pub enum Definition {
+    Instrument(DefineInstrument),
+    Firm(DefineFirm),
+    Session(DefineSession),
+}
+
+impl Definition {
+    pub fn kind(&self) -> CommandKind {
+        match self {
+            Self::Instrument(_) => CommandKind::DefineInstrument,
+            Self::Firm(_) => CommandKind::DefineFirm,
+            Self::Session(_) => CommandKind::DefineSession,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct World {
+    pub limits: EngineLimits,
+    /// The first is the one that a command means when it names none.
+    pub instruments: Vec<DefineInstrument>,
+    pub firms: Vec<DefineFirm>,
+    pub sessions: Vec<DefineSession>,
+    /// Sessions that do not log on before the first command.
+    pub offline: Vec<char>,
+    /// All commands have one and the same time.
+    pub clock_still: bool,
+}
+
+type Set<T> = fn(&mut T, &str) -> Result<(), String>;
+
+/// Words of an instrument.
+const INSTRUMENT_WORDS: &[(&str, Set<DefineInstrument>)] = &[
+    ("id", |d, v| set(&mut d.instrument.0, v)),
+    ("tick", |d, v| set(&mut d.tick, v)),
+    ("low", |d, v| set(&mut d.price_min.0, v)),
+    ("high", |d, v| set(&mut d.price_max.0, v)),
+    ("min", |d, v| set(&mut d.quantity_min.0, v)),
+    ("max", |d, v| set(&mut d.quantity_max.0, v)),
+    ("increment", |d, v| set(&mut d.quantity_increment.0, v)),
+    ("protection", |d, v| set(&mut d.protection_ticks, v)),
+    ("unit", |d, v| set(&mut d.price_unit_e8, v)),
+    ("lot", |d, v| set(&mut d.lot_size_e8, v)),
+    ("symbol", |d, v| {
+        d.symbol = name(v).ok_or("no symbol")?;
+        Ok(())
+    }),
+];
+
+/// Words of a session.
+const SESSION_WORDS: &[(&str, Set<DefineSession>)] = &[
+    ("id", |d, v| set(&mut d.session.0, v)),
+    ("firm", |d, v| set(&mut d.firm.0, v)),
+    ("protocol", |d, v| set(&mut d.protocol, v)),
+    ("reset-daily", |d, v| set(&mut d.reset_at_day_roll, v)),
+    ("key", |d, v| set(&mut d.public_key[0], v)),
+    ("name", |d, v| {
+        d.name = name(v).ok_or("no name")?;
+        Ok(())
+    }),
+];
+
+/// Words of a firm.
+const FIRM_WORDS: &[(&str, Set<DefineFirm>)] = &[("id", |d, v| set(&mut d.firm.0, v))];
+
+/// Words of the limits.
+const LIMIT_WORDS: &[(&str, Set<EngineLimits>)] = &[
+    ("orders", |l, v| set(&mut l.orders, v)),
+    ("ids", |l, v| set(&mut l.client_order_ids, v)),
+    ("pages", |l, v| set(&mut l.price_pages, v)),
+    ("instruments", |l, v| set(&mut l.instruments, v)),
+    ("firms", |l, v| set(&mut l.firms, v)),
+    ("sessions", |l, v| set(&mut l.sessions, v)),
+];
+
+fn set<T: TryFrom<i128>>(field: &mut T, value: &str) -> Result<(), String> {
+    *field = number(value)?;
+    Ok(())
+}
+
+fn fill<T>(to: &mut T, table: &[(&str, Set<T>)], text: &str) -> Result<(), String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    for pair in words.chunks(2) {
+        let &[word, value] = pair else {
+            return Err(format!("{} what?", pair[0]));
+        };
+        let (_, apply) = table
+            .iter()
+            .find(|(name, _)| *name == word)
+            .ok_or_else(|| format!("word {word:?} is unknown here"))?;
+        apply(to, value)?;
+    }
+    Ok(())
+}
+
+/// Puts a definition in the place of the one with the same id.
+fn put<T>(list: &mut Vec<T>, definition: T, same: impl Fn(&T, &T) -> bool) {
+    match list.iter_mut().find(|known| same(known, &definition)) {
+        Some(known) => *known = definition,
+        None => list.push(definition),
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        let mut world = Self {
+            limits: EngineLimits {
+                orders: 4096,
+                client_order_ids: 8192,
+                price_pages: 256,
+                instruments: 8,
+                firms: 26,
+                sessions: 20,
+            },
+            instruments: vec![DefineInstrument {
+                instrument: InstrumentId(1),
+                symbol: name("ACME").unwrap(),
+                price_unit_e8: 100_000_000,
+                lot_size_e8: 100_000_000,
+                tick: 1,
+                price_min: Price(1),
+                price_max: Price(199),
+                quantity_min: Quantity(1),
+                quantity_max: Quantity(1_000),
+                protection_ticks: 10,
+                quantity_increment: Quantity(1),
+                ..DefineInstrument::default()
+            }],
+            firms: Vec::new(),
+            sessions: Vec::new(),
+            offline: Vec::new(),
+            clock_still: false,
+        };
+        for letter in 'A'..='D' {
+            let session = world.session(&letter.to_string()).unwrap();
+            world.firm_of(&session);
+            world.sessions.push(session);
+        }
+        world
+    }
+}
+
+impl World {
+    /// The default world, changed line by line.
+    pub fn new(lines: &[Line]) -> Result<Self, (usize, String)> {
+        let mut world = Self::default();
+        for line in lines {
+            world
+                .with(line.text.trim_start_matches("with "))
+                .map_err(|why| (line.number, why))?;
+        }
+        Ok(world)
+    }
+
+    fn with(&mut self, text: &str) -> Result<(), String> {
+        let (what, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match what {
+            "limits" => fill(&mut self.limits, LIMIT_WORDS, rest),
+            "clock" if rest == "still" => {
+                self.clock_still = true;
+                Ok(())
+            }
+            "session" if rest.ends_with(" offline") => {
+                self.offline.extend(rest.chars().next());
+                self.with(text.trim_end_matches(" offline"))
+            }
+            "instrument" | "firm" | "session" => {
+                match self.definition(text)? {
+                    Definition::Instrument(d) => {
+                        put(&mut self.instruments, d, |a, b| {
+                            a.instrument == b.instrument
+                        });
+                    }
+                    Definition::Firm(d) => put(&mut self.firms, d, |a, b| a.firm == b.firm),
+                    Definition::Session(d) => {
+                        self.firm_of(&d);
+                        put(&mut self.sessions, d, |a, b| a.session == b.session);
+                    }
+                }
+                Ok(())
+            }
+            _ => Err(format!("`with {what}` is unknown")),
+        }
+    }
+
+    /// `instrument BETA tick 5`, `session E fix firm 1`, `firm GAMMA id 7`: like what it names if
+    /// that is there, else like the default.
+    pub fn definition(&self, text: &str) -> Result<Definition, String> {
+        let (what, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let (label, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        match what {
+            "instrument" => {
+                let mut definition = self.instrument(label)?;
+                fill(&mut definition, INSTRUMENT_WORDS, rest)?;
+                Ok(Definition::Instrument(definition))
+            }
+            "session" => {
+                let mut definition = self.session(label)?;
+                let rest = match rest.strip_prefix("fix") {
+                    Some(rest) => {
+                        definition.protocol = SessionProtocol::Fix.as_u8();
+                        rest
+                    }
+                    None => rest,
+                };
+                fill(&mut definition, SESSION_WORDS, rest)?;
+                Ok(Definition::Session(definition))
+            }
+            "firm" => {
+                let mut definition = DefineFirm {
+                    firm: FirmId(u32::try_from(self.firms.len()).unwrap() + 1),
+                    name: name(label).ok_or("a firm has a name")?,
+                    ..DefineFirm::default()
+                };
+                let known = self
+                    .firms
+                    .iter()
+                    .find(|firm| name_text(&firm.name) == label);
+                definition = known.copied().unwrap_or(definition);
+                fill(&mut definition, FIRM_WORDS, rest)?;
+                Ok(Definition::Firm(definition))
+            }
+            _ => Err(format!("{what:?} cannot be defined")),
+        }
+    }
+
+    fn instrument(&self, label: &str) -> Result<DefineInstrument, String> {
+        if let Some(known) = self
+            .instruments
+            .iter()
+            .find(|known| name_text(&known.symbol) == label)
+        {
+            return Ok(*known);
+        }
+        let id = u32::try_from(self.instruments.len()).unwrap() + 1;
+        Ok(DefineInstrument {
+            instrument: InstrumentId(id),
+            symbol: name(label).ok_or("an instrument has a symbol")?,
+            ..self.instruments[0]
+        })
+    }
+
+    /// As defined, or binary, with the letter's number for session and firm.
+    fn session(&self, label: &str) -> Result<DefineSession, String> {
+        let mut letters = label.chars();
+        let letter = match (letters.next(), letters.next()) {
+            (Some(letter), None) if letter.is_ascii_uppercase() => letter,
+            _ => return Err(format!("{label:?} is no session: they are A to Z")),
+        };
+        let session = SessionId(self.session_id(letter));
+        let known = self.sessions.iter().find(|known| known.session == session);
+        Ok(known.copied().unwrap_or_else(|| DefineSession {
+            session,
+            firm: FirmId(session.0),
+            protocol: SessionProtocol::Binary.as_u8(),
+            name: name(&format!("SESSION-{letter}")).unwrap(),
+            ..DefineSession::default()
+        }))
+    }
+
+    /// Adds a session's firm if nobody did.
+    fn firm_of(&mut self, session: &DefineSession) {
+        if session.firm.0 == 0 || self.firms.iter().any(|firm| firm.firm == session.firm) {
+            return;
+        }
+        self.firms.push(DefineFirm {
+            firm: session.firm,
+            name: name(&format!("FIRM-{}", session.firm.0)).unwrap(),
+            ..DefineFirm::default()
+        });
+    }
+
+    /// A = 1, B = 2, ...
+    pub fn session_id(&self, letter: char) -> u32 {
+        u32::from(letter) - u32::from('A') + 1
+    }
+
+    pub fn session_letter(id: SessionId) -> String {
+        match u8::try_from(id.0) {
+            Ok(0) => "venue".into(),
+            Ok(id @ 1..=26) => char::from(b'A' + id - 1).to_string(),
+            _ => format!("session {}", id.0),
+        }
+    }
+
+    pub fn symbol(&self, text: &str) -> Option<InstrumentId> {
+        let found = self
+            .instruments
+            .iter()
+            .find(|known| name_text(&known.symbol) == text);
+        found.map(|known| known.instrument)
+    }
+
+    /// A price in the mirror, which stands in the middle of the instrument's range.
+    pub fn reflect(&self, instrument: u32, price: i64) -> Result<i64, String> {
+        let at = self
+            .instruments
+            .iter()
+            .find(|known| known.instrument.0 == instrument)
+            .unwrap_or(&self.instruments[0]);
+        let sum = i128::from(at.price_min.0) + i128::from(at.price_max.0);
+        i64::try_from(sum - i128::from(price))
+            .map_err(|_| format!("price {price} has no mirror image: say `not mirrored: why`"))
+    }
+}
