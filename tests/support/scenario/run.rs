@@ -16,12 +16,10 @@ use super::checks::Auditor;
 use super::lines::{self, Names, View};
 use super::text::{Scenario, Step};
 use super::words::{self, OrderIds, Request, Sealed};
-use super::world::{Definition, World, number};
+use super::world::{Definition, World, moment};
 
 /// Monday, 5 January 2026, 09:00:00 UTC.
 const OPENING: u64 = 1_767_603_600_000_000_000;
-const SECOND: u64 = 1_000_000_000;
-const DAY: u64 = 86_400 * SECOND;
 /// Between two commands, unless the scenario says otherwise.
 const STEP: u64 = 1_000_000;
 /// The day that the first `day roll` without a date begins.
@@ -145,11 +143,11 @@ impl<'a> Run<'a> {
             });
         }
         if verb == "time" {
-            self.clock = moved(self.clock, rest)?;
+            self.clock = moment(self.clock, rest)?;
         } else if !self.world.clock_still {
             self.clock += STEP;
         }
-        let mut request = words::parse(text, self.world, &self.known)?;
+        let mut request = words::parse(text, self.world, &self.known, self.clock)?;
         if request.kind == CommandKind::DayRoll && request.trading_day == 0 {
             request.trading_day = match self.engine.trading_day() {
                 0 => FIRST_ROLL,
@@ -300,38 +298,4 @@ fn next_inbound(state: &SessionState, request: &Request) -> u64 {
         (CommandKind::SessionMessage, _) if request.kind_in == 0 => 0,
         _ => next,
     }
-}
-
-/// The clock after `+5s`, or at `10:30:00` of the same day.
-fn moved(clock: u64, text: &str) -> Result<u64, String> {
-    if let Some(duration) = text.strip_prefix('+') {
-        return Ok(clock + nanoseconds(duration)?);
-    }
-    let parts: Vec<&str> = text.split(':').collect();
-    let at = match parts.as_slice() {
-        [hour, minute] => [hour, minute, "0"],
-        [hour, minute, second] => [hour, minute, *second],
-        _ => return Err(format!("{text:?} is neither +5s nor 10:30:00")),
-    };
-    let [hour, minute, second] = at.map(number::<u64>);
-    let time = clock - clock % DAY + (hour? * 3600 + minute? * 60 + second?) * SECOND;
-    if time < clock {
-        return Err("log time never goes back".into());
-    }
-    Ok(time)
-}
-
-fn nanoseconds(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "ns" => 1,
-        "us" => 1_000,
-        "ms" => 1_000_000,
-        "s" => SECOND,
-        "m" => 60 * SECOND,
-        "h" => 3600 * SECOND,
-        "d" => DAY,
-        unit => return Err(format!("{unit:?} is none of ns us ms s m h d")),
-    };
-    Ok(number::<u64>(digits)? * unit)
 }

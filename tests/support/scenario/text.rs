@@ -260,6 +260,9 @@ pub fn rewritten(chapter: &Chapter, blessed: &BTreeMap<usize, Vec<String>>) -> S
     out
 }
 
+/// How far from a difference a very long block of events is still shown.
+const NEARBY: usize = 20;
+
 /// The whole scenario, expected lines on the left, actual ones on the right, `!` where they differ.
 pub fn side_by_side(scenario: &Scenario, actual: &[Vec<String>]) -> String {
     let mut out = format!("  {:<60}   {}\n", "EXPECTED", "ACTUAL");
@@ -269,9 +272,15 @@ pub fn side_by_side(scenario: &Scenario, actual: &[Vec<String>]) -> String {
             out.push_str("      (not reached)\n");
             continue;
         };
-        for (left, right) in aligned(&step.expected, actual) {
+        let pairs = aligned(&step.expected, actual);
+        for (index, (left, right)) in pairs.iter().enumerate() {
+            // Long stretches that agree say nothing.
+            let around = &pairs[index.saturating_sub(NEARBY)..pairs.len().min(index + NEARBY)];
+            if around.len() == 2 * NEARBY && around.iter().all(|(left, right)| left == right) {
+                continue;
+            }
             let mark = if left == right { ' ' } else { '!' };
-            let [left, right] = [left, right].map(|line| line.map_or("", String::as_str));
+            let [left, right] = [left, right].map(|line| line.map_or("", |line| line.as_str()));
             out.push_str(&format!("{mark}     {left:<56} | {right}\n"));
         }
     }

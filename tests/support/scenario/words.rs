@@ -28,6 +28,8 @@ pub const NOT_STATED: u8 = 0xFF;
 /// Everything a command line may say. Fields that a verb has no use for are not looked at.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Log time of the command, for words that state a time (`world::moment`).
+    pub now: u64,
     /// Letter of the session, `None` = the venue.
     pub session: Option<char>,
     pub kind: CommandKind,
@@ -77,6 +79,7 @@ pub struct Request {
 impl Request {
     fn new(session: Option<char>, kind: CommandKind) -> Self {
         Self {
+            now: 0,
             session,
             kind,
             refuse: false,
@@ -307,7 +310,7 @@ fn reason(word: &str) -> Option<Reason> {
 pub type OrderIds = HashMap<(u32, ClientOrderId), OrderId>;
 
 /// Reads a command line.
-pub fn parse(line: &str, world: &World, known: &OrderIds) -> Result<Request, String> {
+pub fn parse(line: &str, world: &World, known: &OrderIds, now: u64) -> Result<Request, String> {
     let mut words = line.split_whitespace().peekable();
     let first = words.next().unwrap_or("");
     let [letter] = first.as_bytes() else {
@@ -324,6 +327,7 @@ pub fn parse(line: &str, world: &World, known: &OrderIds) -> Result<Request, Str
         .find(|(name, ..)| *name == verb)
         .ok_or_else(|| format!("verb {verb:?} is unknown"))?;
     let mut request = Request::new(Some(session), kind);
+    request.now = now;
     request.refuse = refuse;
     let words = (!means.is_empty())
         .then_some(means)

@@ -19,6 +19,9 @@ pub fn number<T: TryFrom<i128>>(text: &str) -> Result<T, String> {
     T::try_from(value).map_err(|_| format!("{text} does not fit its field"))
 }
 
+const SECOND: u64 = 1_000_000_000;
+const DAY: u64 = 86_400 * SECOND;
+
 /// What `with` and `define` define.
 #[derive(Clone, Debug)]
 pub enum Definition {
@@ -325,4 +328,38 @@ impl World {
         i64::try_from(sum - i128::from(price))
             .map_err(|_| format!("price {price} has no mirror image: say `not mirrored: why`"))
     }
+}
+
+/// A time as a scenario states it: `+5s` from now, or `10:30:00` of the same day.
+pub fn moment(clock: u64, text: &str) -> Result<u64, String> {
+    if let Some(duration) = text.strip_prefix('+') {
+        return Ok(clock + nanoseconds(duration)?);
+    }
+    let parts: Vec<&str> = text.split(':').collect();
+    let at = match parts.as_slice() {
+        [hour, minute] => [hour, minute, "0"],
+        [hour, minute, second] => [hour, minute, *second],
+        _ => return Err(format!("{text:?} is neither +5s nor 10:30:00")),
+    };
+    let [hour, minute, second] = at.map(number::<u64>);
+    let time = clock - clock % DAY + (hour? * 3600 + minute? * 60 + second?) * SECOND;
+    if time < clock {
+        return Err("log time never goes back".into());
+    }
+    Ok(time)
+}
+
+fn nanoseconds(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ns" => 1,
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" => SECOND,
+        "m" => 60 * SECOND,
+        "h" => 3600 * SECOND,
+        "d" => DAY,
+        unit => return Err(format!("{unit:?} is none of ns us ms s m h d")),
+    };
+    Ok(number::<u64>(digits)? * unit)
 }
