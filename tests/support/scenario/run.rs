@@ -2,6 +2,7 @@
 //! once in the mirror.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use trading_engine::engine::command::{self, CommandBody, CommandHeader, CommandKind};
 use trading_engine::engine::event::{self, EventBody};
@@ -52,7 +53,18 @@ impl Outcome {
 /// Runs a scenario, as it is or in the mirror, and again from its command bytes.
 pub fn run(scenario: &Scenario, mirrored: bool) -> Outcome {
     let mut outcome = Outcome::default();
-    outcome.trouble = through(scenario, mirrored, &mut outcome).err();
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        through(scenario, mirrored, &mut outcome)
+    }));
+    // A panic of the engine is a failure of this scenario; the others still have their turn.
+    outcome.trouble = match result {
+        Ok(result) => result.err(),
+        Err(_) => {
+            let at = scenario.steps.get(outcome.actual.len());
+            let line = at.map_or(scenario.line, |step| step.line);
+            Some((line, "panicked".into()))
+        }
+    };
     outcome
 }
 
