@@ -312,6 +312,15 @@ impl Oracle {
                 Err((Reason::IdMismatch, 8))
             }
             Some(Known::Open { instrument }) => Ok((order, *instrument)),
+            Some(Known::Ended(_))
+                if means.order_id != 0
+                    && self
+                        .totals
+                        .keys()
+                        .any(|open| self.order_ids[open] == means.order_id) =>
+            {
+                Err((Reason::IdMismatch, 8))
+            }
             Some(Known::Ended(status)) => Err((Reason::TooLateToCancel, *status)),
         }
     }

@@ -125,6 +125,9 @@ impl Engine {
                 Err(Reason::InvalidDefinition)
             };
         }
+        if self.firms().any(|other| other.name == definition.name) {
+            return Err(Reason::InvalidDefinition);
+        }
         self.firms[id] = *definition;
         Ok(())
     }

@@ -127,17 +127,21 @@ impl Engine {
     /// Puts an id among those used today.
     #[inline]
     fn record_id(&mut self, session: SessionId, id: &ClientOrderId) -> Result<u32, Reason> {
-        let hash = self.check_id(session, id)?;
-        self.ids.insert(hash).ok_or(Reason::DuplicateClientOrderId)
+        let hash = self.hash_id(session, id)?;
+        if self.ids.has_room() {
+            return self.ids.insert(hash).ok_or(Reason::DuplicateClientOrderId);
+        }
+        // A used id is a used id, whether another would fit or not.
+        Err(match self.ids.find(hash) {
+            Some(_) => Reason::DuplicateClientOrderId,
+            None => Reason::ClientOrderIdCapacity,
+        })
     }
 
     #[inline]
-    fn check_id(&self, session: SessionId, id: &ClientOrderId) -> Result<IdHash, Reason> {
+    fn hash_id(&self, session: SessionId, id: &ClientOrderId) -> Result<IdHash, Reason> {
         if id.is_none() {
             return Err(Reason::InvalidClientOrderId);
-        }
-        if !self.ids.has_room() {
-            return Err(Reason::ClientOrderIdCapacity);
         }
         Ok(self.ids.hash(session, id))
     }
@@ -418,6 +422,10 @@ impl Engine {
             Some(slot) if order_id.0 == 0 || by_id == Some(slot) => Ok(Target { slot }),
             Some(_) => Err(Refusal::unknown(Reason::IdMismatch)),
             None if known.slot.is_none() => unknown(),
+            // What is open is another order than the one that is done.
+            None if self.orders.find(order_id).is_some() => {
+                Err(Refusal::unknown(Reason::IdMismatch))
+            }
             None => Err(Refusal {
                 reason: Reason::TooLateToCancel,
                 order_id,
@@ -510,10 +518,13 @@ impl Engine {
         let session = self.asking.0;
         let slot = self.target(replace.order_id, &replace.original)?.slot;
         let hash = self
-            .check_id(session, &replace.client_order_id)
+            .hash_id(session, &replace.client_order_id)
             .map_err(|reason| self.refusal(slot, reason))?;
         if self.ids.find(hash).is_some() {
             return Err(self.refusal(slot, Reason::DuplicateClientOrderId));
+        }
+        if !self.ids.has_room() {
+            return Err(self.refusal(slot, Reason::ClientOrderIdCapacity));
         }
         self.check_stated(slot, replace.instrument, replace.side)?;
         let hot = self.orders.hot[slot as usize];
@@ -684,6 +695,10 @@ impl Engine {
     /// The trading day ends: Day orders expire in ascending order id, then ids are free and
     /// sessions roll.
     pub(super) fn day_roll(&mut self, trading_day: u32, sink: &mut impl EventSink) -> Progress {
+        if trading_day <= self.trading_day {
+            self.refuse(sink, CommandKind::DayRoll, Reason::InvalidDefinition);
+            return Progress::Done;
+        }
         self.scratch.clear();
         for slot in 0..self.orders.used() {
             if self.orders.hot[slot as usize].entry != 0 {
