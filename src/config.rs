@@ -11,6 +11,7 @@ use crate::agent::Idle;
 use crate::journal::Policy;
 use crate::journal::writer::SEGMENT_BYTES_MIN;
 use crate::limits::{EngineLimits, ORDER_SLOT_BITS};
+use crate::trading_day::TradingDayStart;
 
 /// Where the venue runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct Config {
     pub environment: Environment,
     /// `BIND_ADDRESS`: where every port listens.
     pub bind_address: IpAddr,
+    /// `TRADING_DAY_START`: when trading days begin.
+    pub trading_day_start: TradingDayStart,
     /// `PORT`: HTTP.
     pub port: u16,
     /// `METRICS_PORT`.
@@ -222,6 +225,12 @@ impl Config {
                 IpAddr::V4(Ipv4Addr::LOCALHOST),
                 "an IP address",
                 |value| value.parse().ok(),
+            ),
+            trading_day_start: s.parse(
+                "TRADING_DAY_START",
+                TradingDayStart::default(),
+                "HH:MM, UTC",
+                TradingDayStart::parse,
             ),
             port: s.port("PORT", 8080),
             metrics_port: s.port("METRICS_PORT", 9090),

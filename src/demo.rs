@@ -13,7 +13,7 @@ use crate::client::credentials::{BinaryCredentials, Credentials, FixCredentials,
 use crate::engine::command::{
     Command, DefineFirm, DefineInstrument, DefineSession, Genesis, name, name_text,
 };
-use crate::gateway::keystore::{Keystore, KeystoreError, encode_hex};
+use crate::gateway::keystore::{Keystore, KeystoreError, decode_hex, encode_hex};
 
 /// Firms whose name starts so are demo firms.
 pub const FIRM_PREFIX: &str = "DEMO-";
@@ -120,73 +120,20 @@ pub const MAKER_PRICES: [(&str, i64); 4] = [
 /// # Errors
 /// No randomness, or no password hash.
 pub fn demo() -> Result<Demo, KeystoreError> {
-    let mut commands = Vec::new();
     let mut keystore = Keystore::default();
     let mut credentials = Credentials::default();
     let random = || draw().map_err(|error| KeystoreError::Io("randomness".into(), error));
-    let text = |text: &str| name(text).unwrap_or_default();
-
-    for (index, row) in (1..).zip(INSTRUMENTS) {
-        let (symbol, price_decimals, price_unit_e8, lot_size_e8, tick, low, high, most, reach) =
-            row;
-        commands.push(
-            Command::new(DefineInstrument {
-                instrument: InstrumentId(index),
-                price_decimals,
-                symbol: text(symbol),
-                price_unit_e8,
-                lot_size_e8,
-                tick,
-                price_min: Price(low),
-                price_max: Price(high),
-                quantity_min: Quantity(1),
-                quantity_max: Quantity(most),
-                protection_ticks: reach,
-                quantity_increment: Quantity(1),
-                ..DefineInstrument::default()
-            })
-            .to_bytes(),
-        );
-    }
-    for (firm, firm_name) in [(1, "DEMO-ALPHA"), (2, "DEMO-BETA")] {
-        commands.push(
-            Command::new(DefineFirm {
-                firm: FirmId(firm),
-                name: text(firm_name),
-                ..DefineFirm::default()
-            })
-            .to_bytes(),
-        );
-    }
-    let mut define =
-        |session: u32, firm: u32, protocol: SessionProtocol, id: &str, key: [u8; 32]| {
-            commands.push(
-                Command::new(DefineSession {
-                    session: SessionId(session),
-                    firm: FirmId(firm),
-                    protocol: protocol.as_u8(),
-                    reset_at_day_roll: 1,
-                    name: text(id),
-                    public_key: key,
-                    ..DefineSession::default()
-                })
-                .to_bytes(),
-            );
-        };
-
-    let mut fix = vec![(1, 1, "ALPHA1".to_owned()), (3, 2, "BETA1".to_owned())];
+    let mut fix = vec![(1, "ALPHA1".to_owned()), (3, "BETA1".to_owned())];
     let mut binary = vec![
-        (2, 1, "alpha-1".to_owned(), true),
-        (4, 2, "beta-1".to_owned(), false),
-        (5, 2, MAKER_KEY_ID.to_owned(), true),
+        (2, "alpha-1".to_owned(), true),
+        (4, "beta-1".to_owned(), false),
+        (5, MAKER_KEY_ID.to_owned(), true),
     ];
     for number in 1..=LOAD_SESSIONS {
-        let firm = 1 + (number + 1) % 2;
-        fix.push((100 + number, firm, format!("LOAD{number:02}")));
-        binary.push((200 + number, firm, format!("load-{number:02}"), true));
+        fix.push((100 + number, format!("LOAD{number:02}")));
+        binary.push((200 + number, format!("load-{number:02}"), true));
     }
-    for (session, firm, comp_id) in fix {
-        define(session, firm, SessionProtocol::Fix, &comp_id, [0; 32]);
+    for (session, comp_id) in fix {
         let password = encode_hex(&random()?[..12]);
         let username = comp_id.to_ascii_lowercase();
         keystore.add_password(&comp_id, &username, &password)?;
@@ -197,19 +144,14 @@ pub fn demo() -> Result<Demo, KeystoreError> {
             password,
         });
     }
-    for (session, firm, key_id, signs) in binary {
+    for (session, key_id, signs) in binary {
         let secret = random()?;
-        let (public_key, secret) = if signs {
-            let key = ed25519_dalek::SigningKey::from_bytes(&secret);
-            (
-                key.verifying_key().to_bytes(),
-                Secret::Ed25519(encode_hex(&secret)),
-            )
+        let secret = if signs {
+            Secret::Ed25519(encode_hex(&secret))
         } else {
             keystore.add_hmac(&key_id, secret);
-            ([0; 32], Secret::Hmac(encode_hex(&secret)))
+            Secret::Hmac(encode_hex(&secret))
         };
-        define(session, firm, SessionProtocol::Binary, &key_id, public_key);
         credentials.binary.push(BinaryCredentials {
             session,
             key_id,
@@ -217,8 +159,87 @@ pub fn demo() -> Result<Demo, KeystoreError> {
         });
     }
     Ok(Demo {
-        commands,
+        commands: definitions(&credentials),
         keystore,
         credentials,
     })
+}
+
+/// Whose session it is.
+fn firm_of(session: u32) -> u32 {
+    match session {
+        1 | 2 => 1,
+        3..=5 => 2,
+        load => 1 + (load + 1) % 2,
+    }
+}
+
+/// The demo world as commands, whose sessions are those of the credentials. A log that lost the end
+/// of them (power, in its first moment) is completed with the same ones: what it has already is
+/// affirmed by them.
+pub fn definitions(credentials: &Credentials) -> Vec<Vec<u8>> {
+    let mut commands = Vec::new();
+    let text = |text: &str| name(text).unwrap_or_default();
+    for (index, row) in (1..).zip(INSTRUMENTS) {
+        let (symbol, price_decimals, price_unit_e8, lot_size_e8, tick, low, high, most, reach) =
+            row;
+        let instrument = DefineInstrument {
+            instrument: InstrumentId(index),
+            price_decimals,
+            symbol: text(symbol),
+            price_unit_e8,
+            lot_size_e8,
+            tick,
+            price_min: Price(low),
+            price_max: Price(high),
+            quantity_min: Quantity(1),
+            quantity_max: Quantity(most),
+            protection_ticks: reach,
+            quantity_increment: Quantity(1),
+            ..DefineInstrument::default()
+        };
+        commands.push(Command::new(instrument).to_bytes());
+    }
+    for (firm, firm_name) in [(1, "DEMO-ALPHA"), (2, "DEMO-BETA")] {
+        let firm = DefineFirm {
+            firm: FirmId(firm),
+            name: text(firm_name),
+            ..DefineFirm::default()
+        };
+        commands.push(Command::new(firm).to_bytes());
+    }
+    let fix = credentials
+        .fix
+        .iter()
+        .map(|entry| (entry.session, SessionProtocol::Fix, &entry.comp_id, [0; 32]));
+    let binary = credentials.binary.iter().map(|entry| {
+        let protocol = SessionProtocol::Binary;
+        (entry.session, protocol, &entry.key_id, public_key(entry))
+    });
+    for (session, protocol, id, key) in fix.chain(binary) {
+        let session = DefineSession {
+            session: SessionId(session),
+            firm: FirmId(firm_of(session)),
+            protocol: protocol.as_u8(),
+            reset_at_day_roll: 1,
+            name: text(id),
+            public_key: key,
+            ..DefineSession::default()
+        };
+        commands.push(Command::new(session).to_bytes());
+    }
+    commands
+}
+
+/// What the core needs to know of a key: nothing that is secret.
+fn public_key(entry: &BinaryCredentials) -> [u8; 32] {
+    let Secret::Ed25519(secret) = &entry.secret else {
+        return [0; 32];
+    };
+    match decode_hex(secret) {
+        Some(bytes) => ed25519_dalek::SigningKey::from_bytes(&bytes)
+            .verifying_key()
+            .to_bytes(),
+        None => [0; 32],
+    }
 }

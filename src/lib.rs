@@ -18,3 +18,4 @@ pub mod sequencer;
 pub mod shutdown;
 pub mod telemetry;
 pub mod topology;
+pub mod trading_day;

@@ -277,7 +277,12 @@ fn run(config: &Config) -> Result<(), Failure> {
     let genesis = demo::genesis(clock.utc_now()).map_err(io_failure("genesis"))?;
     let recovered = topology::recover(disk, Arc::new(event_disk), &settings, genesis.body.log_id)?;
     report(&recovered);
-    let (keystore, credentials, commands) = world(config, &recovered, genesis.to_bytes())?;
+    let (keystore, credentials, mut commands) = world(config, &recovered, genesis.to_bytes())?;
+    // A day that began while nobody was here begins before anybody is.
+    let mut today = config.trading_day_start.day_at(clock.utc_now());
+    if today > recovered.trading_day() {
+        commands.push(topology::day_roll(today));
+    }
     let production = config.environment == Environment::Production;
     if production && recovered.firms().iter().any(demo::is_demo) {
         return Err(Failure {
@@ -338,6 +343,14 @@ fn run(config: &Config) -> Result<(), Failure> {
         metrics,
         state,
         || journal.has_failed(),
+        || {
+            let day = config.trading_day_start.day_at(clock.utc_now());
+            if day > today {
+                tracing::info!(day, "a trading day begins");
+                venue.roll_day(day);
+                today = day;
+            }
+        },
         begin_drain,
         || venue.is_drained(),
     );
@@ -429,7 +442,14 @@ fn world(config: &Config, recovered: &Recovered, genesis: Vec<u8>) -> Result<Wor
     } else {
         None
     };
-    Ok((keystore, credentials, Vec::new()))
+    // Power that failed in the first moment of the log may have taken the end of its world.
+    let commands = match &credentials {
+        Some(known) if !known.sessions().all(|session| recovered.knows(session)) => {
+            demo::definitions(known)
+        }
+        _ => Vec::new(),
+    };
+    Ok((keystore, credentials, commands))
 }
 
 fn bot(

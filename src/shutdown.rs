@@ -43,8 +43,8 @@ impl SidePorts {
         })
     }
 
-    /// Serves the side ports until a signal comes or the log has failed, and goes on through the
-    /// drain that `begin_drain` starts and gives a deadline, until it is drained: who asks then is
+    /// Serves the side ports until a signal comes or the log has failed, doing what is to be done
+    /// `now_and_then` meanwhile, and goes on through the drain that `begin_drain` starts and gives a deadline, until it is drained: who asks then is
     /// told that the venue is going away.
     ///
     /// # Errors
@@ -55,6 +55,7 @@ impl SidePorts {
         metrics: TcpListener,
         state: AdminState,
         has_failed: impl Fn() -> bool,
+        mut now_and_then: impl FnMut(),
         begin_drain: impl FnOnce() -> Instant,
         is_drained: impl Fn() -> bool,
     ) -> io::Result<()> {
@@ -65,6 +66,7 @@ impl SidePorts {
             let metrics = tokio::net::TcpListener::from_std(metrics)?;
             let failed = async {
                 while !has_failed() {
+                    now_and_then();
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             };

@@ -18,7 +18,7 @@ use std::fmt;
 use std::io;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ use trading_engine_protocol::types::{Reason, Sequence, SessionId, UtcNanos};
 use crate::agent::{self, Agent, EngineAgent, Idle, ThreadPlan};
 use crate::clock::Clock;
 use crate::config::Preset;
-use crate::engine::command::{Command, DefineFirm, SessionDisconnected};
+use crate::engine::command::{Command, DayRoll, DefineFirm, SessionDisconnected};
 use crate::engine::event::{self, EventBody, EventHeader};
 use crate::engine::{Engine, Progress};
 use crate::gateway::authenticator::Authenticator;
@@ -195,6 +195,18 @@ impl Recovered {
         self.engine.firms().copied().collect()
     }
 
+    /// Whether the log defines a session.
+    pub fn knows(&self, session: SessionId) -> bool {
+        self.engine
+            .sessions()
+            .any(|known| known.definition.session == session)
+    }
+
+    /// The trading day the log is in, 0 = none yet.
+    pub fn trading_day(&self) -> u32 {
+        self.engine.trading_day()
+    }
+
     /// Hash of the recovered state.
     pub fn state_hash(&self) -> u64 {
         self.engine.state_hash()
@@ -271,13 +283,22 @@ struct Edge {
     stages: Arc<[StageHistogram; 4]>,
 }
 
+/// The command that begins a trading day.
+pub fn day_roll(trading_day: u32) -> Vec<u8> {
+    let roll = DayRoll {
+        trading_day,
+        reserved: 0,
+    };
+    Command::new(roll).to_bytes()
+}
+
 /// A running venue.
 pub struct Venue {
     journal: Arc<Shared>,
     applied: Cursor,
     /// The last of the commands that start the venue.
     opens_at: Sequence,
-    commands: Outbox,
+    commands: Mutex<Outbox>,
     draining: Arc<AtomicBool>,
     /// Gateway threads.
     edges: Vec<Edge>,
@@ -580,7 +601,7 @@ impl Venue {
             journal,
             applied,
             opens_at,
-            commands: outbox,
+            commands: Mutex::new(outbox),
             draining,
             edges,
             threads,
@@ -605,12 +626,11 @@ impl Venue {
         self.journal.durable().get() >= self.opens_at.0 && self.applied.get() >= self.opens_at.0
     }
 
-    /// Sequences commands of the venue itself.
-    pub fn send(&mut self, commands: &[Vec<u8>]) {
-        for bytes in commands {
-            self.commands.send_bytes(bytes);
-        }
-        self.commands.publish();
+    /// Sequences a new trading day.
+    pub fn roll_day(&self, trading_day: u32) {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.send_bytes(&day_roll(trading_day));
+        commands.publish();
     }
 
     /// Takes no more sessions and says goodbye to those there are.

@@ -29,12 +29,18 @@ fn kills() -> u64 {
 
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_by_kills_in_compact() {
-    killed_in_a_burst("compact", "1", "group", kills().div_ceil(2));
+    killed_in_a_burst("compact", "1", "group", kills().div_ceil(4));
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_by_kills_in_dedicated() {
     killed_in_a_burst("dedicated", "1", "group", kills().div_ceil(4));
+}
+
+/// What the operating system was given survives the process.
+#[test]
+fn nothing_acknowledged_is_lost_or_doubled_by_kills_under_policy_os() {
+    killed_in_a_burst("compact", "1", "os", kills().div_ceil(4));
 }
 
 /// The sessions' homes are spread over the threads.

@@ -62,11 +62,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("shutdown", &["admin"]),
     ("telemetry", &["metric_names"]),
+    ("trading_day", &[]),
     ("metric_names", &[]),
     // Settings, the demo, and the client side: they name types, the core does not know them.
     (
         "config",
-        &["agent", "engine::command", "gateway", "journal", "limits"],
+        &[
+            "agent",
+            "engine::command",
+            "gateway",
+            "journal",
+            "limits",
+            "trading_day",
+        ],
     ),
     ("client", &["gateway::keystore"]),
     ("demo", &["client", "engine::command", "gateway::keystore"]),

@@ -59,6 +59,7 @@ fn a_wrong_setting_names_itself_and_what_is_allowed_and_opens_no_port() {
         ("IDLE", "sleep", "spin, spin-then-park, park"),
         ("JOURNAL_POLICY", "never", "group, os"),
         ("CORES", "0,x", "core numbers, comma-separated"),
+        ("TRADING_DAY_START", "24:00", "HH:MM, UTC"),
         ("GATEWAY_THREADS", "0", "a whole number from 1 to 16"),
         ("GATEWAY_THREADS", "2", "1 unless TOPOLOGY=dedicated"),
         ("BIND_ADDRESS", "everywhere", "an IP address"),
@@ -358,5 +359,72 @@ fn http_ports_survive_nonsense() {
         }
     }
     assert_eq!(server.get("/health").0, 200);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// Log time of the venue's day is set by when days begin: here one begins between two starts.
+#[test]
+fn a_day_that_began_while_the_venue_was_down_begins_with_its_start() {
+    let minute = || {
+        let since_1970 = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        since_1970.as_secs() / 60 % (24 * 60)
+    };
+    // In the last minutes of a day none is left for a later beginning.
+    while minute() >= 24 * 60 - 3 {
+        std::thread::yield_now();
+    }
+    let later = minute() + 2;
+    let later = format!("{:02}:{:02}", later / 60, later % 60);
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[("TRADING_DAY_START", &later)]);
+    let credentials = server.credentials();
+    let mut client = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
+    client.send(&client.order(1, 1, 1, 50));
+    let accepted: OrderAccepted = client.expect_a();
+    assert_eq!(accepted.cl_ord_id, 1);
+    assert_eq!(book(&server)["bids"].as_array().unwrap().len(), 1);
+    assert_eq!(server.terminate(), Some(0));
+    drop(client);
+
+    let server = Server::start(data.path(), &[("TRADING_DAY_START", "00:00")]);
+    assert_eq!(
+        book(&server)["bids"].as_array().unwrap().len(),
+        0,
+        "the Day order expired"
+    );
+    // Numbers and ids begin again.
+    let mut client = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
+    client.send(&client.order(1, 1, 1, 50));
+    let accepted: OrderAccepted = client.expect_a();
+    assert_eq!(accepted.cl_ord_id, 1);
+    assert_eq!(server.terminate(), Some(0));
+    // The same day does not begin again.
+    let server = Server::start(data.path(), &[("TRADING_DAY_START", "00:00")]);
+    assert_eq!(book(&server)["bids"].as_array().unwrap().len(), 1);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// The end of the first batch was lost with the power: what the venue is for is defined again.
+#[test]
+fn a_first_batch_that_was_cut_short_is_completed() {
+    let data = tempfile::tempdir().unwrap();
+    assert_eq!(Server::start(data.path(), &[]).terminate(), Some(0));
+    let path = data.path().join("journal").join("journal-00000001.log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let end = bytes.iter().rposition(|&byte| byte != 0).unwrap();
+    // Nothing behind the middle of the records was written, nor the mark that a sync leaves in a
+    // sector before them.
+    let length = bytes.len();
+    bytes.truncate((4096 + end) / 2);
+    bytes.resize(length, 0);
+    bytes[2048..2560].fill(0);
+    std::fs::write(&path, bytes).unwrap();
+    let server = Server::start(data.path(), &[]);
+    let credentials = server.credentials();
+    let last = credentials.binary.last().unwrap();
+    let mut client = BinaryTalk::logged_on(server.binary, last, 30_000);
+    client.send(&client.order(1, 1, 1, 50));
+    let accepted: OrderAccepted = client.expect_a();
+    assert_eq!(accepted.cl_ord_id, 1);
     assert_eq!(server.terminate(), Some(0));
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use trading_engine_protocol::types::SessionId;
 
 /// All of them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -53,6 +54,13 @@ pub enum Secret {
 }
 
 impl Credentials {
+    /// Every session there are credentials for.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionId> + '_ {
+        let fix = self.fix.iter().map(|entry| entry.session);
+        fix.chain(self.binary.iter().map(|entry| entry.session))
+            .map(SessionId)
+    }
+
     /// Reads the file.
     ///
     /// # Errors

@@ -464,6 +464,14 @@ impl Peer for FixPeer {
             }
             wire.input = input[at..].to_vec();
             if !open {
+                // The end of our last connection may come to the venue after this one: a FIX
+                // session that still lives is closed to a second logon, and a client tries again.
+                let again = until == Until::Answered && !logged_on && started.elapsed() < PATIENCE;
+                if again {
+                    wire = Wire::connect(address);
+                    self.initiator.logon(0, utc(), &mut wire.output);
+                    continue;
+                }
                 assert!(
                     until != Until::Answered,
                     "the venue closed while we were waiting"

@@ -114,6 +114,7 @@ fn set(command: &mut Command, data: &Path, settings: &[(&str, &str)]) {
         .env("MAX_ORDERS", "65536")
         .env("MAX_CLIENT_ORDER_IDS", "1048576")
         .env("MAKER_BOT", "false")
+        .env("TRADING_DAY_START", day_start())
         .env(
             "LOG_LEVEL",
             std::env::var("VENUE_LOG_LEVEL").unwrap_or_else(|_| "warn".into()),
@@ -121,6 +122,17 @@ fn set(command: &mut Command, data: &Path, settings: &[(&str, &str)]) {
         .envs(settings.iter().copied())
         .stdout(Stdio::piped())
         .stdin(Stdio::null());
+}
+
+/// Half a day away, so that no test sees a day roll that it did not ask for; the same for every
+/// start of a test.
+fn day_start() -> &'static str {
+    static START: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    START.get_or_init(|| {
+        let since_1970 = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        let hour = since_1970.as_secs() / 3600 % 24;
+        format!("{:02}:00", (hour + 12) % 24)
+    })
 }
 
 pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
