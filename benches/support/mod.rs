@@ -8,6 +8,7 @@
 //! `cargo bench --bench NAME [-- --instructions] [FILTER]`
 #![allow(dead_code, unreachable_pub)]
 
+use std::hint::black_box;
 use std::process::Command;
 use std::time::Instant;
 
@@ -132,4 +133,48 @@ fn collected(name: &str, count: u64) -> Result<u64, String> {
         .find_map(|line| line.split("Collected :").nth(1));
     line.and_then(|figure| figure.trim().parse().ok())
         .ok_or_else(|| format!("valgrind said: {}", text.trim()))
+}
+
+/// Times of single operations in ns, less what reading the clock costs.
+pub struct Singles {
+    clock: quanta::Clock,
+    /// What two readings of the clock with nothing between them say: the median of many.
+    pub cost: u64,
+    times: hdrhistogram::Histogram<u64>,
+}
+
+impl Singles {
+    /// Measures the clock.
+    pub fn new() -> Self {
+        let clock = quanta::Clock::new();
+        let mut empty: Vec<u64> = (0..100_000)
+            .map(|_| {
+                let start = clock.raw();
+                black_box(clock.delta_as_nanos(start, clock.raw()))
+            })
+            .collect();
+        empty.sort_unstable();
+        Self {
+            clock,
+            cost: empty[empty.len() / 2],
+            times: hdrhistogram::Histogram::new(3).expect("Invariant: 3 digits"),
+        }
+    }
+
+    /// Runs the operation and keeps its time.
+    #[inline(always)]
+    pub fn time(&mut self, operation: impl FnOnce()) {
+        let start = self.clock.raw();
+        operation();
+        let end = self.clock.raw();
+        let ns = self.clock.delta_as_nanos(start, end);
+        self.times
+            .record(ns.saturating_sub(self.cost))
+            .expect("Invariant: the histogram grows");
+    }
+
+    /// The time that so many percent stay within.
+    pub fn at(&self, percentile: f64) -> u64 {
+        self.times.value_at_percentile(percentile)
+    }
 }
