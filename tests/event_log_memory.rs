@@ -1,5 +1,5 @@
 //! Ten million events of one day: every one of them can be sent again, at once and after a
-//! restart, and the memory that takes does not grow with their number.
+//! restart, and neither memory nor open files grow with their number.
 //!
 //! `EVENTS` chooses another number.
 
@@ -15,6 +15,8 @@ const SESSIONS: u64 = 50;
 const LOG_ID: u64 = 7;
 /// What the process may grow by while ten times as many events come as it held before.
 const GROWTH_MAX: usize = 48 << 20;
+/// Files it may hold open, of more than a hundred.
+const OPEN_MAX: usize = 8;
 
 /// Bytes of this process that are in memory.
 fn resident() -> usize {
@@ -22,6 +24,11 @@ fn resident() -> usize {
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.unwrap().trim().strip_suffix(" kB").unwrap();
     kib.parse::<usize>().unwrap() << 10
+}
+
+/// Descriptors this process has open.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 fn open(disk: &Arc<dyn Disk>, sequence: u64) -> EventLog {
@@ -57,6 +64,11 @@ fn ten_million_events_are_all_resendable_from_flat_memory() {
     let events: u64 = std::env::var("EVENTS").map_or(10_000_000, |text| text.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(folder.path()).unwrap());
+    let open_before = descriptors();
+    let few_open = |when: &str| {
+        let more = descriptors().saturating_sub(open_before);
+        assert!(more <= OPEN_MAX, "{when}: {more} files are open");
+    };
     let mut log = open(&disk, 0);
     let mut bytes = Vec::new();
     let mut early = 0;
@@ -86,20 +98,24 @@ fn ten_million_events_are_all_resendable_from_flat_memory() {
         grown >> 10
     );
     assert!(grown < GROWTH_MAX, "grew by {grown} bytes");
+    few_open("written");
 
     let found: u64 = (0..SESSIONS)
         .map(|session| check_stream(&mut log, session, events))
         .sum();
     assert_eq!(found, events);
+    few_open("read");
     assert!(resident().saturating_sub(early) < GROWTH_MAX);
     drop(log);
 
     // After a restart what was sealed is there; the rest is what replay appends again.
     let mut log = open(&disk, events);
     let known = log.sequence();
+    few_open("reopened");
     assert!(known <= events && events - known < 1_000_000, "{known}");
     for session in [0, SESSIONS / 2, SESSIONS - 1] {
         check_stream(&mut log, session, known);
     }
     assert!(resident().saturating_sub(early) < GROWTH_MAX, "reopened");
+    few_open("read again");
 }

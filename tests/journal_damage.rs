@@ -6,9 +6,15 @@ mod journal;
 #[path = "support/workload.rs"]
 mod workload;
 
-use journal::{Journal, refused_at, restart};
-use trading_engine::journal::Policy;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use journal::{Journal, LOG_ID, refused_at, restart};
+use trading_engine::journal::disk::{Disk, DiskFile};
 use trading_engine::journal::sim_disk::SimDisk;
+use trading_engine::journal::writer::SEGMENT_BYTES_MIN;
+use trading_engine::journal::{Policy, recovery};
 use workload::Random;
 
 /// Bytes of a record's header, as the offsets below show it.
@@ -186,4 +192,94 @@ fn a_disk_that_is_full_or_fails_acknowledges_nothing_more() {
         assert!(found.commands.len() as u64 >= acknowledged);
         assert!(all.starts_with(&found.commands));
     }
+}
+
+/// Counts the files that are open at once.
+struct Counting {
+    disk: SimDisk,
+    open: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+struct Counted {
+    file: Arc<dyn DiskFile>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Counting {
+    fn counted(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(open, Ordering::Relaxed);
+        let open = Arc::clone(&self.open);
+        Arc::new(Counted { file, open })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Disk for Counting {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(name).map(|file| self.counted(file))
+    }
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.create(name).map(|file| self.counted(file))
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+    fn sync_folder(&self) -> io::Result<()> {
+        self.disk.sync_folder()
+    }
+}
+
+impl DiskFile for Counted {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_at(offset, bytes)
+    }
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(offset, bytes)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
+    }
+}
+
+#[test]
+fn a_journal_of_many_segments_is_read_with_two_files_open() {
+    let disk = SimDisk::default();
+    let mut journal = Journal::new(&disk, Policy::Group);
+    let mut commands = 0;
+    while names(&disk).len() < 40 {
+        commands += journal.commit(&[1000, 1000]).len();
+    }
+    assert!(journal.syncer.finish());
+    let (open, most) = (Arc::default(), Arc::default());
+    let counting: Arc<dyn Disk> = Arc::new(Counting {
+        disk: disk.kill(),
+        open: Arc::clone(&open),
+        most: Arc::clone(&most),
+    });
+    let mut read = 0;
+    let (position, _) =
+        recovery::open_or_create(&counting, LOG_ID, SEGMENT_BYTES_MIN, |_| read += 1).unwrap();
+    assert_eq!(read, commands);
+    assert_eq!(open.load(Ordering::Relaxed), 1, "the one to go on with");
+    drop(position);
+    assert!(most.load(Ordering::Relaxed) <= 2, "{most:?} at once");
 }

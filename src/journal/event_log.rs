@@ -24,6 +24,8 @@ pub const FILE_BYTES: u64 = 16 << 20;
 const MAGIC: [u8; 8] = *b"TEEVNT\0\x01";
 /// Buffered bytes that are handed to the file even if nobody asks.
 const BUFFER_BYTES: usize = 1 << 18;
+/// Sealed files that stay open: a few resends at a time, each going through one after the other.
+const OPEN_MAX: usize = 4;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -94,7 +96,6 @@ struct Range {
 }
 
 struct Sealed {
-    file: Arc<dyn DiskFile>,
     index_offset: u64,
     entries: u64,
     /// By session; a session with several epochs in one file has several.
@@ -107,6 +108,9 @@ pub struct EventLog {
     log_id: u64,
     file_bytes: u64,
     sealed: Vec<Sealed>,
+    /// Sealed files being read, by number, the last one used last: their number does not grow with
+    /// the log's.
+    open: Vec<(u64, Arc<dyn DiskFile>)>,
     number: u64,
     file: Arc<dyn DiskFile>,
     /// Bytes in `file`, and their checksum.
@@ -155,6 +159,7 @@ impl EventLog {
             log_id,
             file_bytes,
             sealed: Vec::new(),
+            open: Vec::with_capacity(OPEN_MAX),
             number: 0,
             file,
             flushed: 0,
@@ -238,7 +243,6 @@ impl EventLog {
         }
         self.sequence = footer.last;
         self.sealed.push(Sealed {
-            file,
             index_offset: footer.index_offset,
             entries: footer.entries,
             ranges,
@@ -360,7 +364,6 @@ impl EventLog {
             .write_at(end, footer.as_bytes())
             .map_err(failed())?;
         self.sealed.push(Sealed {
-            file: Arc::clone(&self.file),
             index_offset,
             entries: footer.entries,
             ranges: ranges(&self.index),
@@ -422,8 +425,30 @@ impl EventLog {
         Ok(out)
     }
 
+    /// A sealed file, opened if it is not.
+    fn open_sealed(&mut self, number: u64) -> Result<Arc<dyn DiskFile>, JournalError> {
+        let known = self.open.iter().position(|(open, _)| *open == number);
+        let entry = match known {
+            Some(at) => self.open.remove(at),
+            None => {
+                let name = file_name(number);
+                let file = self
+                    .disk
+                    .open(&name)
+                    .map_err(JournalError::io(format!("opening {name}")))?;
+                if self.open.len() == OPEN_MAX {
+                    self.open.remove(0);
+                }
+                (number, file)
+            }
+        };
+        let file = Arc::clone(&entry.1);
+        self.open.push(entry);
+        Ok(file)
+    }
+
     fn read_sealed(
-        &self,
+        &mut self,
         at: usize,
         (session, epoch): (u32, u32),
         mut next: u64,
@@ -431,17 +456,17 @@ impl EventLog {
         bytes_max: usize,
         out: &mut Vec<u8>,
     ) -> Result<u64, JournalError> {
+        let number = at as u64 + 1;
+        let file = self.open_sealed(number)?;
         let sealed = &self.sealed[at];
-        let name = file_name(at as u64 + 1);
+        let name = file_name(number);
         let failed = || JournalError::io(format!("reading {name}"));
         // Binary search on disk for the first entry, then entries in runs.
         let mut low = 0;
         let mut high = sealed.entries;
         let read_entry = |position: u64| -> Result<IndexEntry, JournalError> {
             let mut bytes = [0u8; ENTRY];
-            sealed
-                .file
-                .read_at(sealed.index_offset + position * ENTRY as u64, &mut bytes)
+            file.read_at(sealed.index_offset + position * ENTRY as u64, &mut bytes)
                 .map_err(failed())?;
             IndexEntry::read_from_bytes(&bytes)
                 .map_err(|_| JournalError::damaged(&name, sealed.index_offset, "index entry"))
@@ -460,7 +485,7 @@ impl EventLog {
             if (entry.session, entry.epoch, entry.number) != (session, epoch, next) {
                 break;
             }
-            read_event(sealed.file.as_ref(), &name, entry.offset, out)?;
+            read_event(file.as_ref(), &name, entry.offset, out)?;
             next += 1;
             low += 1;
         }

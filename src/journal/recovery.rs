@@ -6,6 +6,8 @@
 //! With such proof, the log is damaged and nothing is started. Without it, what follows was
 //! never acknowledged, and is cut.
 //!
+//! One segment is open at a time, however many there are.
+//!
 //! Nothing is appended before what was read is on the medium for certain: the last run may have
 //! ended between a write and its sync, or with a sync that failed.
 
@@ -16,7 +18,7 @@ use zerocopy::IntoBytes as _;
 use super::JournalError;
 use super::disk::Disk;
 use super::record::{self, COMMAND, HEADER, SEGMENT_END};
-use super::segment::{self, HEADER_PAGE, Segment};
+use super::segment::{self, Found, HEADER_PAGE, Segment};
 use super::writer::{Position, SEGMENT_BYTES_MIN};
 
 /// What a journal holds, beside its commands.
@@ -133,7 +135,7 @@ pub fn recover(
     if let Some((_, offset, _)) = &summary.torn {
         cut(&position.segment, *offset)?;
     }
-    settle(&summary, &kept)?;
+    settle(disk.as_ref(), &summary, &kept)?;
     disk.sync_folder()
         .map_err(JournalError::io("syncing the folder"))?;
     Ok(Recovered { summary, position })
@@ -148,14 +150,11 @@ pub fn inspect(disk: &dyn Disk, mut each: impl FnMut(&[u8])) -> Result<Summary, 
 }
 
 /// What it holds, where it goes on, the segments up to there, and those behind.
-type ReadResult = (Summary, Position, Vec<Segment>, Vec<Segment>);
+type ReadResult = (Summary, Position, Vec<Found>, Vec<Found>);
 
 fn read(disk: &dyn Disk, each: &mut dyn FnMut(&[u8])) -> Result<ReadResult, JournalError> {
     let segments = segments(disk)?;
-    let Some((first, log_id)) = segments
-        .first()
-        .map(|(segment, log_id)| (segment.clone(), *log_id))
-    else {
+    let Some(&(first, log_id)) = segments.first() else {
         return Err(JournalError::damaged(
             "journal-00000001.log",
             0,
@@ -171,10 +170,11 @@ fn read(disk: &dyn Disk, each: &mut dyn FnMut(&[u8])) -> Result<ReadResult, Jour
     let mut summaries = Vec::new();
     let mut end = (first, HEADER_PAGE);
     let mut stopped = None;
-    for (index, (segment, _)) in segments.iter().enumerate() {
+    for (index, (found, _)) in segments.iter().enumerate() {
+        let segment = found.open(disk)?;
         let words = segment.read_all()?;
         let before = scan.sequence;
-        let (used, goes_on) = match scan.segment(segment, words.as_bytes(), each)? {
+        let (used, goes_on) = match scan.segment(&segment, words.as_bytes(), each)? {
             End::NextSegment(used) => (used, true),
             End::Stops(used) => (used, false),
         };
@@ -189,7 +189,7 @@ fn read(disk: &dyn Disk, each: &mut dyn FnMut(&[u8])) -> Result<ReadResult, Jour
             used,
             bytes: segment.bytes,
         });
-        end = (segment.clone(), used);
+        end = (*found, used);
         if !goes_on {
             stopped = Some(index);
             break;
@@ -201,10 +201,11 @@ fn read(disk: &dyn Disk, each: &mut dyn FnMut(&[u8])) -> Result<ReadResult, Jour
         }
     }
     let stopped = stopped.unwrap_or(segments.len() - 1);
-    let mut kept: Vec<Segment> = segments.into_iter().map(|(segment, _)| segment).collect();
+    let mut kept: Vec<Found> = segments.into_iter().map(|(segment, _)| segment).collect();
     let later = kept.split_off(stopped + 1);
-    let dirty = search_rest(&mut scan, &end, &later)?;
-    let (segment, offset) = end;
+    let dirty = search_rest(disk, &mut scan, end, &later)?;
+    let (found, offset) = end;
+    let segment = found.open(disk)?;
     let name = segment::file_name(segment.number);
     if scan.proven > scan.sequence {
         return Err(JournalError::damaged(
@@ -234,13 +235,13 @@ fn read(disk: &dyn Disk, each: &mut dyn FnMut(&[u8])) -> Result<ReadResult, Jour
 }
 
 /// All segments in order, each belonging to the same log, none missing.
-fn segments(disk: &dyn Disk) -> Result<Vec<(Segment, u64)>, JournalError> {
+fn segments(disk: &dyn Disk) -> Result<Vec<(Found, u64)>, JournalError> {
     let names = disk
         .list()
         .map_err(JournalError::io("listing the folder"))?;
-    let mut segments: Vec<(Segment, u64)> = Vec::new();
+    let mut segments: Vec<(Found, u64)> = Vec::new();
     for number in names.iter().filter_map(|name| segment::number_of(name)) {
-        let (segment, log_id) = segment::open(disk, number)?;
+        let (segment, log_id) = segment::find(disk, number)?;
         let expected = segments.last().map_or(1, |(last, _)| last.number + 1);
         if number != expected {
             return Err(JournalError::damaged(
@@ -317,13 +318,15 @@ impl Scan {
 
 /// Looks behind the end for proof that more was durable; returns how many bytes are not zero.
 fn search_rest(
+    disk: &dyn Disk,
     scan: &mut Scan,
-    (segment, offset): &(Segment, u64),
-    later: &[Segment],
+    end: (Found, u64),
+    later: &[Found],
 ) -> Result<u64, JournalError> {
     let mut dirty = 0;
-    let rest = std::iter::once((segment, *offset)).chain(later.iter().map(|s| (s, HEADER_PAGE)));
-    for (segment, from) in rest {
+    let rest = std::iter::once(end).chain(later.iter().map(|found| (*found, HEADER_PAGE)));
+    for (found, from) in rest {
+        let segment = found.open(disk)?;
         let seed = record::seed(scan.log_id, segment.number);
         let words = segment.read_all()?;
         let bytes = words.as_bytes();
@@ -347,7 +350,7 @@ fn search_rest(
 
 /// Removes the segments behind the end, the last one first and each for certain before the next:
 /// whenever the power goes, no gap is left.
-fn remove(disk: &dyn Disk, later: &[Segment]) -> Result<(), JournalError> {
+fn remove(disk: &dyn Disk, later: &[Found]) -> Result<(), JournalError> {
     for segment in later.iter().rev() {
         let name = segment::file_name(segment.number);
         let failed = || JournalError::io(format!("removing {name}"));
@@ -375,9 +378,10 @@ fn cut(segment: &Segment, offset: u64) -> Result<(), JournalError> {
 /// Puts everything that was read on the medium: it may be in the page cache only. What nothing
 /// proves to have been synced is written once more first, because after a sync that failed the
 /// cache may hold as clean what the medium never got, and would not write it again.
-fn settle(summary: &Summary, kept: &[Segment]) -> Result<(), JournalError> {
+fn settle(disk: &dyn Disk, summary: &Summary, kept: &[Found]) -> Result<(), JournalError> {
     let mut last = 0;
-    for (segment, read) in kept.iter().zip(&summary.segments) {
+    for (found, read) in kept.iter().zip(&summary.segments) {
+        let segment = found.open(disk)?;
         last = last.max(read.sequences.1);
         let failed = || JournalError::io(format!("syncing {}", read.file));
         if last >= summary.proven_durable {

@@ -38,6 +38,28 @@ struct Mark {
     reserved: u32,
 }
 
+/// A segment that is there, and not open.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    pub number: u32,
+    pub bytes: u64,
+}
+
+impl Found {
+    /// Opens it again; it was checked when it was found.
+    pub fn open(self, disk: &dyn Disk) -> Result<Segment, JournalError> {
+        let name = file_name(self.number);
+        let file = disk
+            .open(&name)
+            .map_err(JournalError::io(format!("opening {name}")))?;
+        Ok(Segment {
+            number: self.number,
+            file,
+            bytes: self.bytes,
+        })
+    }
+}
+
 /// An open segment.
 #[derive(Clone)]
 pub(super) struct Segment {
@@ -152,8 +174,8 @@ pub(super) fn create(
     Maker::new(disk, log_id, number, bytes)?.finish(disk)
 }
 
-/// Opens a segment and checks that it is what its name says. Returns it and its log id.
-pub(super) fn open(disk: &dyn Disk, number: u32) -> Result<(Segment, u64), JournalError> {
+/// Looks at a segment and checks that it is what its name says. Returns it and its log id.
+pub(super) fn find(disk: &dyn Disk, number: u32) -> Result<(Found, u64), JournalError> {
     let name = file_name(number);
     let failed = || JournalError::io(format!("opening {name}"));
     let file = disk.open(&name).map_err(failed())?;
@@ -180,14 +202,11 @@ pub(super) fn open(disk: &dyn Disk, number: u32) -> Result<(Segment, u64), Journ
             format!("file has {size} bytes, its header says {}", header.bytes),
         ));
     }
-    Ok((
-        Segment {
-            number,
-            file,
-            bytes: size,
-        },
-        header.log_id,
-    ))
+    let found = Found {
+        number,
+        bytes: size,
+    };
+    Ok((found, header.log_id))
 }
 
 impl Segment {
