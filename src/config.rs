@@ -7,6 +7,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::agent::Idle;
 use crate::journal::Policy;
 use crate::journal::writer::SEGMENT_BYTES_MIN;
@@ -175,6 +177,15 @@ impl Source<'_> {
         })
     }
 
+    /// A problem with a value that is right by itself.
+    fn clash(&mut self, variable: &'static str, value: impl fmt::Display, allowed: String) {
+        self.problems.push(Problem {
+            variable,
+            value: value.to_string(),
+            allowed,
+        });
+    }
+
     fn port(&mut self, variable: &'static str, default: u16) -> u16 {
         self.parse(
             variable,
@@ -334,23 +345,72 @@ impl Config {
             },
         };
         if config.gateway_threads > 1 && config.preset != Preset::Dedicated {
-            s.problems.push(Problem {
-                variable: "GATEWAY_THREADS",
-                value: config.gateway_threads.to_string(),
-                allowed: "1 unless TOPOLOGY=dedicated".into(),
-            });
+            let allowed = "1 unless TOPOLOGY=dedicated".into();
+            s.clash("GATEWAY_THREADS", config.gateway_threads, allowed);
         }
         if production && config.demo {
-            s.problems.push(Problem {
-                variable: "DEMO",
-                value: "true".into(),
-                allowed: "false in ENV=production: demo keys are not for production".into(),
-            });
+            let allowed = "false in ENV=production: demo keys are not for production".into();
+            s.clash("DEMO", true, allowed);
+        }
+        let ports = [
+            ("PORT", config.port),
+            ("METRICS_PORT", config.metrics_port),
+            ("FIX_PORT", config.fix_port),
+            ("BINARY_PORT", config.binary_port),
+        ];
+        for (at, (variable, port)) in ports.into_iter().enumerate() {
+            let same = |(_, other): &&(&str, u16)| *other == port && port != 0;
+            if let Some((other, _)) = ports[..at].iter().find(same) {
+                s.clash(variable, port, format!("another port than {other}'s"));
+            }
         }
         if source.problems.is_empty() {
             Ok(config)
         } else {
             Err(source.problems)
+        }
+    }
+}
+
+impl Config {
+    /// Descriptors that are not clients': listeners, side ports, journal, event log, pollers, and
+    /// some to spare.
+    const DESCRIPTORS_BESIDE: u64 = 256;
+
+    /// Lets the process have the descriptors that `MAX_CONNECTIONS` needs.
+    ///
+    /// # Errors
+    /// When the system's hard limit is below that.
+    pub fn reserve_descriptors(&self) -> Result<(), Problem> {
+        let limit = getrlimit(Resource::Nofile);
+        let wanted = self.descriptors_within(limit.maximum)?;
+        if limit.current.is_none_or(|current| current >= wanted) {
+            return Ok(());
+        }
+        let raised = Rlimit {
+            current: Some(wanted),
+            maximum: limit.maximum,
+        };
+        setrlimit(Resource::Nofile, raised).map_err(|error| Problem {
+            variable: "MAX_CONNECTIONS",
+            value: self.max_connections.to_string(),
+            allowed: format!("what the system has {wanted} descriptors for: {error}"),
+        })
+    }
+
+    /// Descriptors needed, if a hard limit (`None` = there is none) has room for them.
+    fn descriptors_within(&self, maximum: Option<u64>) -> Result<u64, Problem> {
+        let wanted = self.max_connections as u64 + Self::DESCRIPTORS_BESIDE;
+        match maximum {
+            Some(maximum) if maximum < wanted => Err(Problem {
+                variable: "MAX_CONNECTIONS",
+                value: self.max_connections.to_string(),
+                allowed: format!(
+                    "at most {} with a hard limit of {maximum} open files (ulimit -Hn)",
+                    maximum.saturating_sub(Self::DESCRIPTORS_BESIDE)
+                ),
+            }),
+            _ => Ok(wanted),
         }
     }
 }
@@ -423,5 +483,32 @@ mod tests {
         assert!(!read(&[("ENV", "production")]).unwrap().demo);
         let problems = read(&[("ENV", "production"), ("DEMO", "true")]).unwrap_err();
         assert_eq!(problems[0].variable, "DEMO");
+    }
+
+    #[test]
+    fn connections_that_the_hard_limit_has_no_descriptors_for_are_refused_by_name() {
+        let config = read(&[("MAX_CONNECTIONS", "1000")]).unwrap();
+        assert_eq!(config.descriptors_within(None), Ok(1256));
+        assert_eq!(config.descriptors_within(Some(1256)), Ok(1256));
+        let problem = config.descriptors_within(Some(1255)).unwrap_err();
+        assert_eq!(
+            problem.to_string(),
+            "MAX_CONNECTIONS=\"1000\": allowed is at most 999 with a hard limit of 1255 open \
+             files (ulimit -Hn)"
+        );
+    }
+
+    #[test]
+    fn one_port_number_for_two_doors_is_refused_and_zero_is_not() {
+        assert!(read(&[("PORT", "0"), ("METRICS_PORT", "0")]).is_ok());
+        let problems = read(&[("METRICS_PORT", "8080"), ("BINARY_PORT", "9880")]).unwrap_err();
+        let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "METRICS_PORT=\"8080\": allowed is another port than PORT's",
+                "BINARY_PORT=\"9880\": allowed is another port than FIX_PORT's"
+            ]
+        );
     }
 }

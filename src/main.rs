@@ -104,12 +104,16 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
+    if let Some(Action::Journal { action }) = arguments.command {
+        return journal(&config, &action);
+    }
+    if let Err(problem) = config.reserve_descriptors() {
+        say_error(&format!("configuration: {problem}"));
+        return ExitCode::from(EXIT_CONFIG);
+    }
     if arguments.check_config {
         say("configuration is fine");
         return ExitCode::SUCCESS;
-    }
-    if let Some(Action::Journal { action }) = arguments.command {
-        return journal(&config, &action);
     }
     telemetry::start_logging(config.log_level, config.log_json);
     match run(&config) {

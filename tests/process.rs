@@ -20,10 +20,11 @@ struct Ended {
 
 /// Runs the venue where it cannot start.
 fn refused(data: &std::path::Path, settings: &[(&str, &str)]) -> Ended {
-    let output = server::command(data, settings)
-        .stderr(Stdio::piped())
-        .output()
-        .unwrap();
+    ended(server::command(data, settings))
+}
+
+fn ended(mut command: Command) -> Ended {
+    let output = command.stderr(Stdio::piped()).output().unwrap();
     Ended {
         code: output.status.code(),
         said: String::from_utf8(output.stdout).unwrap(),
@@ -64,6 +65,7 @@ fn a_wrong_setting_names_itself_and_what_is_allowed_and_opens_no_port() {
         ("GATEWAY_THREADS", "2", "1 unless TOPOLOGY=dedicated"),
         ("BIND_ADDRESS", "everywhere", "an IP address"),
         ("MAX_ORDERS", "0", "a whole number from 1 to 16777216"),
+        ("METRICS_PORT", "6543", "another port than PORT's"),
         (
             "FIX_COMP_ID",
             "a b",
@@ -77,6 +79,7 @@ fn a_wrong_setting_names_itself_and_what_is_allowed_and_opens_no_port() {
         let settings = [
             ("BINARY_PORT", free.as_str()),
             ("TOPOLOGY", "compact"),
+            ("PORT", "6543"),
             (variable, value),
         ];
         let ended = refused(data.path(), &settings);
@@ -87,6 +90,35 @@ fn a_wrong_setting_names_itself_and_what_is_allowed_and_opens_no_port() {
         assert!(!data.path().join("journal").exists(), "nothing was made");
         assert!(TcpStream::connect(format!("127.0.0.1:{free}")).is_err());
     }
+}
+
+#[test]
+fn a_hard_limit_too_small_for_the_connections_is_named_before_any_port_opens() {
+    let data = tempfile::tempdir().unwrap();
+    let low = |limits: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{limits}; exec \"$0\"")]);
+        server::command_behind(shell, data.path(), &[("MAX_CONNECTIONS", "300")])
+    };
+    let refused = ended(low("ulimit -n 400"));
+    assert_eq!(refused.code, Some(64), "{}", refused.complained);
+    let expected = "MAX_CONNECTIONS=\"300\": allowed is at most 144 with a hard limit of 400";
+    assert!(
+        refused.complained.contains(expected),
+        "{}",
+        refused.complained
+    );
+    assert!(!data.path().join("journal").exists(), "nothing was made");
+
+    // A soft limit is raised as far as needed.
+    let server = Server::wait(low("ulimit -Sn 100"), data.path());
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let soft = files.unwrap().split_whitespace().nth(3).unwrap();
+    assert_eq!(soft, "556");
+    assert_eq!(server.terminate(), Some(0));
 }
 
 #[test]

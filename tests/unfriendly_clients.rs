@@ -73,6 +73,42 @@ fn connections_beyond_the_limit_are_closed_and_room_comes_back() {
     assert_eq!(server.terminate(), Some(0));
 }
 
+#[test]
+fn connections_that_found_no_descriptor_are_taken_when_there_are_some_again() {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[("LOGON_TIMEOUT_MS", "60000")]);
+    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap());
+    // Three numbers are free below the limit.
+    const ROOM: usize = 3;
+    let open = server.descriptors();
+    let free = (0..).filter(|number| !open.contains(number));
+    let limit = free.take(ROOM).last().unwrap() + 1;
+    let low = Rlimit {
+        current: Some(limit as u64),
+        maximum: getrlimit(Resource::Nofile).maximum,
+    };
+    prlimit(pid, Resource::Nofile, low).unwrap();
+    let is_full = || {
+        let open = server.descriptors();
+        open.iter().filter(|number| **number < limit).count() == limit
+    };
+    let connect = |_| Line::connect(server.binary);
+    let first: Vec<Line> = (0..ROOM).map(connect).collect();
+    let until = Instant::now() + support::talk::PATIENCE;
+    while !is_full() {
+        assert!(Instant::now() < until, "the first were not taken");
+    }
+    let later: Vec<Line> = (0..ROOM).map(connect).collect();
+    assert!(is_full(), "no room for the others");
+    // Nobody connects from here on: those who wait are greeted all the same.
+    drop(first);
+    for mut line in later {
+        assert!(line.read(), "a ServerHello");
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
+
 fn logon_fields(entry: &trading_engine::client::credentials::FixCredentials) -> Vec<(u32, &str)> {
     vec![
         (98, "0"),

@@ -217,6 +217,11 @@ pub struct Gateway {
     claims: Vec<Claim>,
     slots: Vec<Option<Box<Slot>>>,
     free: Vec<usize>,
+    /// The binary and the FIX listener may hold connections that were not accepted yet. The poller
+    /// told of them once and does not tell again.
+    unaccepted: [bool; 2],
+    /// `accept` failing is said at most once a second.
+    next_accept_warning_ns: u64,
     open: usize,
     serial: u64,
     /// Connection of each session, by session id.
@@ -275,6 +280,9 @@ const PROBE_NS: u64 = 2_000_000_000;
 /// A logon that waits for a sign of life of its session's connection.
 #[derive(Clone, Copy)]
 struct Claim {
+/// Connections accepted in a row; more wait for the next housekeeping, so that a flood of them does
+/// not hold up those who trade.
+const ACCEPT_TURN: usize = 64;
     name: u64,
     holder: u64,
     since_ns: u64,
@@ -323,6 +331,8 @@ impl Gateway {
             serial: 0,
             sessions: Vec::new(),
             ready: Vec::new(),
+            unaccepted: [false; 2],
+            next_accept_warning_ns: 0,
             outbox: links.outbox,
             ring: links.events,
             durable: links.durable,
@@ -449,11 +459,7 @@ impl Gateway {
             done += 1;
         }
         self.ready = ready;
-        for (accept, is_fix) in accept.into_iter().zip([false, true]) {
-            if accept {
-                self.accept(is_fix);
-            }
-        }
+        self.accept_from(accept);
         done
     }
 
@@ -472,8 +478,19 @@ impl Gateway {
         }
     }
 
-    fn accept(&mut self, is_fix: bool) {
-        loop {
+    /// Takes connections from the binary and the FIX listener.
+    fn accept_from(&mut self, listeners: [bool; 2]) {
+        for (wanted, is_fix) in listeners.into_iter().zip([false, true]) {
+            if wanted {
+                self.unaccepted[usize::from(is_fix)] = self.accept(is_fix);
+            }
+        }
+    }
+
+    /// Accepts a turn of connections. Returns whether more may wait: the turn ended, or the system
+    /// has no descriptor or memory for another one. Housekeeping tries again then.
+    fn accept(&mut self, is_fix: bool) -> bool {
+        for _ in 0..ACCEPT_TURN {
             let Some(listeners) = &self.listeners else {
                 return;
             };
@@ -488,12 +505,19 @@ impl Gateway {
                         tracing::warn!(%peer, %error, "cannot take the connection");
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+                    ) => {}
                 Err(error) => {
-                    // Out of descriptors, usually: the listener stays readable, try next round.
-                    tracing::warn!(%error, "accept failed");
-                    return;
+                    let now_ns = self.clock.monotonic_ns();
+                    if now_ns >= self.next_accept_warning_ns {
+                        self.next_accept_warning_ns = now_ns + 1_000_000_000;
+                        tracing::warn!(%error, "accept failed; connections wait");
+                    }
+                    return true;
                 }
             }
         }
@@ -1063,6 +1087,7 @@ impl Gateway {
         for &index in self.sessions.iter().flatten() {
             let slot = self.slots.get(index).and_then(Option::as_ref);
             let fix = slot.is_some_and(|slot| matches!(slot.door, Door::Fix(_)));
+        self.accept_from(self.unaccepted);
             live[usize::from(fix)] += 1;
         }
         let [binary, fix] = live;

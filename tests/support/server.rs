@@ -24,15 +24,11 @@ impl Server {
 
     /// Starts the venue behind a tracer that runs beside it, not as its parent.
     pub fn start_traced(tracer: Command, data: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut command = tracer;
-        command.arg(env!("CARGO_BIN_EXE_trading-engine"));
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        set(&mut command, data, settings);
-        command.env("PATH", path);
-        Self::wait(command, data)
+        Self::wait(command_behind(tracer, data, settings), data)
     }
 
-    fn wait(mut command: Command, data: &Path) -> Self {
+    /// Starts a command that becomes the venue, and waits until it is ready.
+    pub fn wait(mut command: Command, data: &Path) -> Self {
         let mut child = command.spawn().expect("the venue starts");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut addresses = std::collections::HashMap::new();
@@ -83,6 +79,24 @@ impl Server {
         self.child.id()
     }
 
+    /// Descriptors the venue has open, in order.
+    pub fn descriptors(&self) -> Vec<usize> {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let mut open: Vec<usize> = folder
+            .map(|entry| {
+                entry
+                    .unwrap()
+                    .file_name()
+                    .to_str()
+                    .unwrap()
+                    .parse()
+                    .unwrap()
+            })
+            .collect();
+        open.sort_unstable();
+        open
+    }
+
     /// Body of a GET on the HTTP port, with its status.
     pub fn get(&self, path: &str) -> (u16, String) {
         get(self.http, path)
@@ -99,6 +113,15 @@ impl Drop for Server {
 pub fn command(data: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trading-engine"));
     set(&mut command, data, settings);
+    command
+}
+
+/// The venue as the last argument of another program.
+pub fn command_behind(mut command: Command, data: &Path, settings: &[(&str, &str)]) -> Command {
+    command.arg(env!("CARGO_BIN_EXE_trading-engine"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    set(&mut command, data, settings);
+    command.env("PATH", path);
     command
 }
 
