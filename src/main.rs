@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use trading_engine::admin::{AdminState, Health, Readiness};
+use trading_engine::admin::{About, AdminState, Log, View};
 use trading_engine::client::credentials::Credentials;
 use trading_engine::client::{maker, trader};
 use trading_engine::clock::Clock;
@@ -254,6 +254,15 @@ fn run(config: &Config) -> Result<(), Failure> {
     let (binary, binary_address) = listen(config, config.binary_port, "binary")?;
 
     let (fix, fix_address) = listen(config, config.fix_port, "FIX")?;
+    // Who asks during a long recovery is told that the venue lives and is not ready.
+    let state = AdminState::new(About {
+        environment: config.environment.to_string(),
+        journal_policy: config.journal_policy.to_string(),
+        topology: config.preset.to_string(),
+        started,
+    });
+    let side_ports =
+        SidePorts::open(http, metrics, state.clone()).map_err(io_failure("side ports"))?;
 
     let settings = VenueSettings {
         preset: config.preset,
@@ -296,7 +305,9 @@ fn run(config: &Config) -> Result<(), Failure> {
                 .into(),
         });
     }
-    let side_ports = SidePorts::new().map_err(io_failure("signals"))?;
+    let signals = side_ports
+        .listen_for_signals()
+        .map_err(io_failure("signals"))?;
     let venue = recovered
         .start(&settings, binary, fix, keystore, &commands, &clock)
         .map_err(io_failure("starting threads"))?;
@@ -310,6 +321,8 @@ fn run(config: &Config) -> Result<(), Failure> {
         std::thread::park_timeout(Duration::from_millis(1));
     }
 
+    state.show(view(&venue));
+    state.readiness.set_started();
     let stop: Arc<AtomicBool> = Arc::default();
     let bot = bot(config, credentials.as_ref(), binary_address, &stop);
     announce(
@@ -322,18 +335,10 @@ fn run(config: &Config) -> Result<(), Failure> {
         ],
         credentials.as_ref(),
     );
-    let readiness = Readiness::default();
-    readiness.set_started();
-    let state = AdminState {
-        readiness: readiness.clone(),
-        health: health(config, &venue, &readiness, started),
-        metrics: venue.metrics(),
-        depth: venue.depth(),
-    };
     let grace = Duration::from_millis(config.shutdown_grace_ms);
     let journal = venue.journal();
     let begin_drain = || {
-        readiness.set_draining();
+        state.readiness.set_draining();
         tracing::info!("draining");
         stop.store(true, Ordering::Release);
         if let Some(bot) = &bot {
@@ -342,19 +347,18 @@ fn run(config: &Config) -> Result<(), Failure> {
         venue.begin_drain();
         Instant::now() + grace
     };
-    let outcome = side_ports.serve(
-        http,
-        metrics,
-        state,
+    let now_and_then = || {
+        let day = config.trading_day_start.day_at(clock.utc_now());
+        if day > today {
+            tracing::info!(day, "a trading day begins");
+            venue.roll_day(day);
+            today = day;
+        }
+    };
+    side_ports.until_drained(
+        signals,
         || journal.has_failed(),
-        || {
-            let day = config.trading_day_start.day_at(clock.utc_now());
-            if day > today {
-                tracing::info!(day, "a trading day begins");
-                venue.roll_day(day);
-                today = day;
-            }
-        },
+        now_and_then,
         begin_drain,
         || venue.is_drained(),
     );
@@ -366,7 +370,6 @@ fn run(config: &Config) -> Result<(), Failure> {
         let _ = bot.join();
     }
     venue.stop();
-    outcome.map_err(io_failure("side ports"))?;
     match failure {
         Some(message) => Err(Failure {
             code: EXIT_IO,
@@ -518,32 +521,16 @@ fn announce(config: &Config, addresses: &[(&str, SocketAddr)], credentials: Opti
     say("ready");
 }
 
-fn health(
-    config: &Config,
-    venue: &Venue,
-    readiness: &Readiness,
-    started: Instant,
-) -> Arc<dyn Fn() -> Health + Send + Sync> {
+/// What the side ports see of it.
+fn view(venue: &Venue) -> View {
     let journal = Arc::clone(venue.journal());
-    let readiness = readiness.clone();
-    let environment = config.environment.to_string();
-    let topology = config.preset.to_string();
-    Arc::new(move || {
-        let failure = journal.failure();
-        Health {
-            status: match (&failure, readiness.check()) {
-                (Some(_), _) => "failed",
-                (None, Ok(())) => "ok",
-                (None, Err(why)) => why,
-            },
-            version: env!("CARGO_PKG_VERSION"),
-            environment: environment.clone(),
+    View {
+        log: Arc::new(move || Log {
             sequence: journal.written().get(),
             durable_sequence: journal.durable().get(),
-            journal_policy: journal.policy().to_string(),
-            topology: topology.clone(),
-            uptime_seconds: started.elapsed().as_secs(),
-            failure,
-        }
-    })
+            failure: journal.failure(),
+        }),
+        metrics: venue.metrics(),
+        depth: venue.depth(),
+    }
 }

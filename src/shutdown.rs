@@ -1,5 +1,5 @@
-//! How the program is told to end, and who asks meanwhile: the thread that serves the side ports
-//! waits for SIGTERM, SIGINT or a failed log, and goes on serving through the drain.
+//! How the program is told to end, and who asks meanwhile: a thread serves the side ports from
+//! before recovery to the end of the drain; the main one waits for SIGTERM, SIGINT or a failed log.
 
 use std::io;
 use std::net::TcpListener;
@@ -9,9 +9,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, AdminState};
 
-/// The side ports' runtime, with signals already listened for.
+/// The side ports, being served.
 pub struct SidePorts {
     runtime: tokio::runtime::Runtime,
+}
+
+/// Signals to end, kept until somebody waits for them.
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
@@ -22,75 +26,74 @@ impl std::fmt::Debug for SidePorts {
     }
 }
 
+impl std::fmt::Debug for Signals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signals").finish_non_exhaustive()
+    }
+}
+
 impl SidePorts {
-    /// From now on a signal to end is kept for [`SidePorts::serve`]. Before it (settings,
-    /// recovery) a signal ends the process as it stands: nothing was acknowledged.
+    /// Serves until dropped.
     ///
     /// # Errors
-    /// When the system has no room for a runtime or a signal handler.
-    pub fn new() -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
+    /// When the system has no room for a runtime, or a listener cannot be used.
+    pub fn open(http: TcpListener, metrics: TcpListener, state: AdminState) -> io::Result<Self> {
+        http.set_nonblocking(true)?;
+        metrics.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("side-ports")
             .enable_all()
             .build()?;
         let inside = runtime.enter();
-        let terminate = signal(SignalKind::terminate())?;
-        let interrupt = signal(SignalKind::interrupt())?;
+        let http = tokio::net::TcpListener::from_std(http)?;
+        let metrics = tokio::net::TcpListener::from_std(metrics)?;
         drop(inside);
-        Ok(Self {
-            runtime,
-            terminate,
-            interrupt,
+        runtime.spawn(admin::serve(http, metrics, state));
+        Ok(Self { runtime })
+    }
+
+    /// From now on a signal to end is kept for [`SidePorts::until_drained`]. Before it (settings,
+    /// recovery) a signal ends the process as it stands: nothing was acknowledged.
+    ///
+    /// # Errors
+    /// When the system has no room for a signal handler.
+    pub fn listen_for_signals(&self) -> io::Result<Signals> {
+        let _inside = self.runtime.enter();
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    /// Serves the side ports until a signal comes or the log has failed, doing what is to be done
-    /// `now_and_then` meanwhile, and goes on through the drain that `begin_drain` starts and gives a deadline, until it is drained: who asks then is
-    /// told that the venue is going away.
-    ///
-    /// # Errors
-    /// Of the side ports; the drain is done all the same.
-    pub fn serve(
-        mut self,
-        http: TcpListener,
-        metrics: TcpListener,
-        state: AdminState,
+    /// Returns after a signal came or the log has failed, having done what is to be done
+    /// `now_and_then` meanwhile, and the drain that `begin_drain` starts and gives a deadline is
+    /// done. The side ports answer all the while: who asks during the drain is told that the venue
+    /// is going away.
+    pub fn until_drained(
+        &self,
+        mut signals: Signals,
         has_failed: impl Fn() -> bool,
         mut now_and_then: impl FnMut(),
         begin_drain: impl FnOnce() -> Instant,
         is_drained: impl Fn() -> bool,
-    ) -> io::Result<()> {
-        http.set_nonblocking(true)?;
-        metrics.set_nonblocking(true)?;
+    ) {
         self.runtime.block_on(async move {
-            let http = tokio::net::TcpListener::from_std(http)?;
-            let metrics = tokio::net::TcpListener::from_std(metrics)?;
             let failed = async {
                 while !has_failed() {
                     now_and_then();
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             };
-            let mut side = std::pin::pin!(admin::serve(http, metrics, state));
-            let outcome = tokio::select! {
-                result = &mut side => result,
-                _ = self.terminate.recv() => Ok(()),
-                _ = self.interrupt.recv() => Ok(()),
-                () = failed => Ok(()),
-            };
-            let until = begin_drain();
-            let drained = async {
-                while !is_drained() && Instant::now() < until {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            };
-            if outcome.is_err() {
-                drained.await;
-                return outcome;
-            }
             tokio::select! {
-                result = &mut side => result,
-                () = drained => Ok(()),
+                _ = signals.terminate.recv() => {}
+                _ = signals.interrupt.recv() => {}
+                () = failed => {}
             }
-        })
+            let until = begin_drain();
+            while !is_drained() && Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
     }
 }

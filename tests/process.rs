@@ -365,6 +365,78 @@ fn the_command_line_trader_trades_and_its_exit_code_tells() {
     assert_eq!(server.terminate(), Some(0));
 }
 
+/// The keystore is read after the journal; while nobody writes into this one, the start waits.
+#[test]
+fn a_venue_that_is_still_starting_says_that_it_lives_and_is_not_ready() {
+    let data = tempfile::tempdir().unwrap();
+    let keystore = data.path().join("keystore.toml");
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &keystore, fifo, 0o600.into(), 0).unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let port = address.port().to_string();
+    let mut command = server::command(data.path(), &[("DEMO", "false"), ("PORT", &port)]);
+    let mut child = command.spawn().unwrap();
+    let until = std::time::Instant::now() + support::talk::PATIENCE;
+    while TcpStream::connect(address).is_err() {
+        assert!(std::time::Instant::now() < until, "the port opens");
+        std::thread::yield_now();
+    }
+    assert_eq!(server::get(address, "/health/live").0, 200);
+    let (status, text) = server::get(address, "/health/ready");
+    assert_eq!(
+        (status, json(&text)["detail"].as_str()),
+        (503, Some("starting"))
+    );
+    assert_eq!(
+        json(&server::get(address, "/health").1)["status"],
+        "starting"
+    );
+    assert_eq!(server::get(address, "/instruments").0, 503);
+
+    std::fs::write(&keystore, "").unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap() == "ready"));
+    assert_eq!(server::get(address, "/health/ready").0, 200);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn idle_connections_to_the_side_ports_are_few_and_end_by_themselves() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let before = server.descriptors().len();
+    let idle: Vec<TcpStream> = (0..400)
+        .map(|n| {
+            let address = [server.http, server.metrics][n % 2];
+            let mut socket = TcpStream::connect(address).unwrap();
+            socket
+                .set_read_timeout(Some(support::talk::PATIENCE))
+                .unwrap();
+            // Some begin a request and never end it; the venue may have closed already.
+            if n % 4 < 2 {
+                let _ = socket.write_all(b"GET /health HTTP/1.1\r\nHost: ");
+            }
+            socket
+        })
+        .collect();
+    let more = server.descriptors().len() - before;
+    assert!(more <= 2 * 64 + 2, "{more} descriptors");
+    for mut socket in idle {
+        let mut answer = Vec::new();
+        match socket.read_to_end(&mut answer) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
+    }
+    assert_eq!(server.get("/health/live").0, 200);
+    assert_eq!(server::get(server.metrics, "/metrics").0, 200);
+    assert_eq!(server.terminate(), Some(0));
+}
+
 #[test]
 fn http_ports_survive_nonsense() {
     let data = tempfile::tempdir().unwrap();

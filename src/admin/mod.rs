@@ -5,46 +5,112 @@ mod server;
 
 pub use server::serve;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use crate::market_data::depth::SharedDepth;
 
-/// What the ports may know.
-#[derive(Clone)]
+/// What the ports may know. They answer from before the venue is recovered: until
+/// [`AdminState::show`] they say that it is starting.
+#[derive(Clone, Debug)]
 pub struct AdminState {
     /// Whether the venue takes sessions.
     pub readiness: Readiness,
-    /// Health facts, read on demand.
-    pub health: Arc<dyn Fn() -> Health + Send + Sync>,
+    about: About,
+    venue: Arc<OnceLock<View>>,
+}
+
+/// What is known of a venue before it runs.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// `ENV`.
+    pub environment: String,
+    /// `JOURNAL_POLICY`.
+    pub journal_policy: String,
+    /// `TOPOLOGY`.
+    pub topology: String,
+    /// When the program started.
+    pub started: Instant,
+}
+
+/// What the ports see of a running venue.
+#[derive(Clone)]
+pub struct View {
+    /// Where the log stands, read on demand.
+    pub log: Arc<dyn Fn() -> Log + Send + Sync>,
     /// Prometheus text, made on demand.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The books.
     pub depth: SharedDepth,
 }
 
-/// What `/health` says.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Health {
-    /// `ok`, `starting`, `draining` or `failed`.
-    pub status: &'static str,
-    /// Crate version.
-    pub version: &'static str,
-    /// `ENV`.
-    pub environment: String,
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").finish_non_exhaustive()
+    }
+}
+
+/// Where the log stands.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
     /// Last Sequence written.
     pub sequence: u64,
     /// Last durable Sequence.
     pub durable_sequence: u64,
-    /// `JOURNAL_POLICY`.
-    pub journal_policy: String,
-    /// `TOPOLOGY`.
-    pub topology: String,
-    /// Seconds since the start.
-    pub uptime_seconds: u64,
     /// Why nothing is acknowledged any more.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+}
+
+impl AdminState {
+    /// Of a venue that is starting.
+    pub fn new(about: About) -> Self {
+        Self {
+            readiness: Readiness::default(),
+            about,
+            venue: Arc::default(),
+        }
+    }
+
+    /// The venue runs. Once.
+    pub fn show(&self, venue: View) {
+        let _ = self.venue.set(venue);
+    }
+
+    fn health(&self) -> Health {
+        let log = self.venue.get().map_or_else(Log::default, |of| (of.log)());
+        Health {
+            status: match (&log.failure, self.readiness.check()) {
+                (Some(_), _) => "failed",
+                (None, Ok(())) => "ok",
+                (None, Err(why)) => why,
+            },
+            version: env!("CARGO_PKG_VERSION"),
+            environment: self.about.environment.clone(),
+            sequence: log.sequence,
+            durable_sequence: log.durable_sequence,
+            journal_policy: self.about.journal_policy.clone(),
+            topology: self.about.topology.clone(),
+            uptime_seconds: self.about.started.elapsed().as_secs(),
+            failure: log.failure,
+        }
+    }
+}
+
+/// What `/health` says.
+#[derive(Clone, Debug, serde::Serialize)]
+struct Health {
+    /// `ok`, `starting`, `draining` or `failed`.
+    status: &'static str,
+    version: &'static str,
+    environment: String,
+    sequence: u64,
+    durable_sequence: u64,
+    journal_policy: String,
+    topology: String,
+    uptime_seconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
 }
 
 /// Ready while started, not draining and not failed.

@@ -1,5 +1,12 @@
 //! Routes. `PORT`: `GET /health`, `/health/live`, `/health/ready`, `/book/{symbol}`,
 //! `/instruments`. `METRICS_PORT`: `GET /metrics`.
+//!
+//! Strangers may connect here too: each port has a bounded number of connections, and each
+//! connection bounded times.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -7,22 +14,30 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use trading_engine_protocol::types::Decimal8;
 
-use super::AdminState;
+use super::{AdminState, View};
+
+/// Connections at once on each port; more are closed at accept.
+const CONNECTIONS_MAX: usize = 64;
+/// Time to send a request's header, from the accept or from the answer before.
+const HEADER_TIME: Duration = Duration::from_secs(5);
+/// Time a connection has in all, so that one that does not read its answer goes, too. At its end
+/// a request that is being answered has [`HEADER_TIME`] more.
+const CONNECTION_TIME: Duration = Duration::from_secs(300);
+/// Pause after an accept that failed: the system is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves both ports until the runtime ends.
-///
-/// # Errors
-/// When a listener fails for good.
-pub async fn serve(
-    http: TcpListener,
-    metrics: TcpListener,
-    state: AdminState,
-) -> std::io::Result<()> {
+pub async fn serve(http: TcpListener, metrics: TcpListener, state: AdminState) {
     let main = Router::new()
         .route("/health", get(health))
         .route("/health/live", get(live))
@@ -35,10 +50,43 @@ pub async fn serve(
         .route("/metrics", get(scrape))
         .fallback(missing)
         .with_state(state);
-    tokio::try_join!(async { axum::serve(http, main).await }, async {
-        axum::serve(metrics, side).await
-    })?;
-    Ok(())
+    tokio::join!(listen(http, main), listen(metrics, side));
+}
+
+async fn listen(listener: TcpListener, routes: Router) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    continue;
+                };
+                let routes = routes.clone();
+                tokio::spawn(async move {
+                    converse(socket, routes).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "accept failed on a side port");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One connection. What goes wrong on it is its client's business.
+async fn converse(socket: TcpStream, routes: Router) {
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIME)
+            .serve_connection(TokioIo::new(socket), TowerToHyperService::new(routes))
+    );
+    if timeout(CONNECTION_TIME, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(HEADER_TIME, connection).await;
+    }
 }
 
 fn problem(status: StatusCode, detail: &str) -> Response {
@@ -60,8 +108,14 @@ async fn missing() -> Response {
     problem(StatusCode::NOT_FOUND, "there is nothing here")
 }
 
+/// The venue, or the answer that it is not there yet.
+fn venue(state: &AdminState) -> Result<&View, Response> {
+    let starting = || problem(StatusCode::SERVICE_UNAVAILABLE, "starting");
+    state.venue.get().ok_or_else(starting)
+}
+
 async fn health(State(state): State<AdminState>) -> Response {
-    let health = (state.health)();
+    let health = state.health();
     let status = if health.status == "failed" {
         StatusCode::SERVICE_UNAVAILABLE
     } else {
@@ -75,7 +129,7 @@ async fn live() -> Response {
 }
 
 async fn ready(State(state): State<AdminState>) -> Response {
-    let failed = (state.health)().failure;
+    let failed = state.health().failure;
     match (state.readiness.check(), failed) {
         (Ok(()), None) => Json(json!({"status": "ready"})).into_response(),
         (Err(why), _) => problem(StatusCode::SERVICE_UNAVAILABLE, why),
@@ -83,16 +137,16 @@ async fn ready(State(state): State<AdminState>) -> Response {
     }
 }
 
-async fn scrape(State(state): State<AdminState>) -> Response {
-    let text = (state.metrics)();
-    (
+async fn scrape(State(state): State<AdminState>) -> Result<Response, Response> {
+    let text = (venue(&state)?.metrics)();
+    let answer = (
         [(
             header::CONTENT_TYPE,
             "text/plain; version=0.0.4; charset=utf-8",
         )],
         text,
-    )
-        .into_response()
+    );
+    Ok(answer.into_response())
 }
 
 #[derive(Deserialize)]
@@ -104,14 +158,15 @@ async fn book(
     State(state): State<AdminState>,
     Path(symbol): Path<String>,
     query: Result<Query<BookQuery>, axum::extract::rejection::QueryRejection>,
-) -> Response {
+) -> Result<Response, Response> {
     let Ok(Query(query)) = query else {
-        return problem(StatusCode::BAD_REQUEST, "depth is a whole number");
+        return Err(problem(StatusCode::BAD_REQUEST, "depth is a whole number"));
     };
     let levels = query.depth.unwrap_or(usize::MAX);
-    let Some(book) = state.depth.with(|depth| depth.snapshot(&symbol, levels)) else {
-        return problem(StatusCode::NOT_FOUND, &format!("no instrument {symbol:?}"));
-    };
+    let book = venue(&state)?
+        .depth
+        .with(|depth| depth.snapshot(&symbol, levels))
+        .ok_or_else(|| problem(StatusCode::NOT_FOUND, &format!("no instrument {symbol:?}")))?;
     let side = |levels: &[(Decimal8, Decimal8, u64)]| {
         let rows = levels.iter().map(|(price, quantity, orders)| {
             json!({
@@ -122,20 +177,20 @@ async fn book(
         });
         rows.collect::<Vec<_>>()
     };
-    Json(json!({
+    let answer = Json(json!({
         "symbol": book.symbol,
         "sequence": book.sequence,
         "bids": side(&book.bids),
         "asks": side(&book.asks),
-    }))
-    .into_response()
+    }));
+    Ok(answer.into_response())
 }
 
-async fn instruments(State(state): State<AdminState>) -> Response {
-    let all = state.depth.with(|depth| depth.instruments());
+async fn instruments(State(state): State<AdminState>) -> Result<Response, Response> {
+    let all = venue(&state)?.depth.with(|depth| depth.instruments());
     let rows: Vec<_> = all
         .iter()
         .map(|(id, symbol)| json!({"id": id.0, "symbol": symbol}))
         .collect();
-    Json(rows).into_response()
+    Ok(Json(rows).into_response())
 }
