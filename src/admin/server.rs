@@ -108,10 +108,17 @@ async fn missing() -> Response {
     problem(StatusCode::NOT_FOUND, "there is nothing here")
 }
 
-/// The venue, or the answer that it is not there yet.
-fn venue(state: &AdminState) -> Result<&View, Response> {
-    let starting = || problem(StatusCode::SERVICE_UNAVAILABLE, "starting");
-    state.venue.get().ok_or_else(starting)
+/// Nobody knows yet.
+struct Starting;
+
+impl IntoResponse for Starting {
+    fn into_response(self) -> Response {
+        problem(StatusCode::SERVICE_UNAVAILABLE, "starting")
+    }
+}
+
+fn venue(state: &AdminState) -> Result<&View, Starting> {
+    state.venue.get().ok_or(Starting)
 }
 
 async fn health(State(state): State<AdminState>) -> Response {
@@ -137,7 +144,7 @@ async fn ready(State(state): State<AdminState>) -> Response {
     }
 }
 
-async fn scrape(State(state): State<AdminState>) -> Result<Response, Response> {
+async fn scrape(State(state): State<AdminState>) -> Result<Response, Starting> {
     let text = (venue(&state)?.metrics)();
     let answer = (
         [(
@@ -158,15 +165,17 @@ async fn book(
     State(state): State<AdminState>,
     Path(symbol): Path<String>,
     query: Result<Query<BookQuery>, axum::extract::rejection::QueryRejection>,
-) -> Result<Response, Response> {
+) -> Result<Response, Starting> {
+    let depth = &venue(&state)?.depth;
     let Ok(Query(query)) = query else {
-        return Err(problem(StatusCode::BAD_REQUEST, "depth is a whole number"));
+        let why = "depth is a whole number";
+        return Ok(problem(StatusCode::BAD_REQUEST, why));
     };
     let levels = query.depth.unwrap_or(usize::MAX);
-    let book = venue(&state)?
-        .depth
-        .with(|depth| depth.snapshot(&symbol, levels))
-        .ok_or_else(|| problem(StatusCode::NOT_FOUND, &format!("no instrument {symbol:?}")))?;
+    let Some(book) = depth.with(|depth| depth.snapshot(&symbol, levels)) else {
+        let why = format!("no instrument {symbol:?}");
+        return Ok(problem(StatusCode::NOT_FOUND, &why));
+    };
     let side = |levels: &[(Decimal8, Decimal8, u64)]| {
         let rows = levels.iter().map(|(price, quantity, orders)| {
             json!({
@@ -186,7 +195,7 @@ async fn book(
     Ok(answer.into_response())
 }
 
-async fn instruments(State(state): State<AdminState>) -> Result<Response, Response> {
+async fn instruments(State(state): State<AdminState>) -> Result<Response, Starting> {
     let all = venue(&state)?.depth.with(|depth| depth.instruments());
     let rows: Vec<_> = all
         .iter()
