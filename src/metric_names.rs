@@ -25,7 +25,7 @@ metrics! {
     CONNECTIONS = "trading_engine_connections", "Connections open now.";
     CONNECTIONS_ACCEPTED = "trading_engine_connections_accepted_total", "Connections accepted.";
     CONNECTIONS_REFUSED = "trading_engine_connections_refused_total", "Connections refused at accept.";
-    LOGONS_REFUSED = "trading_engine_logons_refused_total", "Logons with wrong credentials.";
+    LOGONS_REFUSED = "trading_engine_logons_refused_total", "Logons refused, for credentials, form, number or too many of them.";
     SLOW_CONSUMERS = "trading_engine_slow_consumers_total", "Clients disconnected for not reading.";
     EVENTS_SENT = "trading_engine_events_sent_total", "Numbered events written to clients.";
     SEQUENCE = "trading_engine_sequence", "Last Sequence written to the log.";

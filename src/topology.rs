@@ -408,7 +408,7 @@ impl Venue {
         let (sync_bell, sync_thread) = bell();
         let (history_bell, history_thread) = bell();
 
-        let (authenticator, _) = Authenticator::start(keystore)?;
+        let authenticator = Authenticator::start(keystore)?;
         let mut venue_commands = venue_commands;
         if !single {
             history_desk.wakes(Arc::clone(&history_bell));

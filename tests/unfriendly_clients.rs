@@ -4,13 +4,14 @@
 mod support;
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use support::server::Server;
 use support::talk::{BinaryTalk, FixTalk, Line};
 use trading_engine_protocol::binary::message::{
-    Heartbeat, Logon, LogonRejected, Logout, NewOrder, OrderAccepted, OrderCanceled, Reject,
+    Heartbeat, Logon, LogonAccepted, LogonRejected, Logout, NewOrder, OrderAccepted, OrderCanceled,
+    Reject,
 };
 use trading_engine_protocol::binary::write_message;
 use trading_engine_protocol::types::Reason;
@@ -106,6 +107,88 @@ fn connections_that_found_no_descriptor_are_taken_when_there_are_some_again() {
     for mut line in later {
         assert!(line.read(), "a ServerHello");
     }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_flood_of_wrong_passwords_from_one_address_does_not_hold_up_the_others() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let credentials = server.credentials();
+    let (first, second) = (&credentials.fix[0], &credentials.fix[1]);
+    let began = Instant::now();
+    FixTalk::logged_on(server.fix, first, 30);
+    let alone = began.elapsed();
+
+    let hostile = Ipv4Addr::new(127, 0, 0, 2);
+    let mut flood: Vec<FixTalk> = (0..250)
+        .map(|_| {
+            let line = Line::connect_from(hostile, server.fix);
+            let mut talk = FixTalk::over(line, &first.comp_id);
+            let username = first.username.as_str();
+            let fields = [(98, "0"), (108, "30"), (553, username), (554, "guess")];
+            talk.send("A", &fields);
+            talk
+        })
+        .collect();
+    let began = Instant::now();
+    BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
+    FixTalk::logged_on(server.fix, second, 30);
+    let taken = began.elapsed();
+    assert!(
+        taken < 4 * alone + Duration::from_secs(1),
+        "{taken:?} beside the flood, {alone:?} alone"
+    );
+    for talk in &mut flood {
+        assert!(talk.next_message().is_none(), "closed without a word");
+    }
+
+    // Where the flood came from, a right key is not looked at for a while, and then it is.
+    let until = Instant::now() + support::talk::PATIENCE;
+    let mut refused = 0;
+    loop {
+        let mut talk = BinaryTalk::over(Line::connect_from(hostile, server.binary));
+        talk.logon(&credentials.binary[0], 30_000, 0);
+        let answer = talk.expect();
+        if answer.read::<LogonAccepted>().is_some() {
+            break;
+        }
+        let rejected: LogonRejected = answer.read().unwrap();
+        assert_eq!(rejected.reason, Reason::TooManyConnections.code());
+        refused += 1;
+        assert!(Instant::now() < until, "refused {refused} times");
+    }
+    assert!(refused > 0, "it had to wait");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn logons_refused_for_their_form_are_counted_like_those_with_wrong_credentials() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[("LOGON_TIMEOUT_MS", "60000")]);
+    let credentials = server.credentials();
+    let entry = &credentials.fix[0];
+    let silent = Line::connect(server.fix);
+    let mut elsewhere = FixTalk::connect(server.fix, &entry.comp_id);
+    elsewhere.venue = "SOMEWHERE".into();
+    elsewhere.send("A", &logon_fields(entry));
+    assert!(elsewhere.next_message().is_none());
+    let mut early = FixTalk::connect(server.fix, &entry.comp_id);
+    early.send("0", &[]);
+    assert!(early.next_message().is_none());
+    let mut wrong = FixTalk::connect(server.fix, &entry.comp_id);
+    let username = entry.username.as_str();
+    wrong.send("A", &[(98, "0"), (108, "30"), (553, username), (554, "no")]);
+    assert!(wrong.next_message().is_none());
+    rejected(server.binary, |_| ());
+    // Neither a session that ends nor one that never asked is a refused logon.
+    let mut good = FixTalk::logged_on(server.fix, entry, 30);
+    good.send("5", &[]);
+    while good.next_message().is_some() {}
+    drop(silent);
+    let (_, metrics) = support::server::get(server.metrics, "/metrics");
+    let expected = "\ntrading_engine_logons_refused_total 4\n";
+    assert!(metrics.contains(expected), "{metrics}");
     assert_eq!(server.terminate(), Some(0));
 }
 

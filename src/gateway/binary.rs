@@ -127,22 +127,22 @@ impl BinaryDoor {
             .session_by_name(SessionProtocol::Binary, key_id.as_bytes())
             .filter(|entry| entry.definition.session.0 == request.logon.session_id);
         let message = request.signed.to_vec();
-        let credentials = match (session, request.logon.auth_type) {
-            (Some(entry), 2) if entry.definition.public_key != [0; 32] => Credentials::Ed25519 {
-                public_key: entry.definition.public_key,
+        let signature = request.logon.signature;
+        let credentials = if request.logon.auth_type == 1 {
+            let (tag, rest) = signature.split_at(32);
+            let whole = session.is_some() && rest.iter().all(|&byte| byte == 0);
+            Credentials::Hmac {
+                key_id: whole.then_some(key_id),
                 message,
-                signature: request.logon.signature,
-            },
-            (Some(_), 1) if request.logon.signature[32..] == [0; 32] => {
-                let mut tag = [0u8; 32];
-                tag.copy_from_slice(&request.logon.signature[..32]);
-                Credentials::Hmac {
-                    key_id,
-                    message,
-                    tag,
-                }
+                tag: tag.try_into().expect("Invariant: split at its length"),
             }
-            _ => Credentials::Unknown,
+        } else {
+            let public_key = session.map(|entry| entry.definition.public_key);
+            Credentials::Ed25519 {
+                public_key: public_key.filter(|key| *key != [0; 32]),
+                message,
+                signature,
+            }
         };
         if !ctx.authenticate(credentials) {
             return self.refuse_logon(Reason::TooManyConnections, connection);
@@ -160,6 +160,11 @@ impl BinaryDoor {
             .logon_rejected(rejected, &mut connection.output);
         self.stage = Stage::Ended;
         Next::Close(reason)
+    }
+
+    /// Nobody looked at the key: too many wrong ones came from there.
+    pub fn turn_away(&mut self, connection: &mut Connection) -> Next {
+        self.refuse_logon(Reason::TooManyConnections, connection)
     }
 
     /// The session whose key is being checked.

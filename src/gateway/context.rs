@@ -1,5 +1,6 @@
 //! What a connection's protocol code may touch of its gateway, and what it may ask of it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
@@ -17,6 +18,8 @@ pub(super) struct Context<'a> {
     pub utc: UtcNanos,
     /// The gateway's name for this connection.
     pub connection: u64,
+    /// Where it comes from.
+    pub source: IpAddr,
     pub outbox: &'a mut Outbox,
     pub reference: &'a ReferenceData,
     pub services: &'a Services,
@@ -73,14 +76,16 @@ impl Context<'_> {
         self.send(bound, 0, body);
     }
 
-    /// Asks for a key check. `false`: too many are waiting.
+    /// Asks for a key check. `false`: too many from there are waiting or were wrong.
     pub fn authenticate(&self, credentials: Credentials) -> bool {
-        self.services.authenticator.ask(AuthRequest {
+        let request = AuthRequest {
             connection: self.connection,
+            source: self.source,
             credentials,
             reply: self.services.auth_reply.clone(),
             wake: Arc::clone(&self.services.wake),
-        })
+        };
+        self.services.authenticator.ask(request, self.now_ns)
     }
 
     /// Asks for events of the past. `false`: too many questions are waiting.

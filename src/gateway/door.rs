@@ -47,6 +47,14 @@ impl Door {
         }
     }
 
+    /// The credentials were not looked at.
+    pub fn turn_away(&mut self, connection: &mut Connection) -> Next {
+        match self {
+            Self::Binary(door) => door.turn_away(connection),
+            Self::Fix(_) => Next::Close(Reason::TooManyConnections),
+        }
+    }
+
     pub fn authenticated(
         &mut self,
         ctx: &mut Context<'_>,

@@ -5,6 +5,7 @@
 //! * `connection`: a socket and its buffers; `outbox`: the way into the log
 //! * `binary`, `fix`: a connection's protocol, translated to commands and from events
 //! * `reference`: instruments and sessions by name; `keystore`, `authenticator`: credentials
+//! * `waiting`, `failures`: whose credentials are checked next, and whose not for now
 
 mod admissions;
 pub mod authenticator;
@@ -12,11 +13,13 @@ mod binary;
 mod connection;
 mod context;
 mod door;
+mod failures;
 mod fix;
 pub mod keystore;
 mod outbox;
 pub mod poller;
 pub mod reference;
+mod waiting;
 
 pub use admissions::Admissions;
 pub use outbox::Outbox;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use trading_engine_protocol::binary::AcceptorSettings;
@@ -23,7 +23,7 @@ use trading_engine_protocol::fix;
 use trading_engine_protocol::types::{Reason, Sequence, SessionId};
 
 use super::admissions::{Admission, Admissions};
-use super::authenticator::{AuthReply, Authenticator};
+use super::authenticator::{AuthReply, Authenticator, Verdict};
 use super::binary::BinaryDoor;
 use super::connection::{Connection, ReadOutcome};
 use super::context::{Context, Next, Services};
@@ -87,7 +87,7 @@ pub struct GatewayStats {
     pub binary_sessions: AtomicU64,
     /// FIX sessions logged on now.
     pub fix_sessions: AtomicU64,
-    /// Logons whose credentials were refused.
+    /// Connections that ended because their logon was refused.
     pub logons_refused: AtomicU64,
     /// Clients disconnected for not reading.
     pub slow_consumers: AtomicU64,
@@ -163,6 +163,8 @@ struct Slot {
     door: Door,
     /// The gateway's name for this connection; a stale answer names another.
     name: u64,
+    /// It has, or had, a session.
+    logged_on: bool,
     /// The socket may have bytes.
     readable: bool,
     /// The peer closed its writing side: read until the end is seen.
@@ -178,6 +180,15 @@ struct Slot {
 }
 
 impl Slot {
+    /// Whether ending for this reason refuses its logon: credentials, form, number, or too many.
+    fn is_refused(&self, reason: Reason) -> bool {
+        let other = matches!(
+            reason,
+            Reason::None | Reason::LogonTimeout | Reason::GoingAway | Reason::LogUnavailable
+        );
+        !self.logged_on && !other
+    }
+
     /// Everything is written: closes the writing side and discards what still comes, because
     /// closing a socket with unread bytes would take our last message back. Returns whether the
     /// peer is done too.
@@ -206,6 +217,11 @@ pub struct Gateway {
     polled: bool,
     /// Of the first gateway only.
     listeners: Option<Listeners>,
+    /// The binary and the FIX listener may hold connections that were not accepted yet. The poller
+    /// told of them once and does not tell again.
+    unaccepted: [bool; 2],
+    /// `accept` failing is said at most once a second.
+    next_accept_warning_ns: u64,
     /// Every gateway, this one included, by id.
     homes: Vec<Home>,
     arrivals: Receiver<Box<Slot>>,
@@ -217,11 +233,6 @@ pub struct Gateway {
     claims: Vec<Claim>,
     slots: Vec<Option<Box<Slot>>>,
     free: Vec<usize>,
-    /// The binary and the FIX listener may hold connections that were not accepted yet. The poller
-    /// told of them once and does not tell again.
-    unaccepted: [bool; 2],
-    /// `accept` failing is said at most once a second.
-    next_accept_warning_ns: u64,
     open: usize,
     serial: u64,
     /// Connection of each session, by session id.
@@ -269,6 +280,9 @@ impl Listeners {
 
 /// Messages one connection may have in a row.
 const TURN: usize = 32;
+/// Connections accepted in a row; more wait for the next housekeeping, so that a flood of them does
+/// not hold up those who trade.
+const ACCEPT_TURN: usize = 64;
 /// Events per round.
 const EVENT_BATCH: usize = 256;
 const HOUSEKEEPING_NS: u64 = 5_000_000;
@@ -280,9 +294,6 @@ const PROBE_NS: u64 = 2_000_000_000;
 /// A logon that waits for a sign of life of its session's connection.
 #[derive(Clone, Copy)]
 struct Claim {
-/// Connections accepted in a row; more wait for the next housekeeping, so that a flood of them does
-/// not hold up those who trade.
-const ACCEPT_TURN: usize = 64;
     name: u64,
     holder: u64,
     since_ns: u64,
@@ -307,7 +318,7 @@ impl Gateway {
             // The eventfd's counter is full only if a wake is pending anyway.
             let _ = waker.wake();
         });
-        let (auth_reply, auth_replies) = bounded(Authenticator::QUEUE_DEPTH * 2);
+        let (auth_reply, auth_replies) = unbounded();
         let (door, arrivals) = bounded(settings.connections_max);
         let home = Home {
             door,
@@ -320,6 +331,8 @@ impl Gateway {
             events: Events::with_capacity(1024),
             polled: false,
             listeners,
+            unaccepted: [false; 2],
+            next_accept_warning_ns: 0,
             homes: Vec::new(),
             arrivals,
             admissions: links.admissions,
@@ -331,8 +344,6 @@ impl Gateway {
             serial: 0,
             sessions: Vec::new(),
             ready: Vec::new(),
-            unaccepted: [false; 2],
-            next_accept_warning_ns: 0,
             outbox: links.outbox,
             ring: links.events,
             durable: links.durable,
@@ -381,6 +392,7 @@ impl Gateway {
             now_ns,
             utc: self.clock.utc_at(now_ns),
             connection: slot.name,
+            source: slot.connection.peer.ip(),
             outbox: &mut self.outbox,
             reference: &self.reference,
             services: &self.services,
@@ -406,10 +418,11 @@ impl Gateway {
                 if slot.closing_at.is_none() {
                     slot.closing_at = Some(now_ns + self.settings.linger_ns);
                     slot.paused = true;
-                    match reason {
-                        Reason::NotAuthorized => add(&self.stats.logons_refused, 1),
-                        Reason::SlowConsumer => add(&self.stats.slow_consumers, 1),
-                        _ => {}
+                    if slot.is_refused(reason) {
+                        add(&self.stats.logons_refused, 1);
+                    }
+                    if reason == Reason::SlowConsumer {
+                        add(&self.stats.slow_consumers, 1);
                     }
                     tracing::info!(
                         peer = %slot.connection.peer,
@@ -492,7 +505,7 @@ impl Gateway {
     fn accept(&mut self, is_fix: bool) -> bool {
         for _ in 0..ACCEPT_TURN {
             let Some(listeners) = &self.listeners else {
-                return;
+                return false;
             };
             let listener = if is_fix {
                 &listeners.fix
@@ -521,6 +534,7 @@ impl Gateway {
                 }
             }
         }
+        true
     }
 
     /// A FIX logon with the right password wants its session. While another connection of the
@@ -627,6 +641,7 @@ impl Gateway {
             now_ns,
             utc: self.clock.utc_at(now_ns),
             connection: name,
+            source: peer.ip(),
             outbox: &mut self.outbox,
             reference: &self.reference,
             services: &self.services,
@@ -658,6 +673,7 @@ impl Gateway {
             _admission: admission,
             door,
             name,
+            logged_on: false,
             readable: true,
             read_closed: false,
             paused: false,
@@ -806,6 +822,7 @@ impl Gateway {
                 now_ns,
                 utc: self.clock.utc_at(now_ns),
                 connection: slot.name,
+                source: slot.connection.peer.ip(),
                 outbox: &mut self.outbox,
                 reference: &self.reference,
                 services: &self.services,
@@ -883,6 +900,7 @@ impl Gateway {
                 now_ns,
                 utc: self.clock.utc_at(now_ns),
                 connection: slot.name,
+                source: slot.connection.peer.ip(),
                 outbox: &mut self.outbox,
                 reference: &self.reference,
                 services: &self.services,
@@ -901,11 +919,15 @@ impl Gateway {
         let Some(mut slot) = self.take_out(index) else {
             return;
         };
+        if slot.closing_at.is_none() && slot.is_refused(reason) {
+            add(&self.stats.logons_refused, 1);
+        }
         let now_ns = self.clock.monotonic_ns();
         let mut ctx = Context {
             now_ns,
             utc: self.clock.utc_at(now_ns),
             connection: slot.name,
+            source: slot.connection.peer.ip(),
             outbox: &mut self.outbox,
             reference: &self.reference,
             services: &self.services,
@@ -1014,6 +1036,9 @@ impl Gateway {
             self.sessions.resize(session + 1, None);
         }
         self.sessions[session] = Some(index);
+        if let Some(slot) = self.slots[index].as_mut() {
+            slot.logged_on = true;
+        }
     }
 
     fn announce(&mut self, id: trading_engine_protocol::types::InstrumentId) {
@@ -1032,8 +1057,17 @@ impl Gateway {
         let mut done = 0;
         while let Ok(reply) = self.auth_replies.try_recv() {
             done += 1;
-            if let Some(index) = self.index_of(reply.connection) {
-                self.authenticated(index, reply.accepted);
+            let now_ns = self.clock.monotonic_ns();
+            self.services.authenticator.note(&reply, now_ns);
+            let Some(index) = self.index_of(reply.connection) else {
+                continue;
+            };
+            match reply.verdict {
+                Verdict::Right => self.authenticated(index, true),
+                Verdict::Wrong => self.authenticated(index, false),
+                Verdict::Unchecked => {
+                    self.with(index, |door, _, connection| door.turn_away(connection));
+                }
             }
         }
         while let Ok(reply) = self.history_replies.try_recv() {
@@ -1053,6 +1087,7 @@ impl Gateway {
             return;
         }
         self.next_housekeeping_ns = now_ns + HOUSEKEEPING_NS;
+        self.accept_from(self.unaccepted);
         let failed = (self.log_failed)();
         let draining = self.draining.load(Ordering::Acquire);
         let end_all = failed || (draining && !self.drain_started);
@@ -1087,7 +1122,6 @@ impl Gateway {
         for &index in self.sessions.iter().flatten() {
             let slot = self.slots.get(index).and_then(Option::as_ref);
             let fix = slot.is_some_and(|slot| matches!(slot.door, Door::Fix(_)));
-        self.accept_from(self.unaccepted);
             live[usize::from(fix)] += 1;
         }
         let [binary, fix] = live;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use trading_engine::client::credentials::{BinaryCredentials, FixCredentials, Secret};
@@ -29,7 +29,19 @@ pub struct Line {
 
 impl Line {
     pub fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// Connects from another address of this machine, such as 127.0.0.2.
+    pub fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Self {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddr::from((source, 0))).unwrap();
+        connect(&socket, &address).unwrap();
+        Self::over(socket.into())
+    }
+
+    fn over(socket: TcpStream) -> Self {
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self {
@@ -97,8 +109,12 @@ pub struct FixTalk {
 
 impl FixTalk {
     pub fn connect(address: SocketAddr, comp_id: &str) -> Self {
+        Self::over(Line::connect(address), comp_id)
+    }
+
+    pub fn over(line: Line, comp_id: &str) -> Self {
         Self {
-            line: Line::connect(address),
+            line,
             comp_id: comp_id.to_owned(),
             venue: "TRADENG".into(),
             next: 1,
@@ -232,8 +248,12 @@ pub fn key_id(entry: &BinaryCredentials) -> [u8; 16] {
 
 impl BinaryTalk {
     pub fn connect(address: SocketAddr) -> Self {
+        Self::over(Line::connect(address))
+    }
+
+    pub fn over(line: Line) -> Self {
         Self {
-            line: Line::connect(address),
+            line,
             seq: 0,
             instruments: HashMap::new(),
             accepted: None,
