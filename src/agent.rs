@@ -15,9 +15,6 @@ use crate::ring::{Cursor, Doorbell, Reader, Writer, pin_to_core, prefetch};
 
 /// One job, done in bounded steps.
 pub trait Agent: Send {
-    /// For logs and panics.
-    fn name(&self) -> &'static str;
-
     /// Does what there is to do, up to a bound, and says how much that was (0 = nothing).
     fn do_work(&mut self) -> usize;
 
@@ -176,10 +173,6 @@ impl EventSink for RingSink<'_> {
 }
 
 impl Agent for EngineAgent {
-    fn name(&self) -> &'static str {
-        "engine"
-    }
-
     fn do_work(&mut self) -> usize {
         let mut done = 0;
         let mut applied = 0;

@@ -501,7 +501,7 @@ impl Venue {
             sequenced_at,
         );
         inputs.extend(venue_out);
-        let mut sequencer = Sequencer::new(inputs, local, Cursor::new(0));
+        let mut sequencer = Sequencer::new(inputs, local);
         let engine = EngineAgent::new(
             engine,
             log_to_engine,

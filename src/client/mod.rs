@@ -168,11 +168,6 @@ impl Session {
         self.initiator.send(now, message, &mut self.output)
     }
 
-    /// Queues an order message under the number it had before.
-    pub fn queue_again<M: Message>(&mut self, message: &M, seq: u64) {
-        self.initiator.send_again(message, seq, &mut self.output);
-    }
-
     /// Sends what is queued.
     ///
     /// # Errors

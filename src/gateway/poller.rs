@@ -1137,10 +1137,6 @@ impl Gateway {
 }
 
 impl Agent for Gateway {
-    fn name(&self) -> &'static str {
-        "gateway"
-    }
-
     fn do_work(&mut self) -> usize {
         let mut done = if std::mem::take(&mut self.polled) {
             0

@@ -207,10 +207,6 @@ fn report(result: Result<(), super::JournalError>) -> bool {
 }
 
 impl Agent for HistoryAgent {
-    fn name(&self) -> &'static str {
-        "history"
-    }
-
     fn do_work(&mut self) -> usize {
         let done = self.tail();
         done + self.answer()

@@ -446,10 +446,6 @@ impl AppendAgent {
 }
 
 impl Agent for AppendAgent {
-    fn name(&self) -> &'static str {
-        "journal"
-    }
-
     fn do_work(&mut self) -> usize {
         let mut done = 0;
         while done < Self::BATCH {
@@ -485,10 +481,6 @@ impl SyncAgent {
 }
 
 impl Agent for SyncAgent {
-    fn name(&self) -> &'static str {
-        "journal-sync"
-    }
-
     fn do_work(&mut self) -> usize {
         usize::from(self.syncer.work())
     }
