@@ -90,6 +90,8 @@ pub struct Config {
     pub idle: Idle,
     /// `CORES`: cores to pin to, in the order gateway/core, engine, journal; empty = do not pin.
     pub cores: Vec<usize>,
+    /// `MEMORY_LOCK`: keep the whole process in RAM, or do not start.
+    pub memory_lock: bool,
     /// `FIX_COMP_ID`: the venue's own CompID.
     pub fix_comp_id: String,
     /// `DEMO`: define the demo world on a first start.
@@ -309,6 +311,7 @@ impl Config {
                         .collect()
                 },
             ),
+            memory_lock: s.choice("MEMORY_LOCK", false, &flags),
             fix_comp_id: s.parse(
                 "FIX_COMP_ID",
                 "TRADENG".to_owned(),

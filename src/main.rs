@@ -13,14 +13,14 @@ use trading_engine::admin::{About, AdminState, Log, View};
 use trading_engine::client::credentials::Credentials;
 use trading_engine::client::{maker, trader};
 use trading_engine::clock::Clock;
-use trading_engine::config::{Config, Environment};
+use trading_engine::config::{Config, Environment, Problem};
 use trading_engine::gateway::GatewaySettings;
 use trading_engine::gateway::keystore::Keystore;
 use trading_engine::journal::disk::{Disk, OsDisk};
 use trading_engine::journal::{JournalError, event_log, inspect};
 use trading_engine::shutdown::SidePorts;
 use trading_engine::topology::{self, Recovered, Venue, VenueSettings};
-use trading_engine::{demo, telemetry};
+use trading_engine::{demo, ring, telemetry};
 
 /// Settings are wrong.
 const EXIT_CONFIG: u8 = 64;
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
     if let Some(Action::Journal { action }) = arguments.command {
         return journal(&config, &action);
     }
-    if let Err(problem) = config.reserve_descriptors() {
+    if let Err(problem) = reserve(&config) {
         say_error(&format!("configuration: {problem}"));
         return ExitCode::from(EXIT_CONFIG);
     }
@@ -123,6 +123,22 @@ fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// What the settings need of the system, had before any port opens.
+fn reserve(config: &Config) -> Result<(), Problem> {
+    config.reserve_descriptors()?;
+    if config.memory_lock {
+        ring::lock_memory().map_err(|error| Problem {
+            variable: "MEMORY_LOCK",
+            value: "true".into(),
+            allowed: format!(
+                "false, or true without a limit on locked memory (ulimit -Hl) or with \
+                 CAP_IPC_LOCK: {error}"
+            ),
+        })?;
+    }
+    Ok(())
 }
 
 struct Failure {
@@ -166,6 +182,11 @@ fn journal_disk(config: &Config) -> Result<Arc<dyn Disk>, Failure> {
 }
 
 fn journal(config: &Config, action: &JournalAction) -> ExitCode {
+    let folder = config.data_dir.join("journal");
+    if !folder.is_dir() {
+        say_error(&format!("{}: there is no journal", folder.display()));
+        return ExitCode::from(EXIT_IO);
+    }
     let result = journal_disk(config).and_then(|disk| match action {
         JournalAction::Inspect => Ok(inspect::inspect(disk.as_ref())?),
         JournalAction::Verify => {

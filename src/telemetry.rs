@@ -2,15 +2,18 @@
 //! scrape reads them and writes Prometheus text.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::metric_names::Metric;
 
-/// Starts logging to standard error.
+/// Starts logging to standard error, in colour for people: not into files, and not where `NO_COLOR`
+/// is set.
 pub fn start_logging(level: tracing::Level, json: bool) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_target(false);
     // A second start in one process (tests) keeps the first.
     let _ = if json {

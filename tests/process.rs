@@ -438,6 +438,68 @@ fn idle_connections_to_the_side_ports_are_few_and_end_by_themselves() {
 }
 
 #[test]
+fn a_journal_that_is_not_there_is_not_made_by_looking_at_it() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().join("elsewhere");
+    for action in ["inspect", "verify", "replay"] {
+        let mut command = server::command(&folder, &[]);
+        command.args(["journal", action]);
+        let ended = ended(command);
+        assert_eq!(ended.code, Some(74), "{action}: {}", ended.said);
+        let expected = format!("{}: there is no journal", folder.join("journal").display());
+        assert!(ended.complained.contains(&expected), "{}", ended.complained);
+        assert!(!folder.exists(), "{action} made it");
+    }
+}
+
+#[test]
+fn logs_in_a_file_have_no_colours() {
+    let data = tempfile::tempdir().unwrap();
+    let log = data.path().join("log");
+    let mut command = server::command(data.path(), &[("LOG_LEVEL", "info")]);
+    command.stderr(std::fs::File::create(&log).unwrap());
+    assert_eq!(Server::wait(command, data.path()).terminate(), Some(0));
+    let text = std::fs::read_to_string(log).unwrap();
+    assert!(text.contains("recovered"), "{text}");
+    assert!(!text.contains('\x1b'), "{text}");
+}
+
+/// Whether it may depends on who runs the test.
+#[test]
+fn memory_is_locked_when_asked_for_or_the_start_is_refused_by_name() {
+    let data = tempfile::tempdir().unwrap();
+    let check = |value| {
+        let mut command = server::command(data.path(), &[("MEMORY_LOCK", value)]);
+        command.arg("--check-config");
+        ended(command)
+    };
+    assert_eq!(check("yes").code, Some(64));
+    let checked = check("true");
+    if checked.code == Some(64) {
+        let expected = "MEMORY_LOCK=\"true\": allowed is false, or true without a limit";
+        assert!(
+            checked.complained.contains(expected),
+            "{}",
+            checked.complained
+        );
+        return;
+    }
+    assert_eq!(checked.code, Some(0), "{}", checked.complained);
+    let server = Server::start(data.path(), &[("MEMORY_LOCK", "true")]);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let of = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap()
+    };
+    assert!(of("VmLck:") > of("VmRSS:") / 2, "{status}");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
 fn http_ports_survive_nonsense() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), &[]);

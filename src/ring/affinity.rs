@@ -1,8 +1,7 @@
-//! Pinning threads to cores and memory to RAM, with read-back: in a container the cpuset decides.
+//! Pinning threads to cores, with read-back: in a container the cpuset decides.
 
 use std::fmt;
 
-use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Why a thread is not where it should be.
@@ -79,14 +78,6 @@ pub fn pin_to_core(core: usize) -> Result<(), PinError> {
     } else {
         Err(PinError::ReadBack { core, actual })
     }
-}
-
-/// Keeps all memory of the process in RAM, now and later.
-///
-/// # Errors
-/// Usually the memlock limit of the container.
-pub fn lock_memory() -> Result<(), PinError> {
-    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE).map_err(PinError::Kernel)
 }
 
 #[cfg(all(test, not(miri)))]

@@ -18,9 +18,9 @@ mod memory;
 mod prefetch;
 mod sync;
 
-pub use affinity::{PinError, allowed_cores, lock_memory, pin_to_core};
+pub use affinity::{PinError, allowed_cores, pin_to_core};
 pub use bytes::{Full, Gauge, Reader, Writer, channel};
 pub use cursor::Cursor;
 pub use doorbell::Doorbell;
-pub use memory::prefer_large_pages;
+pub use memory::{MemoryLockError, lock_memory, prefer_large_pages};
 pub use prefetch::prefetch;
