@@ -2,9 +2,9 @@
 //! microseconds, and a poller thread has neither to spare.
 //!
 //! Keys and passwords have a thread each, so that no key waits for a password. On each, sources take
-//! turns ([`Waiting`]): whatever one address asks, a logon from another one waits for the check at
+//! turns (`waiting`): whatever one address asks, a logon from another one waits for the check at
 //! work and for one check of each address that has some waiting. An address whose logons keep
-//! failing has to wait before it is listened to again ([`Failures`]).
+//! failing has to wait before it is listened to again (`failures`).
 
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
