@@ -3,9 +3,11 @@
 //! thread.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use trading_engine_protocol::types::UtcNanos;
 
 use crate::clock::Clock;
 use crate::engine::event::EventSink;
@@ -123,8 +125,31 @@ pub struct EngineAgent {
     clock: Clock,
     /// Sequence of the last command applied.
     applied: Cursor,
+    due: NextDue,
     /// The command at work has more steps.
     unfinished: bool,
+}
+
+/// When the engine has something due next, ns UTC; `u64::MAX` = nothing. Written by the engine's
+/// thread after each round, read by the sequencer's.
+#[derive(Clone, Debug)]
+pub struct NextDue(Arc<AtomicU64>);
+
+impl NextDue {
+    /// As the engine has it at its start.
+    pub fn new(at: UtcNanos) -> Self {
+        Self(Arc::new(AtomicU64::new(at.0)))
+    }
+
+    fn set(&self, at: UtcNanos) {
+        self.0.store(at.0, Ordering::Release);
+    }
+
+    /// The newest one.
+    #[inline]
+    pub fn get(&self) -> UtcNanos {
+        UtcNanos(self.0.load(Ordering::Acquire))
+    }
 }
 
 impl EngineAgent {
@@ -137,8 +162,16 @@ impl EngineAgent {
     const STAMP_BYTES: usize = 8;
 
     /// The agent; `engine` has applied everything up to the first command of `log`.
-    pub fn new(engine: Engine, log: Reader, events: Writer, clock: Clock, applied: Cursor) -> Self {
+    pub fn new(
+        engine: Engine,
+        log: Reader,
+        events: Writer,
+        clock: Clock,
+        applied: Cursor,
+        due: NextDue,
+    ) -> Self {
         Self {
+            due,
             engine,
             log,
             events,
@@ -209,6 +242,7 @@ impl Agent for EngineAgent {
             self.events.publish();
             if applied > 0 {
                 self.applied.publish(applied);
+                self.due.set(self.engine.next_deadline());
             }
         } else if !self.log.is_empty() {
             // Readers of events are behind: let them run rather than sleep on it.

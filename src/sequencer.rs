@@ -7,9 +7,9 @@
 use trading_engine_protocol::types::{Sequence, UtcNanos};
 use zerocopy::FromBytes as _;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, NextDue};
 use crate::clock::Clock;
-use crate::engine::command::{self, CommandHeader};
+use crate::engine::command::{self, Command, CommandHeader, Tick};
 use crate::limits::COMMAND_LENGTH_MAX;
 use crate::ring::{Cursor, Full, Reader, Writer};
 
@@ -99,6 +99,10 @@ pub struct Sequencer {
     inputs: Vec<Reader>,
     log: LocalLog,
     next: usize,
+    /// When the engine has something due.
+    due: NextDue,
+    /// The last such time that a tick was sent for.
+    ticked_for: UtcNanos,
 }
 
 impl Sequencer {
@@ -106,12 +110,30 @@ impl Sequencer {
     pub const TURN: usize = 32;
 
     /// A sequencer over the gateways' rings.
-    pub fn new(inputs: Vec<Reader>, log: LocalLog) -> Self {
+    pub fn new(inputs: Vec<Reader>, log: LocalLog, due: NextDue) -> Self {
         Self {
             inputs,
             log,
             next: 0,
+            due,
+            ticked_for: UtcNanos(0),
         }
+    }
+
+    /// Lets time pass in the log when something is due and no command comes by.
+    fn tick(&mut self) -> usize {
+        let due = self.due.get();
+        if due.0 == u64::MAX || due == self.ticked_for || self.log.clock.utc_now() < due {
+            return 0;
+        }
+        if !self.log.has_room() {
+            return 0;
+        }
+        let tick = Command::new(Tick::default()).to_bytes();
+        if self.log.publish(&tick).is_ok() {
+            self.ticked_for = due;
+        }
+        1
     }
 
     fn turn(&mut self, input: usize) -> usize {
@@ -147,6 +169,7 @@ impl Agent for Sequencer {
             done += self.turn((self.next + step) % self.inputs.len());
         }
         self.next = (self.next + 1) % self.inputs.len().max(1);
+        done += self.tick();
         if done > 0 {
             self.log.flush();
         }
@@ -157,7 +180,6 @@ impl Agent for Sequencer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::command::{Command, Tick};
     use crate::ring;
 
     fn sequences(reader: &mut Reader) -> Vec<(u64, u64, u64)> {
@@ -190,7 +212,7 @@ mod tests {
         let (clock, time) = Clock::manual(UtcNanos(1_000));
         let log = LocalLog::new(log, Cursor::new(0), clock, Sequence(7), UtcNanos(5_000));
         let inputs = busy_out.into_iter().chain(calm_out).collect();
-        let mut sequencer = Sequencer::new(inputs, log);
+        let mut sequencer = Sequencer::new(inputs, log, NextDue::new(UtcNanos(u64::MAX)));
         for _ in 0..100 {
             tick(&mut busy, 1);
         }
@@ -207,12 +229,29 @@ mod tests {
     }
 
     #[test]
+    fn time_passes_in_the_log_when_something_is_due_and_once_for_it() {
+        let (log, mut readers) = ring::channel(1 << 16, 1);
+        let (clock, time) = Clock::manual(UtcNanos(1_000));
+        let log = LocalLog::new(log, Cursor::new(0), clock, Sequence(0), UtcNanos(0));
+        let due = NextDue::new(UtcNanos(3_000));
+        let mut sequencer = Sequencer::new(Vec::new(), log, due);
+        assert_eq!(sequencer.do_work(), 0);
+        time.advance(1_999);
+        assert_eq!(sequencer.do_work(), 0, "not yet");
+        time.advance(1);
+        assert_eq!(sequencer.do_work(), 1);
+        assert_eq!(sequences(&mut readers[0]), [(1, 3_000, 0)]);
+        time.advance(5_000);
+        assert_eq!(sequencer.do_work(), 0, "the engine has not answered yet");
+    }
+
+    #[test]
     fn a_full_log_stops_the_gateways_and_loses_nothing() {
         let (mut gateway, out) = ring::channel(1 << 16, 1);
         let (log, mut readers) = ring::channel(1 << 15, 1);
         let (clock, _) = Clock::manual(UtcNanos(1));
         let log = LocalLog::new(log, Cursor::new(0), clock, Sequence(0), UtcNanos(0));
-        let mut sequencer = Sequencer::new(out, log);
+        let mut sequencer = Sequencer::new(out, log, NextDue::new(UtcNanos(u64::MAX)));
         for mark in 0..600 {
             tick(&mut gateway, mark);
         }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use trading_engine_protocol::types::{Reason, Sequence, SessionId, UtcNanos};
 
-use crate::agent::{self, Agent, EngineAgent, Idle, ThreadPlan};
+use crate::agent::{self, Agent, EngineAgent, Idle, NextDue, ThreadPlan};
 use crate::clock::Clock;
 use crate::config::Preset;
 use crate::engine::command::{Command, DayRoll, DefineFirm, SessionDisconnected};
@@ -167,7 +167,7 @@ fn replay_one(
 ) -> Result<(), JournalError> {
     let mut progress = {
         bytes.clear();
-        engine.apply_bytes(command, bytes).map_err(|error| {
+        engine.replay_bytes(command, bytes).map_err(|error| {
             let why = format!("after Sequence {}: {error}", engine.sequence());
             JournalError::damaged("journal", 0, why)
         })?
@@ -501,13 +501,15 @@ impl Venue {
             sequenced_at,
         );
         inputs.extend(venue_out);
-        let mut sequencer = Sequencer::new(inputs, local);
+        let due = NextDue::new(engine.next_deadline());
+        let mut sequencer = Sequencer::new(inputs, local, due.clone());
         let engine = EngineAgent::new(
             engine,
             log_to_engine,
             event_ring,
             clock.clone(),
             applied.clone(),
+            due,
         );
         let append = AppendAgent::new(log_to_journal, appender);
         let sync = SyncAgent::new(syncer);

@@ -11,7 +11,8 @@ use support::talk::{BinaryTalk, FixTalk, now};
 use trading_engine::client::Received;
 use trading_engine_protocol::binary::NULL_PRICE;
 use trading_engine_protocol::binary::message::{
-    ALL, CancelOrder, FIELDS, Heartbeat, NewOrder, ReplaceOrder, TestRequest,
+    ALL, CancelAfter, CancelOrder, FIELDS, Heartbeat, MassCancel, NewOrder, ReplaceOrder,
+    TestRequest,
 };
 use trading_engine_protocol::fix::encode::write_timestamp;
 use trading_engine_protocol::types::Decimal8;
@@ -110,8 +111,8 @@ impl Day {
         let mut time = [0; 21];
         write_timestamp(now(), &mut time);
         let time = std::str::from_utf8(&time).unwrap();
-        if matches!(kind, "D" | "F" | "G") {
-            if !fields.iter().any(|(tag, _)| *tag == 55) {
+        if matches!(kind, "D" | "F" | "G" | "q") {
+            if kind != "q" && !fields.iter().any(|(tag, _)| *tag == 55) {
                 fields.push((55, "TEST-A"));
             }
             fields.push((60, time));
@@ -165,6 +166,21 @@ impl Day {
                     ..CancelOrder::new_zeroed()
                 };
                 self.binary.send(&cancel);
+            }
+            "mass" => {
+                let request = MassCancel {
+                    cl_ord_id: number(1),
+                    scope: 1,
+                    ..MassCancel::new_zeroed()
+                };
+                self.binary.send(&request);
+            }
+            "after" => {
+                let request = CancelAfter {
+                    after_ms: words[1].parse().unwrap(),
+                    reserved: 0,
+                };
+                self.binary.send(&request);
             }
             other => panic!("{other:?} is no step"),
         }

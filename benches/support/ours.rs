@@ -8,7 +8,7 @@
 use trading_engine::engine::command::{self, Command};
 use trading_engine::engine::event::{EventBody, EventSink};
 use trading_engine::engine::ladder::Ladders;
-use trading_engine::engine::order::{NIL, Orders};
+use trading_engine::engine::order::{Flags, NIL, Orders};
 use trading_engine::engine::{Engine, Progress};
 use trading_engine::limits::EngineLimits;
 use trading_engine::ring::{prefer_large_pages, prefetch};
@@ -188,9 +188,9 @@ impl Bare {
 
     fn ladder(&self, instrument: u32, buy: bool, tick: u32) -> (u32, u32) {
         if buy {
-            (instrument * 2, tick)
+            (instrument * 4, tick)
         } else {
-            (instrument * 2 + 1, self.last_tick - tick)
+            (instrument * 4 + 1, self.last_tick - tick)
         }
     }
 
@@ -205,7 +205,9 @@ impl Bare {
                 buy,
                 rests,
             } => {
-                let slot = self.orders.take(instrument, tick, lots);
+                let slot = self
+                    .orders
+                    .take(instrument as u16, tick, lots, Flags::default());
                 let cold = &mut self.orders.cold[slot as usize];
                 cold.session = SessionId(1);
                 cold.state.side = if buy { 1 } else { 2 };
@@ -225,7 +227,7 @@ impl Bare {
                 let hot = self.orders.hot[slot as usize];
                 let buy = self.orders.cold[slot as usize].side() == Side::Buy;
                 if tick == hot.tick && lots <= hot.leaves {
-                    let (side, key) = self.ladder(hot.instrument, buy, tick);
+                    let (side, key) = self.ladder(u32::from(hot.instrument), buy, tick);
                     let place = self.ladders.place(side, key);
                     self.ladders.at_mut(place).lots -= hot.leaves - lots;
                     self.orders.hot[slot as usize].leaves = lots;
@@ -245,7 +247,7 @@ impl Bare {
     fn take_off(&mut self, slot: u32) {
         let hot = self.orders.hot[slot as usize];
         let buy = self.orders.cold[slot as usize].side() == Side::Buy;
-        let (side, key) = self.ladder(hot.instrument, buy, hot.tick);
+        let (side, key) = self.ladder(u32::from(hot.instrument), buy, hot.tick);
         let place = self.ladders.place(side, key);
         self.ladders.remove(&mut self.orders, place, slot);
     }
@@ -253,7 +255,7 @@ impl Bare {
     #[inline]
     fn cross(&mut self, taker: u32, buy: bool, rests: bool, trades: &mut Vec<Trade>) {
         let hot = self.orders.hot[taker as usize];
-        let (opposite, worst) = self.ladder(hot.instrument, !buy, hot.tick);
+        let (opposite, worst) = self.ladder(u32::from(hot.instrument), !buy, hot.tick);
         let mut open = hot.leaves;
         loop {
             let best = self.ladders.best(opposite);
@@ -281,7 +283,7 @@ impl Bare {
         }
         if open > 0 && rests {
             self.orders.hot[taker as usize].leaves = open;
-            let (side, key) = self.ladder(hot.instrument, buy, hot.tick);
+            let (side, key) = self.ladder(u32::from(hot.instrument), buy, hot.tick);
             self.ladders.append(&mut self.orders, side, key, taker);
         } else {
             self.orders.put_back(taker);

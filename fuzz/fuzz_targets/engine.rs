@@ -22,24 +22,6 @@ const LIMITS: EngineLimits = EngineLimits {
     sessions: 4,
 };
 
-fn body_length(kind: CommandKind) -> usize {
-    match kind {
-        CommandKind::Genesis => 24,
-        CommandKind::DefineInstrument => 104,
-        CommandKind::DefineFirm => 32,
-        CommandKind::DefineSession => 72,
-        CommandKind::SessionLogon => 32,
-        CommandKind::SessionDisconnected => 8,
-        CommandKind::SessionMessage => 24,
-        CommandKind::BusinessReject => 64,
-        CommandKind::EnterOrder => 72,
-        CommandKind::ReplaceOrder => 120,
-        CommandKind::CancelOrder => 96,
-        CommandKind::RefuseOrder | CommandKind::RefuseRequest => 104,
-        CommandKind::Tick | CommandKind::DayRoll => 8,
-    }
-}
-
 fuzz_target!(|data: &[u8]| {
     let mut driver = venue::Driver::world(LIMITS, 2, 2);
     let engine: &mut Engine = &mut driver.engine;
@@ -48,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
     let mut inbound = [1u64; 5];
     while let Some(([kind, session, flags, span], tail)) = rest.split_first_chunk::<4>() {
         let kind = CommandKind::ALL[usize::from(*kind) % CommandKind::ALL.len()];
-        let length = body_length(kind);
+        let length = kind.body_length();
         let mut header = CommandHeader::new_zeroed();
         header.length = u32::try_from(size_of::<CommandHeader>() + length).unwrap();
         header.kind = kind as u8;

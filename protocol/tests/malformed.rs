@@ -78,7 +78,7 @@ fn fix_answer(action: &fix::Action) -> String {
         Action::Request { seq, request } => {
             let refusal = match request {
                 fix::Request::New(order) | fix::Request::Replace(order) => order.refusal,
-                fix::Request::Cancel(_) => None,
+                fix::Request::Cancel(_) | fix::Request::MassCancel(_) => None,
             };
             format!("to the core as {seq}, refusal {refusal:?}")
         }
@@ -486,10 +486,10 @@ fn binary_answers(bytes: &[u8], state: &str) -> String {
             Action::NewOrder {
                 seq, unsupported, ..
             } => format!("to the core as {seq}, {unsupported:?}"),
-            Action::ReplaceOrder {
-                seq, unsupported, ..
-            } => format!("to the core as {seq}, {unsupported:?}"),
-            Action::CancelOrder { seq, .. } => format!("to the core as {seq}"),
+            Action::ReplaceOrder { seq, .. }
+            | Action::CancelOrder { seq, .. }
+            | Action::MassCancel { seq, .. }
+            | Action::CancelAfter { seq, .. } => format!("to the core as {seq}"),
             Action::Close(reason) => format!("closes ({reason:?})"),
         };
         answers.push(what);

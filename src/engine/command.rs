@@ -12,8 +12,8 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::limits::NAME_LENGTH_MAX;
 
-/// Layout version of all commands, in every header.
-pub const COMMAND_VERSION: u8 = 1;
+/// Layout version of all commands, in every header. 2: `SessionLogon` grew at its end.
+pub const COMMAND_VERSION: u8 = 2;
 
 macro_rules! layout {
     ($(#[$doc:meta])* $name:ident, $size:literal { $($(#[$fdoc:meta])* $field:ident: $type:ty,)+ }) => {
@@ -93,6 +93,14 @@ pub enum CommandKind {
     RefuseOrder = 23,
     /// [`RefuseRequest`]: a cancel or replace the edge cannot express.
     RefuseRequest = 24,
+    /// [`EnterOrderWithTerms`].
+    EnterOrderWithTerms = 25,
+    /// [`ReplaceOrderWithTerms`].
+    ReplaceOrderWithTerms = 26,
+    /// [`MassCancel`].
+    MassCancel = 27,
+    /// [`CancelAfter`]: the dead man's switch.
+    CancelAfter = 28,
     /// [`Tick`]: only time passes.
     Tick = 30,
     /// [`DayRoll`].
@@ -115,6 +123,10 @@ impl CommandKind {
         Self::CancelOrder,
         Self::RefuseOrder,
         Self::RefuseRequest,
+        Self::EnterOrderWithTerms,
+        Self::ReplaceOrderWithTerms,
+        Self::MassCancel,
+        Self::CancelAfter,
         Self::Tick,
         Self::DayRoll,
     ];
@@ -202,21 +214,27 @@ layout!(
 layout!(
     /// A connection whose credentials were checked asks for the session. Takes over: the core
     /// raises the generation, older connections are fenced.
-    SessionLogon, 32 {
+    SessionLogon, 40 {
         /// Binary: epoch the client believes in, 0 = current. FIX: 0.
         epoch: Epoch,
         /// FIX: 1 = ResetSeqNumFlag(141)=Y.
         reset: u8,
         /// FIX: 1 = the reply consumes an outbound number (always so in FIX).
         numbered_reply: u8,
+        /// Cancel on disconnect: 0 no, 1 when the connection is lost, 2 at a logout, 3 at both.
+        cancel_on_disconnect: u8,
         /// Reserved, 0.
-        reserved: u16,
+        reserved: u8,
         /// Gateway that holds the connection, and its name for it; echoed in the answer.
         connection: u64,
         /// Binary: replay from this number, 0 = live only. FIX: 0.
         from_seq: u64,
         /// FIX: 789 NextExpectedMsgSeqNum, 0 = absent (opaque to the core).
         next_expected: u64,
+        /// How long after that orders stay, for a new logon to keep them.
+        cancel_grace_ms: u32,
+        /// Reserved, 0.
+        reserved2: u32,
     }
 );
 
@@ -292,8 +310,36 @@ layout!(
         time_in_force: u8,
         /// 1 = PossResend(97)=Y: a used ClOrdID is no new order and gets no answer.
         possible_resend: u8,
-        /// Reserved, 0.
-        reserved: [u8; 4],
+        /// `Instructions` bits.
+        instructions: u8,
+        /// `SelfTradePrevention`.
+        self_trade_prevention: u8,
+        /// Market-maker protection group, 0 = none.
+        protection_group: u16,
+    }
+);
+
+layout!(
+    /// What only some orders have.
+    OrderTerms, 32 {
+        /// StopPx(99), price units; `i64::MIN` = none.
+        stop_price: Price,
+        /// DisplayQty(1138), MaxFloor(111): lots shown at a time, 0 = all.
+        display: Quantity,
+        /// MinQty(110), lots, 0 = none.
+        minimum: Quantity,
+        /// ExpireTime(126), 0 = none.
+        expire_at: UtcNanos,
+    }
+);
+
+layout!(
+    /// Enters an order that has more terms than most.
+    EnterOrderWithTerms, 104 {
+        /// As without them.
+        order: EnterOrder,
+        /// The terms.
+        terms: OrderTerms,
     }
 );
 
@@ -322,6 +368,47 @@ layout!(
         reserved: u8,
         /// Reserved, 0.
         reserved2: u64,
+    }
+);
+
+layout!(
+    /// Replaces an order, and more than price and quantity of it.
+    ReplaceOrderWithTerms, 152 {
+        /// As without them.
+        replace: ReplaceOrder,
+        /// New terms. Nothing (`i64::MIN`, 0) leaves what the order has; `minimum` is always 0: an
+        /// order that can be replaced rests.
+        terms: OrderTerms,
+    }
+);
+
+layout!(
+    /// Cancels many orders at one point of the log, in ascending order id.
+    MassCancel, 64 {
+        /// ClOrdID(11) of the request.
+        client_order_id: ClientOrderId,
+        /// Only of this instrument, 0 = any.
+        instrument: InstrumentId,
+        /// Only of this account, with `by_account`.
+        account: AccountId,
+        /// `MassCancelScope`: whose orders.
+        scope: u8,
+        /// Only of this `Side`, 0 = both.
+        side: u8,
+        /// 1 = only of `account`.
+        by_account: u8,
+        /// Reserved, 0.
+        reserved: [u8; 13],
+    }
+);
+
+layout!(
+    /// Cancels the session's orders unless renewed in time.
+    CancelAfter, 8 {
+        /// From now, log time; 0 = not any more.
+        after_ms: u32,
+        /// Reserved, 0.
+        reserved: u32,
     }
 );
 
@@ -418,6 +505,19 @@ layout!(
     }
 );
 
+/// No price.
+pub const NO_PRICE: Price = Price(i64::MIN);
+
+impl OrderTerms {
+    /// The terms of an order that has none.
+    pub const NONE: Self = Self {
+        stop_price: NO_PRICE,
+        display: Quantity(0),
+        minimum: Quantity(0),
+        expire_at: UtcNanos(0),
+    };
+}
+
 /// A command read in place.
 #[derive(Clone, Copy, Debug)]
 pub enum CommandBody<'a> {
@@ -435,6 +535,10 @@ pub enum CommandBody<'a> {
     CancelOrder(&'a CancelOrder),
     RefuseOrder(&'a RefuseOrder),
     RefuseRequest(&'a RefuseRequest),
+    EnterOrderWithTerms(&'a EnterOrderWithTerms),
+    ReplaceOrderWithTerms(&'a ReplaceOrderWithTerms),
+    MassCancel(&'a MassCancel),
+    CancelAfter(&'a CancelAfter),
     Tick(&'a Tick),
     DayRoll(&'a DayRoll),
 }
@@ -499,6 +603,20 @@ macro_rules! bodies {
             Err(no_command(bytes))
         }
 
+        impl CommandKind {
+            /// Bytes of the body that this kind announces.
+            pub const fn body_length(self) -> usize {
+                match self { $(Self::$name => size_of::<$name>(),)+ }
+            }
+        }
+
+        impl CommandBody<'_> {
+            /// The body's bytes.
+            pub fn as_bytes(&self) -> &[u8] {
+                match self { $(Self::$name(body) => body.as_bytes(),)+ }
+            }
+        }
+
         /// Why [`read`] refused.
         #[cold]
         fn no_command(bytes: &[u8]) -> CommandError {
@@ -534,9 +652,13 @@ bodies!(
     EnterOrder,
     CancelOrder,
     ReplaceOrder,
+    EnterOrderWithTerms,
+    ReplaceOrderWithTerms,
+    MassCancel,
     SessionMessage,
     RefuseOrder,
     RefuseRequest,
+    CancelAfter,
     BusinessReject,
     SessionLogon,
     SessionDisconnected,
@@ -547,6 +669,32 @@ bodies!(
     DefineFirm,
     DefineSession
 );
+
+/// A command of an older journal in the present layout. Layouts only ever grow at their end, and 0
+/// is what was meant before a field was there. `None`: it is not older, or not to be read.
+pub fn upgraded(bytes: &[u8]) -> Option<Vec<u64>> {
+    let (header, _) = CommandHeader::ref_from_prefix(bytes).ok()?;
+    let body = bytes.get(size_of::<CommandHeader>()..header.length as usize)?;
+    let kind = CommandKind::ALL
+        .iter()
+        .find(|kind| **kind as u8 == header.kind)?;
+    if header.version == 0 || header.version >= COMMAND_VERSION || body.len() > kind.body_length() {
+        return None;
+    }
+    let length = size_of::<CommandHeader>() + kind.body_length();
+    let header = CommandHeader {
+        version: COMMAND_VERSION,
+        length: u32::try_from(length).ok()?,
+        ..*header
+    };
+    let mut words = vec![0u64; length / 8];
+    let (head, rest) = words
+        .as_mut_bytes()
+        .split_at_mut(size_of::<CommandHeader>());
+    head.copy_from_slice(header.as_bytes());
+    rest[..body.len()].copy_from_slice(body);
+    Some(words)
+}
 
 /// A command built on the stack: header and body, ready to be copied into a ring.
 #[derive(Clone, Copy, Debug)]

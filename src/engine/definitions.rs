@@ -70,6 +70,10 @@ impl Engine {
             | CommandBody::CancelOrder(_)
             | CommandBody::RefuseOrder(_)
             | CommandBody::RefuseRequest(_)
+            | CommandBody::EnterOrderWithTerms(_)
+            | CommandBody::ReplaceOrderWithTerms(_)
+            | CommandBody::MassCancel(_)
+            | CommandBody::CancelAfter(_)
             | CommandBody::Tick(_)
             | CommandBody::DayRoll(_) => None,
         };

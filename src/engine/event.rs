@@ -11,7 +11,7 @@ use trading_engine_protocol::types::{
 };
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
-use super::command::{DefineFirm, DefineInstrument, DefineSession, Name, layout};
+use super::command::{DefineFirm, DefineInstrument, DefineSession, Name, OrderTerms, layout};
 use crate::limits::EVENT_LENGTH_MAX;
 
 /// Layout version of all events, in every header.
@@ -88,6 +88,18 @@ pub enum EventKind {
     RequestRejected = 24,
     /// [`Fill`]: one side of a trade.
     Fill = 25,
+    /// [`OrderAcceptedWithTerms`].
+    OrderAcceptedWithTerms = 26,
+    /// [`OrderReplacedWithTerms`].
+    OrderReplacedWithTerms = 27,
+    /// [`OrderTriggered`]: a stop order is in the market.
+    OrderTriggered = 28,
+    /// [`OrderRestated`]: the venue changed it, or says again what it is (`reason`).
+    OrderRestated = 29,
+    /// [`MassCancelDone`]: after one `OrderCanceled` per order.
+    MassCancelDone = 30,
+    /// [`CancelAfterSet`]: the dead man's switch is as asked for.
+    CancelAfterSet = 32,
     /// [`DayRolled`]: unnumbered.
     DayRolled = 31,
 }
@@ -123,8 +135,12 @@ layout!(
         time_in_force: u8,
         /// `OrderStatus`.
         status: u8,
-        /// Reserved, 0.
-        reserved: u32,
+        /// `Instructions` bits.
+        instructions: u8,
+        /// `SelfTradePrevention`.
+        self_trade_prevention: u8,
+        /// Market-maker protection group, 0 = none.
+        protection_group: u16,
     }
 );
 
@@ -330,6 +346,66 @@ layout!(
     }
 );
 layout!(
+    /// See [`EventKind::OrderAcceptedWithTerms`].
+    OrderAcceptedWithTerms, 152 {
+        /// The order.
+        order: OrderState,
+        /// What else it was entered with.
+        terms: OrderTerms,
+    }
+);
+layout!(
+    /// See [`EventKind::OrderReplacedWithTerms`].
+    OrderReplacedWithTerms, 216 {
+        /// The replacement.
+        replaced: OrderReplaced,
+        /// The terms after it.
+        terms: OrderTerms,
+    }
+);
+layout!(
+    /// See [`EventKind::OrderTriggered`].
+    OrderTriggered, 120 {
+        /// The order, with the limit it has from now on.
+        order: OrderState,
+    }
+);
+layout!(
+    /// See [`EventKind::OrderRestated`].
+    OrderRestated, 136 {
+        /// The order after it.
+        order: OrderState,
+        /// By how much its quantity shrank, lots.
+        reduced: Quantity,
+        /// Lots of it that are shown now (of an order still matching: all).
+        shown: Quantity,
+    }
+);
+layout!(
+    /// See [`EventKind::MassCancelDone`].
+    MassCancelDone, 64 {
+        /// ClOrdID(11) of the request.
+        client_order_id: ClientOrderId,
+        /// TotalAffectedOrders(533).
+        canceled: u64,
+        /// The filter, as asked for.
+        instrument: InstrumentId,
+        /// The scope, as asked for.
+        scope: u8,
+        /// The side, as asked for.
+        side: u8,
+        /// Reserved, 0.
+        reserved: [u8; 10],
+    }
+);
+layout!(
+    /// See [`EventKind::CancelAfterSet`].
+    CancelAfterSet, 8 {
+        /// When the session's orders go unless renewed, 0 = never.
+        cancel_at: UtcNanos,
+    }
+);
+layout!(
     /// A new trading day.
     DayRolled, 8 {
         /// YYYYMMDD.
@@ -358,6 +434,12 @@ pub enum EventBody<'a> {
     OrderRejected(&'a OrderRejected),
     RequestRejected(&'a RequestRejected),
     Fill(&'a Fill),
+    OrderAcceptedWithTerms(&'a OrderAcceptedWithTerms),
+    OrderReplacedWithTerms(&'a OrderReplacedWithTerms),
+    OrderTriggered(&'a OrderTriggered),
+    OrderRestated(&'a OrderRestated),
+    MassCancelDone(&'a MassCancelDone),
+    CancelAfterSet(&'a CancelAfterSet),
     DayRolled(&'a DayRolled),
 }
 
@@ -412,6 +494,12 @@ bodies!(
     OrderAccepted,
     OrderCanceled,
     OrderReplaced,
+    OrderAcceptedWithTerms,
+    OrderReplacedWithTerms,
+    OrderTriggered,
+    OrderRestated,
+    MassCancelDone,
+    CancelAfterSet,
     AdminMessage,
     OrderRejected,
     RequestRejected,
@@ -439,6 +527,10 @@ impl OrderReport for OrderAccepted {}
 impl OrderReport for OrderReplaced {}
 impl OrderReport for OrderCanceled {}
 impl OrderReport for Fill {}
+impl OrderReport for OrderAcceptedWithTerms {}
+impl OrderReport for OrderReplacedWithTerms {}
+impl OrderReport for OrderTriggered {}
+impl OrderReport for OrderRestated {}
 
 impl EventHeader {
     /// This header before a body of that kind.

@@ -3,6 +3,7 @@
 use trading_engine_protocol::types::{Price, Quantity, Reason, Side};
 
 use super::command::{DefineInstrument, name_text};
+use super::ladder::SIDES;
 use crate::limits::{PRICE_TICKS_MAX, QUANTITY_MAX};
 
 /// One instrument. `definition.instrument` 0 = not defined.
@@ -11,19 +12,41 @@ pub(super) struct Instrument {
     pub definition: DefineInstrument,
     /// Highest tick index.
     pub last_tick: u32,
+    /// Stops that wait.
+    pub stops: u32,
+    /// Tick of the last trade + 1, 0 = none yet.
+    pub traded: u32,
 }
 
-/// Side index of the ladder.
+/// Ladder of an instrument's orders of a side.
 #[inline(always)]
-pub(super) fn ladder_side(instrument: u32, side: Side) -> u32 {
-    instrument * 2
+pub(super) fn ladder_side(instrument: u16, side: Side) -> u32 {
+    u32::from(instrument) * SIDES as u32
         + match side {
             Side::Buy => 0,
             Side::Sell => 1,
         }
 }
 
+/// Ladder of an instrument's waiting stops of a side.
+#[inline]
+pub(super) fn stop_side(instrument: u16, side: Side) -> u32 {
+    ladder_side(instrument, side) + 2
+}
+
 impl Instrument {
+    /// Its id, as orders name it.
+    #[inline]
+    pub fn id(&self) -> u16 {
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "an engine has at most 2^16 - 1 instruments"
+        )]
+        {
+            self.definition.instrument.0 as u16
+        }
+    }
+
     pub fn is_defined(&self) -> bool {
         self.definition.instrument.0 != 0
     }
@@ -59,6 +82,8 @@ impl Instrument {
             Some(last) if valid && last < PRICE_TICKS_MAX => Ok(Self {
                 definition: *definition,
                 last_tick: u32::try_from(last).map_err(|_| Reason::InvalidDefinition)?,
+                stops: 0,
+                traded: 0,
             }),
             _ => Err(Reason::InvalidDefinition),
         }
@@ -101,6 +126,13 @@ impl Instrument {
             Side::Buy => tick,
             Side::Sell => self.last_tick - tick,
         }
+    }
+
+    /// Key of a stop: the sooner it triggers, the higher the key. Buy stops trigger as prices rise,
+    /// the lowest first; sell stops the other way round.
+    #[inline]
+    pub fn stop_key(&self, side: Side, tick: u32) -> u32 {
+        self.key(side.opposite(), tick)
     }
 
     /// Checks an order's total quantity.

@@ -7,11 +7,13 @@
 
 use zerocopy::FromZeros;
 
-use super::order::{NIL, Orders};
+use super::order::{Flags, NIL, Orders};
 use crate::limits::PRICE_TICKS_MAX;
 
 const LEVELS_PER_PAGE: usize = 64;
 const PAGES_PER_SIDE: usize = 64 * 64;
+/// Sides an instrument has.
+pub const SIDES: usize = 4;
 const _: () = assert!((LEVELS_PER_PAGE * PAGES_PER_SIDE) as u64 == PRICE_TICKS_MAX);
 
 /// One price.
@@ -27,7 +29,11 @@ pub struct Level {
     /// Orders.
     pub count: u32,
     reserved: u32,
+    /// Sum of what its orders do not show.
+    pub hidden: u64,
 }
+
+const _: () = assert!(size_of::<Level>() == 32);
 
 struct SideIndex {
     /// Bit = a word of `pages` is not zero.
@@ -44,7 +50,20 @@ pub struct Place {
     page: u32,
 }
 
-/// All sides of all books. A side is named by `instrument * 2 + (0 bid, 1 ask)`.
+impl Place {
+    /// Which side.
+    pub fn side(self) -> u32 {
+        self.side
+    }
+
+    /// Which key.
+    pub fn key(self) -> u32 {
+        self.key
+    }
+}
+
+/// All sides of all books, and the stops that wait beside them. A side is named by
+/// `instrument * 4 + (0 bid, 1 ask, 2 buy stop, 3 sell stop)`.
 pub struct Ladders {
     /// Highest occupied key of each side, `NIL` = empty.
     best: Box<[u32]>,
@@ -71,7 +90,7 @@ fn at_or_below(word: u64, bit: u32) -> u64 {
 
 impl Ladders {
     pub fn new(instruments: u32, pages: u32) -> Self {
-        let sides = (instruments as usize + 1) * 2;
+        let sides = (instruments as usize + 1) * SIDES;
         Self {
             best: vec![NIL; sides].into_boxed_slice(),
             sides: (0..sides)
@@ -201,7 +220,13 @@ impl Ladders {
         let page = self.directory[entry] as usize - 1;
         let bit = 1u64 << (key & 63);
         let level = &mut self.levels[page][key as usize & 63];
-        let leaves = orders.hot[slot as usize].leaves;
+        let hot = &orders.hot[slot as usize];
+        let leaves = hot.leaves;
+        let hidden = if hot.flags.any(Flags::ICEBERG) {
+            orders.extra[slot as usize].hidden
+        } else {
+            0
+        };
         if self.occupied[page] & bit == 0 {
             self.occupied[page] |= bit;
             *level = Level {
@@ -210,6 +235,7 @@ impl Ladders {
                 tail: slot,
                 count: 1,
                 reserved: 0,
+                hidden,
             };
             let best = &mut self.best[side as usize];
             if *best == NIL || key > *best {
@@ -221,6 +247,7 @@ impl Ladders {
             orders.hot[slot as usize].prev = tail;
             level.tail = slot;
             level.lots += leaves;
+            level.hidden += hidden;
             level.count += 1;
         }
     }
@@ -232,9 +259,13 @@ impl Ladders {
         let (prev, next, leaves) = (hot.prev, hot.next, hot.leaves);
         hot.next = NIL;
         hot.prev = NIL;
+        let iceberg = hot.flags.any(Flags::ICEBERG);
         let level = self.at_mut(place);
         debug_assert!(level.count > 0, "Invariant: the order's level counts it");
         level.lots -= leaves;
+        if iceberg {
+            level.hidden -= orders.extra[slot as usize].hidden;
+        }
         level.count -= 1;
         if level.count == 0 {
             debug_assert!(level.lots == 0, "Invariant: an empty level has no lots");

@@ -5,38 +5,51 @@
 //! socket, a file, an environment variable or a random number, never allocates after
 //! construction and never fails: a refusal is an event.
 //!
-//! * `order`: the slab; `ladder`: price levels; `client_ids`: ids of the day
-//! * `matching`: enter, replace, cancel, fills, the day roll
-//! * `session`, `definitions`: logons and numbers, reference data
+//! * `order`: the slab; `ladder`: price levels; `client_ids`: ids of the day; `deadlines`: what is
+//!   due when
+//! * `entry`: new orders; `requests`: cancels and replaces; `matching`: trades; `stops`: orders that
+//!   wait for a price; `mass_cancel`: many at once; `day`: the trading day and expiries
+//! * `session`, `sessions`, `definitions`: logons and numbers, reference data
 //! * `state_hash`: what two engines must agree on
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod client_ids;
 pub mod command;
+mod day;
+mod deadlines;
 mod definitions;
+mod entry;
 pub mod event;
 mod instrument;
 // The bare book is public for `benches/engine.rs` alone.
 #[doc(hidden)]
 pub mod ladder;
+mod mass_cancel;
 mod matching;
 #[doc(hidden)]
 pub mod order;
+mod requests;
 mod session;
 mod sessions;
 mod state_hash;
+mod stops;
 
 pub use session::SessionState;
 
 use client_ids::ClientIds;
 use command::{
-    CommandBody, CommandError, CommandHeader, CommandKind, DefineFirm, DefineInstrument,
+    CommandBody, CommandError, CommandHeader, CommandKind, DefineFirm, DefineInstrument, OrderTerms,
 };
-use event::{Body, CommandRefused, Event, EventHeader, EventSink, OrderReport, OrderState};
-use instrument::{Instrument, ladder_side};
+use deadlines::Deadlines;
+use event::{
+    Body, CommandRefused, Event, EventHeader, EventSink, MassCancelDone, OrderReport, OrderState,
+};
+use instrument::{Instrument, ladder_side, stop_side};
 use ladder::Ladders;
+use mass_cancel::Then;
 use order::{NIL, Orders};
+use stops::TradedRange;
 use trading_engine_protocol::types::{
     ClientOrderId, Epoch, ExecId, Generation, InstrumentId, OrderStatus, Price, Quantity, Reason,
     Sequence, SessionId, SessionSequence, Side, TradeId, UtcNanos,
@@ -44,7 +57,7 @@ use trading_engine_protocol::types::{
 
 use zerocopy::IntoBytes;
 
-use crate::limits::{EngineLimits, ORDER_SLOT_BITS};
+use crate::limits::{COMMAND_LENGTH_MAX, EngineLimits, ORDER_SLOT_BITS};
 
 /// Whether a command is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +87,23 @@ enum Work {
         next: usize,
         trading_day: u32,
     },
+    /// Orders that outlive the day are restated; the list is the one of `Expire`.
+    CarryOver {
+        next: usize,
+        trading_day: u32,
+    },
+    /// Stops of this instrument may have to be released.
+    Trigger {
+        instrument: u16,
+    },
+    /// Orders that `scratch` names are canceled, from `next` on.
+    Cancel {
+        next: usize,
+        reason: Reason,
+        then: Then,
+    },
+    /// More may be due before the command that is held.
+    Deadlines,
 }
 
 /// What all events of the command at work share in their headers.
@@ -111,8 +141,17 @@ pub struct Engine {
     instruments: Box<[Instrument]>,
     firms: Box<[DefineFirm]>,
     sessions: Box<[SessionState]>,
-    /// Order ids to expire, for the day roll.
+    /// Ids of orders that a command of many works through.
     scratch: Vec<u64>,
+    deadlines: Deadlines,
+    /// When the earliest is due.
+    next_deadline: UtcNanos,
+    /// A command that waits until what is due before it is done; empty = none.
+    held: Box<[u64]>,
+    held_length: usize,
+    /// The answer to the mass cancel at work.
+    mass_canceled: MassCancelDone,
+    traded: TradedRange,
     sequence: Sequence,
     sequenced_at: UtcNanos,
     executions: u64,
@@ -145,8 +184,12 @@ impl Engine {
             "Invariant: an order id can name every slot"
         );
         assert!(
-            limits.client_order_ids >= 1,
-            "Invariant: some client order id fits"
+            limits.client_order_ids >= limits.orders,
+            "Invariant: every open order can keep its client order id"
+        );
+        assert!(
+            limits.instruments <= u32::from(u16::MAX),
+            "Invariant: 16 bits name an instrument"
         );
         let count = |limit: u32| limit as usize + 1;
         Self {
@@ -158,6 +201,12 @@ impl Engine {
             firms: vec![DefineFirm::default(); count(limits.firms)].into(),
             sessions: vec![SessionState::undefined(); count(limits.sessions)].into(),
             scratch: Vec::with_capacity(limits.orders as usize),
+            deadlines: Deadlines::new(limits.orders as usize + 2 * count(limits.sessions)),
+            next_deadline: UtcNanos(u64::MAX),
+            held: vec![0; COMMAND_LENGTH_MAX / 8].into(),
+            held_length: 0,
+            mass_canceled: MassCancelDone::default(),
+            traded: TradedRange::default(),
             sequence: Sequence(0),
             sequenced_at: UtcNanos(0),
             executions: 0,
@@ -196,6 +245,7 @@ impl Engine {
         let mut id = |id: &ClientOrderId| each(self.ids.address(self.ids.hash(header.session, id)));
         match body {
             CommandBody::EnterOrder(order) => id(&order.client_order_id),
+            CommandBody::EnterOrderWithTerms(entry) => id(&entry.order.client_order_id),
             CommandBody::CancelOrder(cancel) => id(&cancel.original),
             CommandBody::ReplaceOrder(replace) => {
                 id(&replace.client_order_id);
@@ -217,6 +267,21 @@ impl Engine {
     ) -> Result<Progress, CommandError> {
         let (header, body) = command::read(bytes)?;
         Ok(self.apply(header, body, sink))
+    }
+
+    /// Applies a command of the journal, which may be older than this build.
+    ///
+    /// # Errors
+    /// Bytes that are no command; the state is unchanged.
+    pub fn replay_bytes(
+        &mut self,
+        bytes: &[u8],
+        sink: &mut impl EventSink,
+    ) -> Result<Progress, CommandError> {
+        match command::upgraded(bytes) {
+            None => self.apply_bytes(bytes, sink),
+            Some(upgraded) => self.apply_bytes(upgraded.as_bytes(), sink),
+        }
     }
 
     /// Applies the next command of the log. The sink has room for `STEP_BYTES_MAX`.
@@ -251,14 +316,61 @@ impl Engine {
             received_at: header.received_at,
             events: 0,
         };
-        self.asking = (header.session, header.inbound_seq);
+        if header.sequenced_at >= self.next_deadline {
+            return self.hold(header, body, sink);
+        }
+        self.begin(header, body, sink)
+    }
 
+    /// The command at work waits for what is due at its time.
+    #[cold]
+    fn hold(
+        &mut self,
+        header: &CommandHeader,
+        body: CommandBody<'_>,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        let (header, body) = (header.as_bytes(), body.as_bytes());
+        let held = self.held.as_mut_bytes();
+        held[..header.len()].copy_from_slice(header);
+        held[header.len()..header.len() + body.len()].copy_from_slice(body);
+        self.held_length = header.len() + body.len();
+        // What is due is nobody's request.
+        self.asking = (SessionId(0), 0);
+        self.meet_deadlines(sink)
+    }
+
+    /// Nothing is due any more: the held command, if there is one, is next.
+    fn begin_held(&mut self, sink: &mut impl EventSink) -> Progress {
+        self.work = Work::Nothing;
+        let length = std::mem::take(&mut self.held_length);
+        if length == 0 {
+            return Progress::Done;
+        }
+        let held = std::mem::take(&mut self.held);
+        let progress = match command::read(&held.as_bytes()[..length]) {
+            Ok((header, body)) => self.begin(header, body, sink),
+            // It was read before it was held.
+            Err(_) => Progress::Done,
+        };
+        self.held = held;
+        progress
+    }
+
+    #[inline]
+    fn begin(
+        &mut self,
+        header: &CommandHeader,
+        body: CommandBody<'_>,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        self.asking = (header.session, header.inbound_seq);
         match body {
             CommandBody::EnterOrder(order) => {
                 if !self.admit(header, sink) {
                     return Progress::Done;
                 }
-                self.enter(order, sink)
+                self.enter(order, &OrderTerms::NONE, sink)
             }
             CommandBody::CancelOrder(cancel) => {
                 if self.admit(header, sink) {
@@ -270,7 +382,31 @@ impl Engine {
                 if !self.admit(header, sink) {
                     return Progress::Done;
                 }
-                self.replace(replace, sink)
+                self.replace(replace, &OrderTerms::NONE, sink)
+            }
+            CommandBody::EnterOrderWithTerms(entry) => {
+                if !self.admit(header, sink) {
+                    return Progress::Done;
+                }
+                self.enter(&entry.order, &entry.terms, sink)
+            }
+            CommandBody::ReplaceOrderWithTerms(request) => {
+                if !self.admit(header, sink) {
+                    return Progress::Done;
+                }
+                self.replace(&request.replace, &request.terms, sink)
+            }
+            CommandBody::MassCancel(request) => {
+                if !self.admit(header, sink) {
+                    return Progress::Done;
+                }
+                self.mass_cancel(request, sink)
+            }
+            CommandBody::CancelAfter(request) => {
+                if self.admit(header, sink) {
+                    self.cancel_after(request, sink);
+                }
+                Progress::Done
             }
             CommandBody::RefuseOrder(refuse) => {
                 if self.admit(header, sink) {
@@ -291,7 +427,7 @@ impl Engine {
             | CommandBody::SessionMessage(_)
             | CommandBody::BusinessReject(_) => {
                 self.apply_session(header, body, sink);
-                Progress::Done
+                self.due_at_once()
             }
             CommandBody::Genesis(_)
             | CommandBody::DefineInstrument(_)
@@ -303,6 +439,16 @@ impl Engine {
         }
     }
 
+    /// A disconnect without a grace is due with the command that says so.
+    fn due_at_once(&mut self) -> Progress {
+        if self.next_deadline <= self.sequenced_at {
+            self.asking = (SessionId(0), 0);
+            self.work = Work::Deadlines;
+            return Progress::More;
+        }
+        Progress::Done
+    }
+
     /// Goes on with a command that has more to write. The sink has room for `STEP_BYTES_MAX`.
     pub fn resume(&mut self, sink: &mut impl EventSink) -> Progress {
         match self.work {
@@ -312,6 +458,10 @@ impl Engine {
             Work::RollSessions { next, trading_day } => {
                 self.roll_sessions_from(next, trading_day, sink)
             }
+            Work::CarryOver { next, trading_day } => self.carry_over_from(next, trading_day, sink),
+            Work::Trigger { instrument } => self.trigger_on(instrument, sink),
+            Work::Cancel { next, reason, then } => self.cancel_from(next, reason, then, sink),
+            Work::Deadlines => self.meet_deadlines(sink),
         }
     }
 
@@ -323,6 +473,13 @@ impl Engine {
     /// Time of the last command applied.
     pub fn sequenced_at(&self) -> UtcNanos {
         self.sequenced_at
+    }
+
+    /// When something is due next: a `Tick` at or after this time lets it happen. `u64::MAX` =
+    /// nothing is.
+    #[inline(always)]
+    pub fn next_deadline(&self) -> UtcNanos {
+        self.next_deadline
     }
 
     /// What it was built for.
@@ -386,7 +543,7 @@ impl Engine {
             .get(instrument.0 as usize)
             .filter(|instrument| instrument.is_defined());
         defined.into_iter().flat_map(move |found| {
-            let ladder = ladder_side(instrument.0, side);
+            let ladder = ladder_side(found.id(), side);
             self.ladders.keys(ladder).map(move |key| {
                 let level = self.ladders.level(ladder, key);
                 let price = found.price_of(found.key(side, key));
@@ -401,33 +558,43 @@ impl Engine {
         instrument: InstrumentId,
         side: Side,
     ) -> impl Iterator<Item = (SessionId, OrderState)> + '_ {
-        let defined = self
-            .instruments
+        self.at_rest(instrument, side).map(|slot| {
+            let cold = &self.orders.cold[slot as usize];
+            let state = self.order_state(slot, ExecId(0), cold.open_status());
+            (cold.session, state)
+        })
+    }
+
+    /// Slots of the orders in the book, in priority order.
+    fn at_rest(&self, instrument: InstrumentId, side: Side) -> impl Iterator<Item = u32> + '_ {
+        let ladder = self.ladder_of(instrument, |id| ladder_side(id, side));
+        ladder.into_iter().flat_map(|ladder| self.orders_in(ladder))
+    }
+
+    /// Slots of the stops that wait, in the order in which they would be released.
+    fn waiting(&self, instrument: InstrumentId, side: Side) -> impl Iterator<Item = u32> + '_ {
+        let ladder = self.ladder_of(instrument, |id| stop_side(id, side));
+        ladder.into_iter().flat_map(|ladder| self.orders_in(ladder))
+    }
+
+    fn ladder_of(&self, instrument: InstrumentId, ladder: impl Fn(u16) -> u32) -> Option<u32> {
+        self.instruments
             .get(instrument.0 as usize)
-            .is_some_and(Instrument::is_defined);
-        let ladder = if defined {
-            ladder_side(instrument.0, side)
-        } else {
-            0
-        };
-        self.ladders
-            .keys(ladder)
-            .filter(move |_| defined)
-            .flat_map(move |key| {
-                let mut next = self.ladders.level(ladder, key).head;
-                std::iter::from_fn(move || {
-                    let slot = next;
-                    if slot == NIL {
-                        return None;
-                    }
+            .filter(|instrument| instrument.is_defined())
+            .map(|instrument| ladder(instrument.id()))
+    }
+
+    fn orders_in(&self, ladder: u32) -> impl Iterator<Item = u32> + '_ {
+        self.ladders.keys(ladder).flat_map(move |key| {
+            let mut next = self.ladders.level(ladder, key).head;
+            std::iter::from_fn(move || {
+                let slot = next;
+                (slot != NIL).then(|| {
                     next = self.orders.hot[slot as usize].next;
-                    let cold = &self.orders.cold[slot as usize];
-                    Some((
-                        cold.session,
-                        self.order_state(slot, ExecId(0), cold.open_status()),
-                    ))
+                    slot
                 })
             })
+        })
     }
 
     #[inline(always)]
@@ -446,7 +613,7 @@ impl Engine {
     fn order_state(&self, slot: u32, exec_id: ExecId, status: OrderStatus) -> OrderState {
         OrderState {
             exec_id,
-            leaves: Quantity(self.orders.hot[slot as usize].leaves),
+            leaves: Quantity(self.orders.open(slot)),
             status: status.as_u8(),
             ..self.orders.cold[slot as usize].state
         }
@@ -464,7 +631,7 @@ impl Engine {
         body: &B,
     ) {
         let exec_id = self.next_exec_id();
-        let leaves = self.orders.hot[slot as usize].leaves;
+        let leaves = self.orders.open(slot);
         let cold = &mut self.orders.cold[slot as usize];
         cold.state.exec_id = exec_id;
         cold.state.leaves = Quantity(leaves);

@@ -5,12 +5,66 @@ use trading_engine_protocol::types::{
     OrderId, OrderStatus, OrderType, Price, SessionId, Side, TimeInForce,
 };
 
+use super::command::OrderTerms;
 use super::event::OrderState;
 
 use crate::limits::{ORDER_ENTRY_BITS, ORDER_SLOT_BITS};
 
 /// No slot, no neighbour.
 pub const NIL: u32 = u32::MAX;
+
+/// What matching has to know of an order before it touches the rest of it; a plain limit order has
+/// at most [`Flags::RESTS`] and [`Flags::LISTED`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(u16);
+
+impl Flags {
+    /// What does not trade at once stays.
+    pub const RESTS: Self = Self(1);
+    /// It is in its session's list.
+    pub const LISTED: Self = Self(1 << 1);
+    /// It shows a part of itself at a time.
+    pub const ICEBERG: Self = Self(1 << 2);
+    /// Self-trade prevention is asked for.
+    pub const SELF_TRADE: Self = Self(1 << 3);
+    /// A stop that waits for its trigger: it is in a ladder of stops.
+    pub const WAITING: Self = Self(1 << 4);
+    /// It has a deadline.
+    pub const DATED: Self = Self(1 << 5);
+    /// It must not take.
+    pub const POST_ONLY: Self = Self(1 << 6);
+    /// Reports of it state terms.
+    pub const TERMS: Self = Self(1 << 7);
+    /// It stays when the connection is lost.
+    pub const DISCONNECT_EXEMPT: Self = Self(1 << 8);
+
+    /// Whether any of `other` is there.
+    #[inline(always)]
+    pub const fn any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Both.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// `other`, if `condition`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with_if(self, condition: bool, other: Self) -> Self {
+        if condition { self.with(other) } else { self }
+    }
+
+    /// Without `other`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
 
 /// What matching reads: 32 bytes, two to a cache line.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +77,10 @@ pub struct Hot {
     /// Limit as a tick index of the instrument.
     pub tick: u32,
     /// Instrument id.
-    pub instrument: u32,
-    /// Open lots; 0 = the slot is free.
+    pub instrument: u16,
+    /// What is special about it.
+    pub flags: Flags,
+    /// Open lots that are shown: all of them, but for an iceberg at rest. 0 = the slot is free.
     pub leaves: u64,
     /// Entry number: with the slot it is the order id. 0 = free.
     pub entry: u64,
@@ -43,7 +99,30 @@ pub struct Cold {
     pub bucket: u32,
 }
 
+/// What few orders have; looked at only when a flag says so.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Extra {
+    /// As asked for, after replaces.
+    pub terms: OrderTerms,
+    /// Open lots that are not shown.
+    pub hidden: u64,
+    /// A waiting stop's trigger as a tick index.
+    pub stop_tick: u32,
+    /// Where its deadline is among the deadlines.
+    pub deadline: u32,
+}
+
+/// Neighbours in the list of a session's orders at rest, in ascending order id.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Own {
+    pub next: u32,
+    pub prev: u32,
+}
+
 const _: () = assert!(size_of::<Hot>() == 32 && size_of::<Cold>() == 128);
+const _: () = assert!(size_of::<Extra>() == 64);
 
 impl Cold {
     /// Which side it is on.
@@ -56,15 +135,16 @@ impl Cold {
         }
     }
 
-    /// Whether it is no limit order.
+    /// Whether it is a market order, or a stop that becomes one.
     #[inline(always)]
     pub fn is_market(&self) -> bool {
         self.state.order_type == OrderType::Market.as_u8()
+            || self.state.order_type == OrderType::Stop.as_u8()
     }
 
-    /// Whether what does not trade stays.
-    #[inline(always)]
-    pub fn rests(&self) -> bool {
+    /// Whether it ends with the trading day.
+    #[inline]
+    pub fn ends_with_day(&self) -> bool {
         self.state.time_in_force == TimeInForce::Day.as_u8()
     }
 
@@ -110,6 +190,8 @@ fn order_id(entry: u64, slot: u32) -> OrderId {
 pub struct Orders {
     pub hot: Vec<Hot>,
     pub cold: Vec<Cold>,
+    pub extra: Vec<Extra>,
+    pub own: Vec<Own>,
     /// Slots there are; the halves have room for them and grow into it.
     capacity: usize,
     /// First free slot; the list is last in, first out.
@@ -125,6 +207,8 @@ impl Orders {
         Self {
             hot: Vec::with_capacity(capacity),
             cold: Vec::with_capacity(capacity),
+            extra: Vec::with_capacity(capacity),
+            own: Vec::with_capacity(capacity),
             capacity,
             free: NIL,
             entries: 0,
@@ -152,7 +236,7 @@ impl Orders {
     /// Takes a slot; the caller checked [`Orders::has_room`] and [`Orders::has_ids`]. Its cold half
     /// still has the last order's content but for the id: the caller writes every field.
     #[inline(always)]
-    pub fn take(&mut self, instrument: u32, tick: u32, leaves: u64) -> u32 {
+    pub fn take(&mut self, instrument: u16, tick: u32, leaves: u64, flags: Flags) -> u32 {
         self.entries += 1;
         self.live += 1;
         let mut slot = self.free;
@@ -166,6 +250,7 @@ impl Orders {
             prev: NIL,
             tick,
             instrument,
+            flags,
             leaves,
             entry: self.entries,
         };
@@ -186,6 +271,7 @@ impl Orders {
             prev: NIL,
             tick: 0,
             instrument: 0,
+            flags: Flags::default(),
             leaves: 0,
             entry: 0,
         });
@@ -193,6 +279,16 @@ impl Orders {
             state: OrderState::default(),
             session: SessionId(0),
             bucket: NIL,
+        });
+        self.extra.push(Extra {
+            terms: OrderTerms::NONE,
+            hidden: 0,
+            stop_tick: 0,
+            deadline: NIL,
+        });
+        self.own.push(Own {
+            next: NIL,
+            prev: NIL,
         });
         slot
     }
@@ -206,6 +302,23 @@ impl Orders {
         hot.next = self.free;
         self.free = slot;
         self.live -= 1;
+    }
+
+    /// Whether there is an order in the slot.
+    #[inline(always)]
+    pub fn is_live(&self, slot: u32) -> bool {
+        self.hot[slot as usize].entry != 0
+    }
+
+    /// Open lots, shown or not.
+    #[inline(always)]
+    pub fn open(&self, slot: u32) -> u64 {
+        let hot = &self.hot[slot as usize];
+        if hot.flags.any(Flags::ICEBERG) {
+            hot.leaves + self.extra[slot as usize].hidden
+        } else {
+            hot.leaves
+        }
     }
 
     #[inline]
@@ -235,11 +348,13 @@ impl Orders {
     pub fn touch(&mut self) {
         touch_spare(&mut self.hot);
         touch_spare(&mut self.cold);
+        touch_spare(&mut self.own);
     }
 
     /// Start and length of each table.
     pub fn memory(&self, each: &mut impl FnMut(*const u8, usize)) {
         each(self.hot.as_ptr().cast(), self.capacity * size_of::<Hot>());
         each(self.cold.as_ptr().cast(), self.capacity * size_of::<Cold>());
+        each(self.own.as_ptr().cast(), self.capacity * size_of::<Own>());
     }
 }

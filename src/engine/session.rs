@@ -3,6 +3,8 @@
 use trading_engine_protocol::types::{Reason, SessionProtocol};
 
 use super::command::DefineSession;
+use super::deadlines::NOWHERE;
+use super::order::NIL;
 
 /// One session. Index 0 of the table is never defined.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,15 @@ pub struct SessionState {
     pub generation: u32,
     /// Whether that connection is up.
     pub connected: bool,
+    /// When its orders are canceled without its asking: bit 0 a lost connection, bit 1 a logout.
+    pub cancel_on_disconnect: u8,
+    /// How long after that.
+    pub cancel_grace_ms: u32,
+    /// Its orders at rest, in ascending order id.
+    pub(super) oldest: u32,
+    pub(super) newest: u32,
+    /// Where its deadlines are: cancel on disconnect, cancel after.
+    pub(super) deadlines: [u32; 2],
 }
 
 impl SessionState {
@@ -33,6 +44,11 @@ impl SessionState {
             epoch: 1,
             generation: 0,
             connected: false,
+            cancel_on_disconnect: 0,
+            cancel_grace_ms: 0,
+            oldest: NIL,
+            newest: NIL,
+            deadlines: [NOWHERE; 2],
         }
     }
 

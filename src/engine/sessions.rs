@@ -39,12 +39,21 @@ impl Engine {
             | CommandBody::CancelOrder(_)
             | CommandBody::RefuseOrder(_)
             | CommandBody::RefuseRequest(_)
+            | CommandBody::EnterOrderWithTerms(_)
+            | CommandBody::ReplaceOrderWithTerms(_)
+            | CommandBody::MassCancel(_)
+            | CommandBody::CancelAfter(_)
             | CommandBody::Tick(_)
             | CommandBody::DayRoll(_) => {}
         }
     }
 
     fn close(&mut self, session: SessionId, reason: Reason, sink: &mut impl EventSink) {
+        self.end_connection(session, reason, sink);
+        self.arm_disconnect(session, reason);
+    }
+
+    fn end_connection(&mut self, session: SessionId, reason: Reason, sink: &mut impl EventSink) {
         self.sessions[session.0 as usize].connected = false;
         self.note(sink, session, reason, SessionClosed::default());
     }
@@ -72,12 +81,24 @@ impl Engine {
             self.answer_unnumbered(header.session, reason, answer, sink);
             return;
         }
-        if self.sessions[id].connected {
+        let was_connected = self.sessions[id].connected;
+        if was_connected {
             self.close(header.session, Reason::Superseded, sink);
+        }
+        let too_low = protocol == SessionProtocol::Fix
+            && logon.reset != 1
+            && header.inbound_seq < self.sessions[id].inbound;
+        if !too_low {
+            self.disarm_disconnect(header.session);
         }
         let state = &mut self.sessions[id];
         state.generation += 1;
         state.connected = true;
+        // What a refused logon asks for is not agreed on.
+        if !too_low {
+            state.cancel_on_disconnect = logon.cancel_on_disconnect;
+            state.cancel_grace_ms = logon.cancel_grace_ms;
+        }
         match protocol {
             SessionProtocol::Binary => {
                 answer.next_outbound = SessionSequence(state.next_outbound);
@@ -90,7 +111,6 @@ impl Engine {
                     answer.reset = 1;
                 }
                 answer.inbound_expected = state.inbound;
-                let too_low = header.inbound_seq < state.inbound;
                 if header.inbound_seq == state.inbound {
                     state.inbound += 1;
                 }
@@ -104,7 +124,11 @@ impl Engine {
                 };
                 self.tell(sink, header.session, reason, answer);
                 if too_low {
-                    self.close(header.session, reason, sink);
+                    self.end_connection(header.session, reason, sink);
+                    // A grace that runs goes on; it begins now for who was connected before.
+                    if was_connected {
+                        self.arm_disconnect(header.session, reason);
+                    }
                 }
             }
         }

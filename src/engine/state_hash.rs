@@ -1,12 +1,13 @@
 //! What two engines that applied the same log must agree on, whatever their memory looks like.
 //!
-//! Walks the logical state: definitions, sessions, orders in priority order, counters, the set of
-//! used ids. Slots count (they are part of order ids), pages and buckets do not.
+//! Walks the logical state: definitions, sessions, orders and waiting stops in priority order with
+//! their terms and what they show, counters, deadlines, the set of used ids. Slots count (they are part of order ids), pages and buckets do not.
 
-use trading_engine_protocol::types::Side;
+use trading_engine_protocol::types::{ExecId, Side};
 use zerocopy::IntoBytes as _;
 
 use super::Engine;
+use super::order::Flags;
 
 /// FNV-1a over 64-bit words with a finishing mix: simple to write again in another language.
 struct Hasher(u64);
@@ -55,6 +56,9 @@ impl Engine {
                 u64::from(session.epoch),
                 u64::from(session.generation),
                 u64::from(session.connected),
+                u64::from(session.cancel_on_disconnect) << 32 | u64::from(session.cancel_grace_ms),
+                self.deadline_of(session.definition.session, 0),
+                self.deadline_of(session.definition.session, 1),
             ] {
                 hasher.word(word);
             }
@@ -62,12 +66,28 @@ impl Engine {
         for instrument in self.instruments() {
             hasher.bytes(instrument.as_bytes());
             for side in [Side::Buy, Side::Sell] {
-                for (session, order) in self.resting(instrument.instrument, side) {
-                    hasher.word(u64::from(session.0));
-                    hasher.bytes(order.as_bytes());
+                for slot in self.at_rest(instrument.instrument, side) {
+                    self.hash_order(slot, &mut hasher);
+                }
+                for slot in self.waiting(instrument.instrument, side) {
+                    self.hash_order(slot, &mut hasher);
                 }
             }
+            let state = &self.instruments[instrument.instrument.0 as usize];
+            hasher.word(u64::from(state.traded));
         }
         hasher.0
+    }
+
+    fn hash_order(&self, slot: u32, hasher: &mut Hasher) {
+        let hot = &self.orders.hot[slot as usize];
+        let cold = &self.orders.cold[slot as usize];
+        let order = self.order_state(slot, ExecId(0), cold.open_status());
+        hasher.word(u64::from(cold.session.0));
+        hasher.bytes(order.as_bytes());
+        if hot.flags.any(Flags::TERMS) {
+            hasher.word(hot.leaves);
+            hasher.bytes(self.orders.extra[slot as usize].terms.as_bytes());
+        }
     }
 }

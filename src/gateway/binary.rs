@@ -1,17 +1,19 @@
 //! A binary connection: the protocol's acceptor on one side, commands and events on the other.
 
 use trading_engine_protocol::binary::message::{
-    CancelOrder as WireCancel, CancelRejected, Fill as WireFill, InstrumentDefinition,
-    LogonAccepted, LogonRejected, NewOrder, OrderAccepted as WireAccepted,
-    OrderCanceled as WireCanceled, OrderRejected as WireRejected, OrderReplaced as WireReplaced,
-    ReplaceOrder as WireReplace,
+    CancelAfterSet as WireCancelAfterSet, CancelOrder as WireCancel, CancelRejected,
+    Fill as WireFill, InstrumentDefinition, LogonAccepted, LogonRejected,
+    MassCancel as WireMassCancel, MassCancelDone as WireMassCancelDone, NewOrder,
+    OrderAccepted as WireAccepted, OrderCanceled as WireCanceled, OrderRejected as WireRejected,
+    OrderReplaced as WireReplaced, OrderRestated as WireRestated, ReplaceOrder as WireReplace,
 };
 use trading_engine_protocol::binary::{
-    Acceptor, AcceptorSettings, Action, LogonRequest, NULL_PRICE, write_message,
+    Acceptor, AcceptorSettings, Action, LogonRequest, MASS_CANCEL_BY_ACCOUNT, NULL_PRICE,
+    write_message,
 };
 use trading_engine_protocol::types::{
     AccountId, ClientOrderId, Decimal8, Epoch, ExecutionKind, InstrumentId, OrderId, OrderType,
-    Price, Reason, SessionId, SessionProtocol,
+    Price, Quantity, Reason, SessionId, SessionProtocol, UtcNanos,
 };
 
 use super::authenticator::Credentials;
@@ -19,12 +21,15 @@ use super::connection::Connection;
 use super::context::{Bound, Context, Next};
 use super::reference::{Instrument, ReferenceData};
 use crate::engine::command::{
-    CancelOrder, CommandKind, EnterOrder, RefuseOrder, RefuseRequest, ReplaceOrder, SessionLogon,
+    CancelAfter, CancelOrder, CommandKind, EnterOrder, EnterOrderWithTerms, MassCancel, NO_PRICE,
+    OrderTerms, RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms, SessionLogon,
 };
-use crate::engine::event::{EventBody, EventHeader, LogonAnswered, OrderState};
+use crate::engine::event::{
+    EventBody, EventHeader, LogonAnswered, OrderAccepted, OrderAcceptedWithTerms,
+    OrderReplacedWithTerms, OrderRestated, OrderState, OrderTriggered,
+};
 use crate::journal::history::HistoryReply;
 
-const NO_PRICE: Price = Price(i64::MIN);
 const NOT_STATED: u8 = 0xFF;
 
 /// When a client that is told that the venue is going away should come back: another one takes
@@ -38,8 +43,8 @@ enum Stage {
     Unbound,
     /// The key is being checked.
     Checking(Box<LogonRequest>),
-    /// The core was asked.
-    Opening,
+    /// The core was asked, for cancel on disconnect of this type and grace, too.
+    Opening { cod_type: u8, cod_grace_ms: u32 },
     /// The core said yes; messages before `until` are being replayed.
     Replaying { until: u64 },
     /// Live.
@@ -98,12 +103,22 @@ impl BinaryDoor {
                 self.cancel_order(ctx, seq, &cancel);
                 Next::Continue
             }
-            Action::ReplaceOrder {
-                seq,
-                replace,
-                unsupported,
-            } => {
-                self.replace_order(ctx, seq, &replace, unsupported);
+            Action::ReplaceOrder { seq, replace } => {
+                self.replace_order(ctx, seq, &replace);
+                Next::Continue
+            }
+            Action::MassCancel { seq, request } => {
+                self.mass_cancel(ctx, seq, &request);
+                Next::Continue
+            }
+            Action::CancelAfter { seq, after_ms } => {
+                if let Some(bound) = self.bound {
+                    let body = CancelAfter {
+                        after_ms,
+                        reserved: 0,
+                    };
+                    ctx.send(bound, seq, body);
+                }
                 Next::Continue
             }
             Action::Logon(request) => self.logon(ctx, request, connection),
@@ -195,6 +210,8 @@ impl BinaryDoor {
             epoch,
             connection: ctx.connection,
             from_seq: logon.from_seq,
+            cancel_on_disconnect: logon.cod_type,
+            cancel_grace_ms: logon.cod_grace_ms,
             ..SessionLogon::default()
         };
         let session = SessionId(logon.session_id);
@@ -204,7 +221,10 @@ impl BinaryDoor {
             epoch,
         };
         ctx.send(asking, 0, body);
-        self.stage = Stage::Opening;
+        self.stage = Stage::Opening {
+            cod_type: logon.cod_type,
+            cod_grace_ms: logon.cod_grace_ms,
+        };
         Next::Pause
     }
 
@@ -216,9 +236,13 @@ impl BinaryDoor {
         header: &EventHeader,
         answer: &LogonAnswered,
     ) -> Next {
-        if !matches!(self.stage, Stage::Opening) {
+        let Stage::Opening {
+            cod_type,
+            cod_grace_ms,
+        } = self.stage
+        else {
             return Next::Continue;
-        }
+        };
         let next_seq = answer.next_outbound.0;
         if header.reason != Reason::None.code() {
             let rejected = LogonRejected {
@@ -245,6 +269,8 @@ impl BinaryDoor {
             first_available_seq: 1,
             last_client_seq: answer.inbound,
             server_time: ctx.utc.0,
+            cod_type,
+            cod_grace_ms,
             ..LogonAccepted::default()
         };
         self.acceptor
@@ -417,7 +443,8 @@ impl BinaryDoor {
     ) {
         let Some(bound) = self.bound else { return };
         match entry(ctx.reference, order, unsupported) {
-            Ok(body) => ctx.send(bound, seq, body),
+            Ok((order, None)) => ctx.send(bound, seq, order),
+            Ok((order, Some(terms))) => ctx.send(bound, seq, EnterOrderWithTerms { order, terms }),
             Err((reason, tag)) => ctx.send(
                 bound,
                 seq,
@@ -437,24 +464,14 @@ impl BinaryDoor {
         }
     }
 
-    fn replace_order(
-        &mut self,
-        ctx: &mut Context<'_>,
-        seq: u64,
-        replace: &WireReplace,
-        unsupported: Option<(Reason, u16)>,
-    ) {
+    fn replace_order(&mut self, ctx: &mut Context<'_>, seq: u64, replace: &WireReplace) {
         let Some(bound) = self.bound else { return };
         let client_order_id = ClientOrderId::from_u64(replace.cl_ord_id);
         let original = ClientOrderId::from_u64(replace.orig_cl_ord_id);
         let order_id = OrderId(replace.order_id);
-        let converted = match unsupported {
-            Some(refusal) => Err(refusal),
-            None => replace_terms(ctx.reference, replace).map_err(|reason| (reason, 0)),
-        };
-        match converted {
-            Ok((price, quantity)) => {
-                let body = ReplaceOrder {
+        match replace_terms(ctx.reference, replace) {
+            Ok((price, quantity, terms)) => {
+                let replace = ReplaceOrder {
                     client_order_id,
                     original,
                     order_id,
@@ -464,7 +481,10 @@ impl BinaryDoor {
                     time_in_force: NOT_STATED,
                     ..ReplaceOrder::default()
                 };
-                ctx.send(bound, seq, body);
+                match terms {
+                    None => ctx.send(bound, seq, replace),
+                    Some(terms) => ctx.send(bound, seq, ReplaceOrderWithTerms { replace, terms }),
+                }
             }
             Err((reason, ref_tag)) => {
                 let body = RefuseRequest {
@@ -479,6 +499,20 @@ impl BinaryDoor {
                 ctx.send(bound, seq, body);
             }
         }
+    }
+
+    fn mass_cancel(&mut self, ctx: &mut Context<'_>, seq: u64, request: &WireMassCancel) {
+        let Some(bound) = self.bound else { return };
+        let body = MassCancel {
+            client_order_id: ClientOrderId::from_u64(request.cl_ord_id),
+            instrument: InstrumentId(request.instrument_id),
+            account: AccountId(request.account_id),
+            scope: request.scope,
+            side: request.side,
+            by_account: u8::from(request.flags & MASS_CANCEL_BY_ACCOUNT != 0),
+            ..MassCancel::default()
+        };
+        ctx.send(bound, seq, body);
     }
 
     #[inline]
@@ -504,7 +538,7 @@ fn entry(
     reference: &ReferenceData,
     order: &NewOrder,
     unsupported: Option<(Reason, u16)>,
-) -> Result<EnterOrder, (Reason, u16)> {
+) -> Result<(EnterOrder, Option<OrderTerms>), (Reason, u16)> {
     if let Some(refusal) = unsupported {
         return Err(refusal);
     }
@@ -521,7 +555,21 @@ fn entry(
     let quantity = instrument
         .lots(Decimal8(order.qty))
         .map_err(|reason| (reason, 0))?;
-    Ok(EnterOrder {
+    let terms = terms(
+        instrument,
+        &WireTerms {
+            stop_price: order.stop_price,
+            display_qty: order.display_qty,
+            min_qty: order.min_qty,
+            expire_time: order.expire_time,
+        },
+    )?;
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "instructions beyond the known bits were refused"
+    )]
+    let instructions = order.exec_inst as u8;
+    let entry = EnterOrder {
         client_order_id: ClientOrderId::from_u64(order.cl_ord_id),
         price,
         quantity,
@@ -530,22 +578,71 @@ fn entry(
         side: order.side,
         order_type: order.ord_type,
         time_in_force: order.tif,
+        instructions,
+        self_trade_prevention: order.stp_mode,
         ..EnterOrder::default()
-    })
+    };
+    Ok((entry, terms))
 }
+
+/// What only some orders have, as it came.
+struct WireTerms {
+    stop_price: i64,
+    display_qty: i64,
+    min_qty: i64,
+    expire_time: u64,
+}
+
+/// Terms in the core's units; `None` = there are none.
+#[inline]
+fn terms(instrument: &Instrument, terms: &WireTerms) -> Result<Option<OrderTerms>, (Reason, u16)> {
+    let has_stop = terms.stop_price != NULL_PRICE && terms.stop_price != 0;
+    if !has_stop && terms.display_qty == 0 && terms.min_qty == 0 && terms.expire_time == 0 {
+        return Ok(None);
+    }
+    let lots = |quantity: i64, reason: Reason| {
+        instrument.lots(Decimal8(quantity)).map_err(|_| (reason, 0))
+    };
+    Ok(Some(OrderTerms {
+        stop_price: if has_stop {
+            instrument
+                .price_units(Decimal8(terms.stop_price))
+                .map_err(|_| (Reason::StopPriceInvalid, 0))?
+        } else {
+            NO_PRICE
+        },
+        display: lots(terms.display_qty, Reason::DisplayQuantityInvalid)?,
+        minimum: lots(terms.min_qty, Reason::MinimumQuantityInvalid)?,
+        expire_at: UtcNanos(terms.expire_time),
+    }))
+}
+
+type Replacement = (Price, Quantity, Option<OrderTerms>);
 
 fn replace_terms(
     reference: &ReferenceData,
     replace: &WireReplace,
-) -> Result<(Price, trading_engine_protocol::types::Quantity), Reason> {
+) -> Result<Replacement, (Reason, u16)> {
+    let plain = |reason: Reason| (reason, 0);
     let id = InstrumentId(replace.instrument_id);
-    let instrument = reference.instrument(id).ok_or(Reason::UnknownInstrument)?;
-    if replace.price == NULL_PRICE {
-        return Err(Reason::PriceMissing);
-    }
-    let price = instrument.price_units(Decimal8(replace.price))?;
-    let quantity = instrument.lots(Decimal8(replace.qty))?;
-    Ok((price, quantity))
+    let instrument = reference
+        .instrument(id)
+        .ok_or_else(|| plain(Reason::UnknownInstrument))?;
+    let price = match replace.price {
+        NULL_PRICE => NO_PRICE,
+        price => instrument.price_units(Decimal8(price)).map_err(plain)?,
+    };
+    let quantity = instrument.lots(Decimal8(replace.qty)).map_err(plain)?;
+    let terms = terms(
+        instrument,
+        &WireTerms {
+            stop_price: replace.stop_price,
+            display_qty: replace.display_qty,
+            min_qty: 0,
+            expire_time: replace.expire_time,
+        },
+    )?;
+    Ok((price, quantity, terms))
 }
 
 fn definition(instrument: &Instrument) -> InstrumentDefinition {
@@ -569,6 +666,15 @@ fn definition(instrument: &Instrument) -> InstrumentDefinition {
         status: 1,
         ..InstrumentDefinition::default()
     }
+}
+
+/// An order's limit; a stop that waits to be a market order has none.
+#[inline]
+fn limit(instrument: &Instrument, order: &OrderState) -> i64 {
+    if order.order_type == OrderType::Stop.as_u8() && order.price.0 == 0 {
+        return NULL_PRICE;
+    }
+    instrument.price(order.price).0
 }
 
 /// Binary clients' ids are numbers; a FIX id never reaches a binary session.
@@ -599,9 +705,9 @@ pub(super) fn encode(
         tag => u16::try_from(tag).unwrap_or(0),
     };
     let reason = Reason::try_from(header.reason).unwrap_or(Reason::None);
-    match body {
-        EventBody::OrderAccepted(event) => {
-            let order = &event.order;
+    match *body {
+        EventBody::OrderAccepted(OrderAccepted { order })
+        | EventBody::OrderAcceptedWithTerms(OrderAcceptedWithTerms { order, .. }) => {
             let Some(instrument) = priced(reference, order) else {
                 return;
             };
@@ -611,7 +717,7 @@ pub(super) fn encode(
                 recv_time,
                 cl_ord_id: id(&order.client_order_id),
                 order_id: order.order_id.0,
-                price: instrument.price(order.price).0,
+                price: limit(instrument, order),
                 leaves_qty: instrument.quantity(order.leaves).0,
                 instrument_id: order.instrument.0,
                 account_id: order.account.0,
@@ -670,7 +776,10 @@ pub(super) fn encode(
             };
             write_message(out, &message, seq);
         }
-        EventBody::OrderReplaced(event) => {
+        EventBody::OrderReplaced(event)
+        | EventBody::OrderReplacedWithTerms(OrderReplacedWithTerms {
+            replaced: event, ..
+        }) => {
             let order = &event.order;
             let Some(instrument) = priced(reference, order) else {
                 return;
@@ -682,13 +791,53 @@ pub(super) fn encode(
                 cl_ord_id: id(&order.client_order_id),
                 orig_cl_ord_id: id(&event.original),
                 order_id: order.order_id.0,
-                price: instrument.price(order.price).0,
+                price: limit(instrument, order),
                 leaves_qty: instrument.quantity(order.leaves).0,
                 cum_qty: instrument.quantity(order.cumulative).0,
                 instrument_id: order.instrument.0,
                 status: order.status,
                 priority_kept: event.priority_kept,
                 ..WireReplaced::default()
+            };
+            write_message(out, &message, seq);
+        }
+        EventBody::OrderTriggered(OrderTriggered { order })
+        | EventBody::OrderRestated(OrderRestated { order, .. }) => {
+            let Some(instrument) = priced(reference, order) else {
+                return;
+            };
+            let message = WireRestated {
+                client_seq,
+                transact_time,
+                cl_ord_id: id(&order.client_order_id),
+                order_id: order.order_id.0,
+                price: limit(instrument, order),
+                leaves_qty: instrument.quantity(order.leaves).0,
+                cum_qty: instrument.quantity(order.cumulative).0,
+                instrument_id: order.instrument.0,
+                reason: header.reason,
+                status: order.status,
+                side: order.side,
+                ..WireRestated::default()
+            };
+            write_message(out, &message, seq);
+        }
+        EventBody::MassCancelDone(event) => {
+            let message = WireMassCancelDone {
+                client_seq,
+                transact_time,
+                cl_ord_id: id(&event.client_order_id),
+                canceled_count: u32::try_from(event.canceled).unwrap_or(u32::MAX),
+                reason: header.reason,
+                ..WireMassCancelDone::default()
+            };
+            write_message(out, &message, seq);
+        }
+        EventBody::CancelAfterSet(event) => {
+            let message = WireCancelAfterSet {
+                client_seq,
+                transact_time,
+                cancel_at: event.cancel_at.0,
             };
             write_message(out, &message, seq);
         }

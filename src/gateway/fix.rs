@@ -9,11 +9,11 @@ use std::collections::VecDeque;
 
 use trading_engine_protocol::fix::{
     Acceptor, AcceptorSettings, Action, CancelRequest, Content, Header, LogonRequest,
-    MessageWriter, OrderRequest, Request,
+    MassCancelRequest, MessageWriter, OrderRequest, Request,
 };
 use trading_engine_protocol::types::{
-    ClientOrderId, Decimal8, Epoch, Generation, InstrumentId, OrderId, OrderStatus, OrderType,
-    Price, Reason, SessionId, SessionProtocol, UtcNanos,
+    ClientOrderId, Decimal8, Epoch, Generation, InstrumentId, MassCancelScope, OrderId,
+    OrderStatus, OrderType, Price, Quantity, Reason, SessionId, SessionProtocol, UtcNanos,
 };
 
 use super::authenticator::Credentials;
@@ -21,13 +21,13 @@ use super::connection::Connection;
 use super::context::{Bound, Context, Next};
 use super::reference::{Instrument, ReferenceData};
 use crate::engine::command::{
-    BusinessReject, CancelOrder, CommandKind, EnterOrder, RefuseOrder, RefuseRequest, ReplaceOrder,
+    BusinessReject, CancelOrder, CommandKind, EnterOrder, EnterOrderWithTerms, MassCancel,
+    NO_PRICE, OrderTerms, RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms,
     SessionLogon, SessionMessage, name_text,
 };
 use crate::engine::event::{EventBody, EventHeader, LogonAnswered, OrderState};
 use crate::journal::history::HistoryReply;
 
-const NO_PRICE: Price = Price(i64::MIN);
 const NOT_STATED: u8 = 0xFF;
 /// Replay goes on only while less than this is waiting to be written.
 const REPLAY_ROOM: usize = 128 << 10;
@@ -284,6 +284,8 @@ impl FixDoor {
             numbered_reply: 1,
             connection: ctx.connection,
             next_expected: request.next_expected,
+            cancel_on_disconnect: request.cancel_on_disconnect,
+            cancel_grace_ms: request.cancel_grace_ms,
             ..SessionLogon::default()
         };
         let asking = Bound {
@@ -347,6 +349,10 @@ impl FixDoor {
         writer.number(108, request.heartbeat_s);
         if answer.reset == 1 {
             writer.text(141, b"Y");
+        }
+        if request.cancel_on_disconnect != 0 {
+            writer.number(35002, u64::from(request.cancel_on_disconnect));
+            writer.number(35003, u64::from(request.cancel_grace_ms));
         }
         let told = request.next_expected != 0;
         if told {
@@ -691,6 +697,7 @@ impl FixDoor {
         out: &mut Vec<u8>,
     ) {
         let message_type: &[u8] = match body {
+            EventBody::MassCancelDone(_) => b"r",
             EventBody::RequestRejected(_) => b"9",
             EventBody::BusinessRejected(_) => b"j",
             _ => b"8",
@@ -760,15 +767,24 @@ impl FixDoor {
         let Some(bound) = self.bound else { return };
         match request {
             Request::New(order) => match entry(ctx.reference, order) {
-                Ok(body) => ctx.send(bound, seq, body),
+                Ok((order, None)) => ctx.send(bound, seq, order),
+                Ok((order, Some(terms))) => {
+                    ctx.send(bound, seq, EnterOrderWithTerms { order, terms });
+                }
                 Err(body) => ctx.send(bound, seq, *body),
             },
+            Request::MassCancel(request) => {
+                ctx.send(bound, seq, mass_cancellation(ctx.reference, request));
+            }
             Request::Cancel(cancel) => match cancellation(ctx.reference, cancel) {
                 Ok(body) => ctx.send(bound, seq, body),
                 Err(body) => ctx.send(bound, seq, *body),
             },
             Request::Replace(order) => match replacement(ctx.reference, order) {
-                Ok(body) => ctx.send(bound, seq, body),
+                Ok((replace, None)) => ctx.send(bound, seq, replace),
+                Ok((replace, Some(terms))) => {
+                    ctx.send(bound, seq, ReplaceOrderWithTerms { replace, terms });
+                }
                 Err(body) => ctx.send(bound, seq, *body),
             },
         }
@@ -783,21 +799,29 @@ fn symbol_text(symbol: &[u8]) -> &[u8] {
 }
 
 /// A FIX order in the core's units, or the refusal to be sequenced.
-fn entry(reference: &ReferenceData, order: &OrderRequest) -> Result<EnterOrder, Box<RefuseOrder>> {
+fn entry(
+    reference: &ReferenceData,
+    order: &OrderRequest,
+) -> Result<(EnterOrder, Option<OrderTerms>), Box<RefuseOrder>> {
     let instrument = reference.instrument_by_symbol(symbol_text(&order.symbol));
-    let terms = terms(instrument, order);
-    match terms {
-        Ok((instrument, price, quantity)) => Ok(EnterOrder {
-            client_order_id: order.client_order_id,
-            price,
-            quantity,
-            instrument: instrument.definition.instrument,
-            side: order.side - b'0',
-            order_type: order.order_type - b'0',
-            time_in_force: order.time_in_force.unwrap_or(b'0') - b'0',
-            possible_resend: u8::from(order.possible_resend),
-            ..EnterOrder::default()
-        }),
+    match terms(instrument, order) {
+        Ok((instrument, price, quantity, terms)) => Ok((
+            EnterOrder {
+                client_order_id: order.client_order_id,
+                price,
+                quantity,
+                instrument: instrument.definition.instrument,
+                side: order.side - b'0',
+                order_type: fix_value(order.order_type),
+                time_in_force: order.time_in_force.unwrap_or(b'0') - b'0',
+                account: order.account,
+                possible_resend: u8::from(order.possible_resend),
+                instructions: order.instructions.0,
+                self_trade_prevention: order.self_trade_prevention,
+                ..EnterOrder::default()
+            },
+            terms,
+        )),
         Err((reason, ref_tag)) => Err(Box::new(RefuseOrder {
             client_order_id: order.client_order_id,
             symbol: order.symbol,
@@ -815,11 +839,7 @@ fn entry(reference: &ReferenceData, order: &OrderRequest) -> Result<EnterOrder, 
     }
 }
 
-type Terms<'a> = (
-    &'a Instrument,
-    Price,
-    trading_engine_protocol::types::Quantity,
-);
+type Terms<'a> = (&'a Instrument, Price, Quantity, Option<OrderTerms>);
 
 fn terms<'a>(
     instrument: Option<&'a Instrument>,
@@ -838,7 +858,23 @@ fn terms<'a>(
         .quantity
         .ok_or_else(|| plain(Reason::QuantityBelowMinimum))?;
     let quantity = instrument.lots(quantity).map_err(plain)?;
-    Ok((instrument, price, quantity))
+    let lots = |quantity: Option<Decimal8>, reason: Reason, tag: u16| match quantity {
+        None => Ok(Quantity(0)),
+        Some(quantity) => instrument.lots(quantity).map_err(|_| (reason, tag)),
+    };
+    let terms = OrderTerms {
+        stop_price: match order.stop_price {
+            None => NO_PRICE,
+            Some(price) => instrument
+                .price_units(price)
+                .map_err(|_| plain(Reason::StopPriceInvalid))?,
+        },
+        display: lots(order.display, Reason::DisplayQuantityInvalid, 111)?,
+        minimum: lots(order.minimum, Reason::MinimumQuantityInvalid, 110)?,
+        expire_at: order.expire_at,
+    };
+    let terms = (terms != OrderTerms::NONE).then_some(terms);
+    Ok((instrument, price, quantity, terms))
 }
 
 fn cancellation(
@@ -870,6 +906,33 @@ fn cancellation(
     })
 }
 
+/// A symbol that is no instrument's names one that cannot be, and the core says so.
+fn mass_cancellation(reference: &ReferenceData, request: &MassCancelRequest) -> MassCancel {
+    let symbol = symbol_text(&request.symbol);
+    let instrument = match reference.instrument_by_symbol(symbol) {
+        Some(instrument) => instrument.definition.instrument,
+        None if symbol.is_empty() => InstrumentId(0),
+        None => InstrumentId(u32::MAX),
+    };
+    // 530: 1 one security, 7 all orders; a security goes with the first.
+    let scope = match request.kind {
+        b'1' if instrument.0 != 0 => MassCancelScope::Session.as_u8(),
+        b'7' if instrument.0 == 0 => MassCancelScope::Session.as_u8(),
+        _ => 0,
+    };
+    MassCancel {
+        client_order_id: request.client_order_id,
+        instrument,
+        scope,
+        side: if request.side == 0 {
+            0
+        } else {
+            side_byte(request.side)
+        },
+        ..MassCancel::default()
+    }
+}
+
 /// Side(54) as the core's byte; a side no order here has matches none.
 fn side_byte(side: u8) -> u8 {
     match side {
@@ -881,21 +944,24 @@ fn side_byte(side: u8) -> u8 {
 fn replacement(
     reference: &ReferenceData,
     order: &OrderRequest,
-) -> Result<ReplaceOrder, Box<RefuseRequest>> {
+) -> Result<(ReplaceOrder, Option<OrderTerms>), Box<RefuseRequest>> {
     let instrument = reference.instrument_by_symbol(symbol_text(&order.symbol));
     match terms(instrument, order) {
-        Ok((instrument, price, quantity)) => Ok(ReplaceOrder {
-            client_order_id: order.client_order_id,
-            original: order.original,
-            order_id: OrderId(order.order_id),
-            price,
-            quantity,
-            instrument: instrument.definition.instrument,
-            side: side_byte(order.side),
-            order_type: order.order_type - b'0',
-            time_in_force: order.time_in_force.map_or(NOT_STATED, |tif| tif - b'0'),
-            ..ReplaceOrder::default()
-        }),
+        Ok((instrument, price, quantity, terms)) => Ok((
+            ReplaceOrder {
+                client_order_id: order.client_order_id,
+                original: order.original,
+                order_id: OrderId(order.order_id),
+                price,
+                quantity,
+                instrument: instrument.definition.instrument,
+                side: side_byte(order.side),
+                order_type: fix_value(order.order_type),
+                time_in_force: order.time_in_force.map_or(NOT_STATED, |tif| tif - b'0'),
+                ..ReplaceOrder::default()
+            },
+            terms,
+        )),
         Err((reason, ref_tag)) => Err(Box::new(RefuseRequest {
             client_order_id: order.client_order_id,
             original: order.original,
@@ -918,6 +984,11 @@ fn is_application(body: &EventBody<'_>) -> bool {
             | EventBody::OrderRejected(_)
             | EventBody::RequestRejected(_)
             | EventBody::Fill(_)
+            | EventBody::OrderAcceptedWithTerms(_)
+            | EventBody::OrderReplacedWithTerms(_)
+            | EventBody::OrderTriggered(_)
+            | EventBody::OrderRestated(_)
+            | EventBody::MassCancelDone(_)
             | EventBody::BusinessRejected(_)
     )
 }
@@ -928,6 +999,49 @@ fn status(byte: u8) -> u8 {
         b'C'
     } else {
         b'0' + byte
+    }
+}
+
+/// FIX's character of a value that continues its digits with letters.
+fn fix_digit(value: u8) -> u8 {
+    match value {
+        0..=9 => b'0' + value,
+        letter => b'A' + (letter - 10),
+    }
+}
+
+/// The value of FIX's character; what is neither digit nor letter is no value.
+fn fix_value(character: u8) -> u8 {
+    match character {
+        b'0'..=b'9' => character - b'0',
+        b'A'..=b'Z' => character - b'A' + 10,
+        _ => u8::MAX,
+    }
+}
+
+fn states_limit(order: &OrderState) -> bool {
+    OrderType::try_from(order.order_type)
+        .is_ok_and(|kind| kind.has_limit() || kind == OrderType::MarketToLimit)
+}
+
+/// What only some orders have.
+fn write_terms(
+    instrument: Option<&Instrument>,
+    terms: &OrderTerms,
+    writer: &mut MessageWriter<'_>,
+) {
+    let Some(instrument) = instrument else { return };
+    if terms.stop_price != NO_PRICE {
+        writer.decimal(99, instrument.price(terms.stop_price));
+    }
+    if terms.minimum.0 != 0 {
+        writer.decimal(110, instrument.quantity(terms.minimum));
+    }
+    if terms.display.0 != 0 {
+        writer.decimal(111, instrument.quantity(terms.display));
+    }
+    if terms.expire_at.0 != 0 {
+        writer.timestamp(126, terms.expire_at);
     }
 }
 
@@ -949,8 +1063,8 @@ fn report(
     writer.text(55, &instrument.symbol);
     writer.character(54, b'0' + order.side);
     writer.decimal(38, instrument.quantity(order.quantity));
-    writer.character(40, b'0' + order.order_type);
-    if order.order_type == OrderType::Limit.as_u8() {
+    writer.character(40, fix_digit(order.order_type));
+    if states_limit(order) {
         writer.decimal(44, instrument.price(order.price));
     }
     writer.character(59, b'0' + order.time_in_force);
@@ -971,7 +1085,7 @@ fn write_body(
 ) {
     let reason = Reason::try_from(header.reason).unwrap_or(Reason::None);
     let none = ClientOrderId::NONE;
-    match body {
+    match *body {
         EventBody::OrderAccepted(event) => {
             let order = &event.order;
             let instrument = reference.instrument(order.instrument);
@@ -982,6 +1096,58 @@ fn write_body(
                 (&order.client_order_id, &none),
                 writer,
             );
+        }
+        EventBody::OrderAcceptedWithTerms(event) => {
+            let order = &event.order;
+            let instrument = reference.instrument(order.instrument);
+            let ids = (&order.client_order_id, &none);
+            report(instrument, order, b'0', ids, writer);
+            write_terms(instrument, &event.terms, writer);
+        }
+        EventBody::OrderReplacedWithTerms(event) => {
+            let order = &event.replaced.order;
+            let instrument = reference.instrument(order.instrument);
+            let ids = (&order.client_order_id, &event.replaced.original);
+            report(instrument, order, b'5', ids, writer);
+            write_terms(instrument, &event.terms, writer);
+        }
+        EventBody::OrderTriggered(event) => {
+            let order = &event.order;
+            let instrument = reference.instrument(order.instrument);
+            let ids = (&order.client_order_id, &none);
+            report(instrument, order, b'L', ids, writer);
+        }
+        EventBody::OrderRestated(event) => {
+            let order = &event.order;
+            let instrument = reference.instrument(order.instrument);
+            let ids = (&order.client_order_id, &none);
+            report(instrument, order, b'D', ids, writer);
+            // ExecRestatementReason: 1 renewal for a new day, 5 partial decline of the quantity.
+            let carried = reason == Reason::CarriedOver;
+            writer.number(378, if carried { 1 } else { 5 });
+            writer.text(58, reason.text().as_bytes());
+        }
+        EventBody::MassCancelDone(event) => {
+            writer.client_order_id(11, &event.client_order_id);
+            writer.number(37, header.sequence.0);
+            // MassCancelRequestType: 1 one security, 7 all orders.
+            let what = if event.instrument.0 == 0 { b'7' } else { b'1' };
+            writer.character(530, what);
+            writer.character(531, if reason == Reason::None { what } else { b'0' });
+            if reason == Reason::None {
+                writer.number(533, event.canceled);
+            } else {
+                // 0 not supported, 1 unknown security.
+                let unknown = reason == Reason::UnknownInstrument;
+                writer.character(532, if unknown { b'1' } else { b'0' });
+                explain(reason, header.ref_tag, writer);
+            }
+            if let Some(instrument) = reference.instrument(event.instrument) {
+                writer.text(55, &instrument.symbol);
+            }
+            if event.side != 0 {
+                writer.character(54, b'0' + event.side);
+            }
         }
         EventBody::Fill(event) => {
             let order = &event.order;
@@ -1042,7 +1208,7 @@ fn write_body(
             };
             writer.text(55, if symbol.is_empty() { b"[N/A]" } else { symbol });
             let raw = event.raw == 1;
-            let character = |byte: u8| if raw { byte } else { b'0' + byte };
+            let character = |byte: u8| if raw { byte } else { fix_digit(byte) };
             writer.character(54, character(event.side));
             let (price, quantity) = rejected_terms(instrument, event, raw);
             if let Some(quantity) = quantity {
@@ -1097,6 +1263,7 @@ fn write_body(
         | EventBody::SessionClosed(_)
         | EventBody::AdminMessage(_)
         | EventBody::CommandRefused(_)
+        | EventBody::CancelAfterSet(_)
         | EventBody::DayRolled(_) => return,
     }
     writer.timestamp(60, header.sequenced_at);
@@ -1113,7 +1280,7 @@ fn rejected_terms(
         Some(instrument) if !raw => (
             has_price.then(|| instrument.price(Price(event.price))),
             has_quantity.then(|| {
-                let lots = trading_engine_protocol::types::Quantity(event.quantity.unsigned_abs());
+                let lots = Quantity(event.quantity.unsigned_abs());
                 instrument.quantity(lots)
             }),
         ),

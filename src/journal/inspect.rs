@@ -64,7 +64,7 @@ pub fn replay(disk: &Arc<dyn Disk>, limits: EngineLimits) -> Result<Replay, Jour
             return;
         }
         events.clear();
-        match engine.apply_bytes(command, &mut events) {
+        match engine.replay_bytes(command, &mut events) {
             Ok(mut progress) => {
                 while progress == Progress::More {
                     progress = engine.resume(&mut events);

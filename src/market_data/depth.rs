@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use trading_engine_protocol::types::{Decimal8, InstrumentId, OrderStatus, Side};
+use trading_engine_protocol::types::{
+    Decimal8, InstrumentId, Liquidity, OrderStatus, OrderType, Side,
+};
 
 use crate::engine::command::{DefineInstrument, name_text};
 use crate::engine::event::{self, EventBody, EventHeader, OrderState};
@@ -16,7 +18,10 @@ struct Resting {
     instrument: u32,
     side: u8,
     price: i64,
-    leaves: u64,
+    /// Lots everyone may see.
+    shown: u64,
+    /// An iceberg's part that is shown at a time, `u64::MAX` = all.
+    display: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -36,10 +41,20 @@ struct Book {
 #[derive(Default)]
 pub struct Depth {
     orders: HashMap<u64, Resting>,
+    /// Stops that wait, and what they will show at a time.
+    waiting: HashMap<u64, u64>,
     books: HashMap<u32, Book>,
     instruments: BTreeMap<u32, DefineInstrument>,
     by_symbol: HashMap<String, u32>,
     sequence: u64,
+}
+
+fn shown_at_a_time(display: u64) -> u64 {
+    if display == 0 { u64::MAX } else { display }
+}
+
+fn is_stop(order: &OrderState) -> bool {
+    OrderType::try_from(order.order_type).is_ok_and(OrderType::is_stop)
 }
 
 /// One side of a snapshot: price, quantity, orders, best first.
@@ -69,10 +84,61 @@ impl Depth {
                 self.by_symbol.insert(symbol, definition.instrument.0);
                 self.instruments.insert(definition.instrument.0, definition);
             }
-            EventBody::OrderAccepted(accepted) => self.accepted(&accepted.order),
-            EventBody::OrderReplaced(replaced) => self.set(&replaced.order),
-            EventBody::OrderCanceled(canceled) => self.remove(canceled.order.order_id.0),
-            EventBody::Fill(fill) => self.set(&fill.order),
+            EventBody::OrderAccepted(accepted) => self.set(&accepted.order, u64::MAX, u64::MAX),
+            EventBody::OrderAcceptedWithTerms(accepted) => {
+                // A stop is not in the book before it is triggered.
+                let display = shown_at_a_time(accepted.terms.display.0);
+                if is_stop(&accepted.order) {
+                    self.waiting.insert(accepted.order.order_id.0, display);
+                } else {
+                    self.set(&accepted.order, u64::MAX, display);
+                }
+            }
+            EventBody::OrderTriggered(triggered) => {
+                let id = triggered.order.order_id.0;
+                let display = self.waiting.remove(&id).unwrap_or(u64::MAX);
+                self.set(&triggered.order, u64::MAX, display);
+            }
+            EventBody::OrderReplaced(replaced) => self.set(&replaced.order, u64::MAX, u64::MAX),
+            EventBody::OrderReplacedWithTerms(event) => {
+                let order = &event.replaced.order;
+                let display = shown_at_a_time(event.terms.display.0);
+                if let Some(waiting) = self.waiting.get_mut(&order.order_id.0) {
+                    *waiting = display;
+                    return;
+                }
+                let shown = match self.orders.get(&order.order_id.0) {
+                    Some(known) if event.replaced.priority_kept == 1 => known.shown,
+                    _ => u64::MAX,
+                };
+                self.set(order, shown, display);
+            }
+            EventBody::OrderRestated(restated) => {
+                let id = restated.order.order_id.0;
+                if let Some(display) = self.orders.get(&id).map(|known| known.display) {
+                    self.set(&restated.order, restated.shown.0, display);
+                }
+            }
+            EventBody::OrderCanceled(canceled) => {
+                self.waiting.remove(&canceled.order.order_id.0);
+                self.remove(canceled.order.order_id.0);
+            }
+            EventBody::Fill(fill) => {
+                let known = self.orders.get(&fill.order.order_id.0);
+                let (mut shown, mut display) = (u64::MAX, u64::MAX);
+                if let Some(known) = known.filter(|known| known.display != u64::MAX) {
+                    display = known.display;
+                    // A maker's next part is shown when this one is gone; a taker's first part
+                    // is what it comes to rest with.
+                    if fill.liquidity == Liquidity::Added.as_u8() {
+                        shown = known.shown.saturating_sub(fill.last_quantity.0);
+                        if shown == 0 {
+                            shown = u64::MAX;
+                        }
+                    }
+                }
+                self.set(&fill.order, shown, display);
+            }
             EventBody::FirmDefined(_)
             | EventBody::SessionDefined(_)
             | EventBody::DefinitionRefused(_)
@@ -83,17 +149,16 @@ impl Depth {
             | EventBody::CommandRefused(_)
             | EventBody::OrderRejected(_)
             | EventBody::RequestRejected(_)
+            | EventBody::MassCancelDone(_)
+            | EventBody::CancelAfterSet(_)
             | EventBody::DayRolled(_) => {}
         }
     }
 
-    /// An accepted order may still trade or end within the same command; it is shown once it
-    /// rests, which at the end of the command is the case unless something else was said.
-    fn accepted(&mut self, order: &OrderState) {
-        self.set(order);
-    }
-
-    fn set(&mut self, order: &OrderState) {
+    /// An order as it is now, of which at most `shown` and at most `display` lots are seen. One
+    /// that was just accepted may still trade or end within the same command; what it is at the
+    /// end of it is what was said last.
+    fn set(&mut self, order: &OrderState, shown: u64, display: u64) {
         self.remove(order.order_id.0);
         let open = OrderStatus::try_from(order.status).is_ok_and(|status| !status.is_terminal());
         if open && order.leaves.0 > 0 {
@@ -101,11 +166,12 @@ impl Depth {
                 instrument: order.instrument.0,
                 side: order.side,
                 price: order.price.0,
-                leaves: order.leaves.0,
+                shown: order.leaves.0.min(shown).min(display),
+                display,
             };
             self.orders.insert(order.order_id.0, resting);
             let level = self.levels(resting).entry(resting.price).or_default();
-            level.lots += resting.leaves;
+            level.lots += resting.shown;
             level.orders += 1;
         }
     }
@@ -116,7 +182,7 @@ impl Depth {
         };
         let levels = self.levels(resting);
         if let Some(level) = levels.get_mut(&resting.price) {
-            level.lots -= resting.leaves;
+            level.lots -= resting.shown;
             level.orders -= 1;
             if level.orders == 0 {
                 levels.remove(&resting.price);

@@ -22,6 +22,8 @@ pub struct Driver {
     time: u64,
     inbound: Vec<u64>,
     pub generation: Vec<u32>,
+    /// Steps that went on with a command.
+    pub resumed: u64,
 }
 
 /// Aligned bytes of one command.
@@ -36,12 +38,21 @@ impl Driver {
             time: 1_000,
             inbound: vec![0; 64],
             generation: vec![0; 64],
+            resumed: 0,
         }
     }
 
     /// Defines a firm per session, sessions `1..=sessions` (binary), instruments `1..=count`, and
     /// logs everyone on.
     pub fn world(limits: EngineLimits, instruments: u32, sessions: u32) -> Self {
+        let sessions: Vec<DefineSession> = (1..=sessions)
+            .map(|id| session(id, SessionProtocol::Binary))
+            .collect();
+        Self::world_of(limits, instruments, &sessions)
+    }
+
+    /// The same with these sessions; their firms are defined when first named.
+    pub fn world_of(limits: EngineLimits, instruments: u32, sessions: &[DefineSession]) -> Self {
         let mut driver = Self::new(limits);
         let sink = &mut Vec::new();
         driver.apply(
@@ -56,22 +67,41 @@ impl Driver {
         for id in 1..=instruments {
             driver.apply(SessionId(0), instrument(id), sink);
         }
-        for id in 1..=sessions {
+        let mut firms = Vec::new();
+        for &session in sessions {
             let firm = DefineFirm {
-                firm: FirmId(id),
-                name: name(&format!("FIRM{id}")).unwrap(),
+                firm: session.firm,
+                name: name(&format!("FIRM{}", session.firm.0)).unwrap(),
                 ..DefineFirm::default()
             };
-            driver.apply(SessionId(0), firm, sink);
-            driver.apply(SessionId(0), session(id, SessionProtocol::Binary), sink);
-            driver.logon(SessionId(id), sink);
+            if !firms.contains(&session.firm) {
+                firms.push(session.firm);
+                driver.apply(SessionId(0), firm, sink);
+            }
+            driver.apply(SessionId(0), session, sink);
+            driver.logon(session.session, sink);
         }
         driver
     }
 
     pub fn logon(&mut self, session: SessionId, sink: &mut Vec<u8>) {
-        self.apply(session, SessionLogon::default(), sink);
+        self.logon_with(session, SessionLogon::default(), sink);
+    }
+
+    pub fn logon_with(&mut self, session: SessionId, logon: SessionLogon, sink: &mut Vec<u8>) {
+        self.apply(session, logon, sink);
         self.generation[session.0 as usize] += 1;
+    }
+
+    /// Log time of the next command.
+    pub fn next_time(&self) -> u64 {
+        self.time + 1
+    }
+
+    /// The next command comes at this time, which is not before the last one.
+    pub fn wait_until(&mut self, time: u64) {
+        assert!(time >= self.time, "log time never goes back");
+        self.time = time - 1;
     }
 
     /// Builds the next command of the log.
@@ -97,6 +127,16 @@ impl Driver {
         command
     }
 
+    /// Inbound number of the session's last command.
+    pub fn last_inbound(&self, session: SessionId) -> u64 {
+        self.inbound[session.0 as usize]
+    }
+
+    /// The session's numbers restart.
+    pub fn restart_numbers(&mut self, session: SessionId) {
+        self.inbound[session.0 as usize] = 0;
+    }
+
     /// The last command of the session was refused unread: its number is still free.
     pub fn unsend(&mut self, session: SessionId) {
         self.inbound[session.0 as usize] -= 1;
@@ -116,6 +156,7 @@ impl Driver {
         bytes.0[header.len()..length].copy_from_slice(body);
         let mut progress = self.engine.apply_bytes(&bytes.0[..length], sink).unwrap();
         while progress == Progress::More {
+            self.resumed += 1;
             progress = self.engine.resume(sink);
         }
     }

@@ -8,14 +8,15 @@
 //! The caller owns the socket, the key check, the core and the replay; this owns the order in
 //! which things may happen, timers, and every answer that does not come from the core.
 
-use crate::types::{OrderType, Reason, Side, TimeInForce};
+use crate::types::{Instructions, OrderType, Reason, SelfTradePrevention, Side, TimeInForce};
 
 use super::frame::{Frame, FrameHeader, block, decode_frame, write_message};
 use super::message::{
-    CancelOrder, Heartbeat, InstrumentDefinition, Logon, LogonAccepted, LogonRejected, Logout,
-    Message, NewOrder, Reject, ReplaceOrder, ReplayComplete, ServerHello, TestRequest,
+    CancelAfter, CancelOrder, Heartbeat, InstrumentDefinition, Logon, LogonAccepted, LogonRejected,
+    Logout, MassCancel, Message, NewOrder, Reject, ReplaceOrder, ReplayComplete, ServerHello,
+    TestRequest,
 };
-use super::{FRAME_LENGTH_MAX, NULL_PRICE, VERSION, VERSION_MIN, logon_text};
+use super::{FRAME_LENGTH_MAX, VERSION, VERSION_MIN, logon_text};
 
 /// Bounds and identity of an acceptor.
 #[derive(Clone, Copy, Debug)]
@@ -87,8 +88,6 @@ pub enum Action {
         seq: u64,
         /// The request.
         replace: ReplaceOrder,
-        /// As for new orders.
-        unsupported: Option<(Reason, u16)>,
     },
     /// Sequence it.
     CancelOrder {
@@ -96,6 +95,20 @@ pub enum Action {
         seq: u64,
         /// The request.
         cancel: CancelOrder,
+    },
+    /// Sequence it.
+    MassCancel {
+        /// Client number.
+        seq: u64,
+        /// The request.
+        request: MassCancel,
+    },
+    /// Sequence it.
+    CancelAfter {
+        /// Client number.
+        seq: u64,
+        /// From now, 0 = not any more.
+        after_ms: u32,
     },
     /// Flush the output and close.
     Close(Reason),
@@ -222,6 +235,8 @@ impl Acceptor {
             NewOrder::TEMPLATE => self.new_order(now_ns, header, body, out),
             CancelOrder::TEMPLATE => self.cancel_order(now_ns, header, body, out),
             ReplaceOrder::TEMPLATE => self.replace_order(now_ns, header, body, out),
+            MassCancel::TEMPLATE => self.mass_cancel(now_ns, header, body, out),
+            CancelAfter::TEMPLATE => self.cancel_after(now_ns, header, body, out),
             Heartbeat::TEMPLATE => match block::<Heartbeat>(header, body) {
                 Some(_) if header.seq == 0 => Action::Handled,
                 _ => self.protocol_error(now_ns, Some(header), out),
@@ -266,7 +281,7 @@ impl Acceptor {
         if header.seq != 0 || logon.flags != 0 {
             return self.protocol_error(now_ns, Some(header), out);
         }
-        if logon.cod_type != 0 {
+        if logon.cod_type > 3 || logon.cod_grace_ms > COD_GRACE_MS_MAX {
             return self.refuse_logon(Reason::CancelOnDisconnectUnsupported, out);
         }
         if !matches!(logon.auth_type, 1 | 2) {
@@ -307,7 +322,7 @@ impl Acceptor {
         }
         let invalid = if Side::try_from(order.side).is_err() {
             54
-        } else if !(1..=4).contains(&order.ord_type) {
+        } else if !matches!(order.ord_type, 1..=4 | 20) {
             40
         } else if !matches!(order.tif, 0 | 1 | 3 | 4 | 6) {
             59
@@ -370,12 +385,68 @@ impl Acceptor {
             return Action::Handled;
         }
         self.client_seq = header.seq;
-        let unsupported =
-            (replace.display_qty != 0).then_some((Reason::UnsupportedInstruction, 1138));
         Action::ReplaceOrder {
             seq: header.seq,
             replace,
-            unsupported,
+        }
+    }
+
+    fn mass_cancel(
+        &mut self,
+        now_ns: u64,
+        header: &FrameHeader,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Action {
+        let request = match block::<MassCancel>(header, body) {
+            Some(request) if request.reserved == [0; 7] => request,
+            _ => return self.protocol_error(now_ns, Some(header), out),
+        };
+        if !self.admit(now_ns, header, request.cl_ord_id, out) {
+            return Action::Handled;
+        }
+        let invalid = if request.scope != 1 {
+            530
+        } else if request.side > 2 {
+            54
+        } else if request.flags & !MASS_CANCEL_BY_ACCOUNT != 0 {
+            30030
+        } else if request.product_id != 0 || request.mmp_group != 0 {
+            30031
+        } else {
+            0
+        };
+        if invalid != 0 {
+            let reason = Reason::InvalidField;
+            self.reject(now_ns, header, request.cl_ord_id, reason, invalid, out);
+            return Action::Handled;
+        }
+        self.client_seq = header.seq;
+        Action::MassCancel {
+            seq: header.seq,
+            request,
+        }
+    }
+
+    fn cancel_after(
+        &mut self,
+        now_ns: u64,
+        header: &FrameHeader,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Action {
+        let request = match block::<CancelAfter>(header, body) {
+            Some(request) if request.reserved == 0 => request,
+            _ => return self.protocol_error(now_ns, Some(header), out),
+        };
+        // It has no id of its own to be missing.
+        if !self.admit(now_ns, header, 1, out) {
+            return Action::Handled;
+        }
+        self.client_seq = header.seq;
+        Action::CancelAfter {
+            seq: header.seq,
+            after_ms: request.after_ms,
         }
     }
 
@@ -559,7 +630,12 @@ impl Acceptor {
     }
 }
 
-/// The first thing an order asks for that is not there yet.
+/// Longest grace of a cancel on disconnect.
+pub const COD_GRACE_MS_MAX: u32 = 60_000;
+/// Flag of a mass cancel.
+pub const MASS_CANCEL_BY_ACCOUNT: u8 = 16;
+
+/// The first thing an order asks for that is not there.
 #[inline]
 fn unsupported(order: &NewOrder) -> Option<(Reason, u16)> {
     let instruction = |tag| Some((Reason::UnsupportedInstruction, tag));
@@ -569,26 +645,14 @@ fn unsupported(order: &NewOrder) -> Option<(Reason, u16)> {
     if TimeInForce::try_from(order.tif).is_err() {
         return Some((Reason::UnsupportedTimeInForce, 59));
     }
-    if order.stop_price != NULL_PRICE && order.stop_price != 0 {
-        return instruction(99);
-    }
-    if order.display_qty != 0 {
-        return instruction(1138);
-    }
-    if order.expire_time != 0 {
-        return instruction(126);
-    }
-    if order.exec_inst != 0 {
+    if order.exec_inst & !u16::from(Instructions::ALL.0) != 0 {
         return instruction(18);
     }
     if order.mmp_group != 0 {
         return instruction(9019);
     }
-    if order.stp_mode != 0 {
-        return instruction(2362);
-    }
-    if order.account_id != 0 {
-        return Some((Reason::UnknownAccount, 1));
+    if SelfTradePrevention::try_from(order.stp_mode).is_err() {
+        return Some((Reason::UnsupportedSelfTradePrevention, 2362));
     }
     None
 }

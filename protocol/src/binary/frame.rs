@@ -114,7 +114,21 @@ pub fn block<M: Message>(header: &FrameHeader, body: &[u8]) -> Option<M> {
     if header.block_length as usize != body.len() {
         return None;
     }
-    M::read_from_prefix(body).ok().map(|(message, _)| message)
+    match M::read_from_prefix(body) {
+        Ok((message, _)) => Some(message),
+        Err(_) => older_block(body),
+    }
+}
+
+/// A block of a client that does not know the newest fields.
+#[cold]
+fn older_block<M: Message>(body: &[u8]) -> Option<M> {
+    if body.len() < M::LENGTH_FIRST {
+        return None;
+    }
+    let mut message = M::new_zeroed();
+    message.as_mut_bytes()[..body.len()].copy_from_slice(body);
+    Some(message)
 }
 
 /// Appends a frame.

@@ -11,10 +11,16 @@ pub trait Message: FromBytes + IntoBytes + Immutable + KnownLayout {
     const TEMPLATE: u16;
     /// Name in the schema.
     const NAME: &'static str;
+    /// Bytes its block had at first: what was appended since is 0 where it is missing.
+    const LENGTH_FIRST: usize;
+}
+
+const fn first_length(now: usize, first: &[usize]) -> usize {
+    if first.is_empty() { now } else { first[0] }
 }
 
 macro_rules! messages {
-    ($($(#[$doc:meta])* $name:ident = $template:literal, $size:literal {
+    ($($(#[$doc:meta])* $name:ident = $template:literal, $size:literal $(first $first:literal)? {
         $($(#[$fdoc:meta])* $field:ident: $type:ty,)+
     })+) => {
         $(
@@ -26,6 +32,7 @@ macro_rules! messages {
             impl Message for $name {
                 const TEMPLATE: u16 = $template;
                 const NAME: &'static str = stringify!($name);
+                const LENGTH_FIRST: usize = first_length($size, &[$($first)?]);
             }
 
             impl Default for $name {
@@ -88,7 +95,7 @@ messages! {
         heartbeat_ms: u32,
         /// Cancel on disconnect: grace.
         cod_grace_ms: u32,
-        /// Cancel on disconnect: 0 = none (others are refused until they exist).
+        /// Cancel on disconnect: 0 none, 1 when the connection is lost, 2 at a logout, 3 at both.
         cod_type: u8,
         /// 1 = HMAC-SHA256, 2 = Ed25519.
         auth_type: u8,
@@ -191,54 +198,61 @@ messages! {
         reserved2: u32,
     }
     /// Enters an order.
-    NewOrder = 100, 64 {
+    NewOrder = 100, 72 first 64 {
         /// Client order id, not 0.
         cl_ord_id: u64,
-        /// Limit price, null for market orders.
+        /// Limit price, null for orders without one.
         price: i64,
         /// Quantity.
         qty: i64,
-        /// Trigger price; null (stop orders are not there yet).
+        /// Trigger price of a stop; null or 0 otherwise.
         stop_price: i64,
-        /// Shown quantity; 0 (icebergs are not there yet).
+        /// Shown at a time, 0 = all.
         display_qty: i64,
-        /// Expiry; 0 (good-till-date is not there yet).
+        /// Expiry of a good-till-date order, UTC ns; 0 otherwise.
         expire_time: u64,
         /// Instrument.
         instrument_id: u32,
         /// Account, 0 = default.
         account_id: u32,
-        /// Execution instructions; 0 (none are there yet).
+        /// Bits: 1 post-only, 4 exempt from cancel on disconnect; others are refused.
         exec_inst: u16,
         /// Market-maker protection group; 0 (not there yet).
         mmp_group: u16,
         /// 1 buy, 2 sell.
         side: u8,
-        /// 1 market, 2 limit.
+        /// 1 market, 2 limit, 3 stop, 4 stop limit, 20 market to limit.
         ord_type: u8,
-        /// 0 Day, 3 IOC, 4 FOK.
+        /// 0 Day, 1 GTC, 3 IOC, 4 FOK, 6 GTD.
         tif: u8,
-        /// Self-trade prevention; 0 (not there yet).
+        /// Self-trade prevention: 1 cancel newest, 2 oldest, 3 both, 4 decrement; + 16 for the
+        /// whole firm instead of the account; 0 none.
         stp_mode: u8,
+        /// Least quantity to trade at once (IOC), 0 = any.
+        min_qty: i64,
     }
     /// Replaces an order. `qty` is the new total.
-    ReplaceOrder = 101, 56 {
+    ReplaceOrder = 101, 72 first 56 {
         /// New client order id, not 0.
         cl_ord_id: u64,
         /// The venue's id, 0 = by `orig_cl_ord_id`.
         order_id: u64,
         /// The order's newest client order id, 0 = by `order_id`.
         orig_cl_ord_id: u64,
-        /// New limit price.
+        /// New limit price; null for a stop that waits and has none.
         price: i64,
         /// New total quantity.
         qty: i64,
-        /// Shown quantity; 0 (icebergs are not there yet).
+        /// New quantity shown at a time, 0 = as it is.
         display_qty: i64,
         /// Instrument of the order.
         instrument_id: u32,
         /// Reserved, 0.
         reserved: u32,
+        /// New trigger price, null or 0 = as it is.
+        stop_price: i64,
+        /// New expiry, 0 = as it is.
+        expire_time: u64,
     }
     /// Cancels what is open of an order.
     CancelOrder = 102, 32 {
@@ -250,6 +264,34 @@ messages! {
         orig_cl_ord_id: u64,
         /// Instrument of the order, 0 = not stated.
         instrument_id: u32,
+        /// Reserved, 0.
+        reserved: u32,
+    }
+    /// Cancels many of the session's orders.
+    MassCancel = 103, 32 {
+        /// Id of this request, not 0.
+        cl_ord_id: u64,
+        /// Only of this instrument, 0 = any.
+        instrument_id: u32,
+        /// Reserved, 0.
+        product_id: u32,
+        /// Only of this account, with flag 16.
+        account_id: u32,
+        /// Reserved, 0.
+        mmp_group: u16,
+        /// 1 = the session's.
+        scope: u8,
+        /// Only of this side, 0 = both.
+        side: u8,
+        /// Bits: 16 by account; others are refused.
+        flags: u8,
+        /// Reserved, 0.
+        reserved: [u8; 7],
+    }
+    /// Cancels the session's orders after a time, unless it is sent again before.
+    CancelAfter = 105, 8 {
+        /// From now, 0 = not any more.
+        after_ms: u32,
         /// Reserved, 0.
         reserved: u32,
     }
@@ -406,6 +448,58 @@ messages! {
         status: u8,
         /// Reserved, 0.
         reserved: [u8; 3],
+    }
+    /// A mass cancel is done; its orders' reports came before.
+    MassCancelDone = 206, 32 {
+        /// Client number of the request.
+        client_seq: u64,
+        /// UTC ns of the log.
+        transact_time: u64,
+        /// Id of the request.
+        cl_ord_id: u64,
+        /// Orders canceled.
+        canceled_count: u32,
+        /// Reason code, 0 = done.
+        reason: u16,
+        /// Reserved, 0.
+        reserved: u16,
+    }
+    /// The venue changed the order or says again what it is: `reason` says why (stop price reached,
+    /// shrunk by self-trade prevention, carried over to a new day).
+    OrderRestated = 209, 72 {
+        /// Client number of the request that caused it, 0 = unsolicited.
+        client_seq: u64,
+        /// UTC ns of the log.
+        transact_time: u64,
+        /// The order's newest client id.
+        cl_ord_id: u64,
+        /// The venue's id.
+        order_id: u64,
+        /// Limit, or a triggered stop's protection price.
+        price: i64,
+        /// Open quantity.
+        leaves_qty: i64,
+        /// Filled quantity.
+        cum_qty: i64,
+        /// Instrument.
+        instrument_id: u32,
+        /// Reason code.
+        reason: u16,
+        /// OrdStatus.
+        status: u8,
+        /// Side.
+        side: u8,
+        /// Reserved, 0.
+        reserved: u64,
+    }
+    /// CancelAfter is in force.
+    CancelAfterSet = 214, 24 {
+        /// Client number of the request.
+        client_seq: u64,
+        /// UTC ns of the log.
+        transact_time: u64,
+        /// When the session's orders will be canceled, UTC ns; 0 = never.
+        cancel_at: u64,
     }
     /// An instrument; sent without number behind LogonAccepted, and when one is defined.
     InstrumentDefinition = 300, 96 {

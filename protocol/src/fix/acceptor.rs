@@ -63,6 +63,10 @@ pub struct LogonRequest {
     pub password: Vec<u8>,
     /// NextExpectedMsgSeqNum(789), 0 = absent.
     pub next_expected: u64,
+    /// CancelOnDisconnectType(35002): 0 none, 1 connection lost, 2 logout, 3 both.
+    pub cancel_on_disconnect: u8,
+    /// CODTimeoutWindow(35003), milliseconds.
+    pub cancel_grace_ms: u32,
 }
 
 /// An outbound session message, without its number.
@@ -327,6 +331,10 @@ impl Acceptor {
         if !fine || seq == 0 || !self.settings.heartbeat_s.contains(&heartbeat_s) {
             return self.close(Reason::ProtocolError);
         }
+        let Some((cancel_on_disconnect, cancel_grace_ms)) = cancel_on_disconnect(message, bytes)
+        else {
+            return self.close(Reason::CancelOnDisconnectUnsupported);
+        };
         self.client = text(49);
         self.state = State::LoggingOn;
         self.heartbeat_ns = heartbeat_s * 1_000_000_000;
@@ -338,6 +346,8 @@ impl Acceptor {
             username: text(553),
             password: text(554),
             next_expected: message.number(bytes, 789).unwrap_or(0),
+            cancel_on_disconnect,
+            cancel_grace_ms,
         })
     }
 
@@ -654,6 +664,11 @@ impl Acceptor {
             let refusal = (5, 108, "Value is incorrect (out of range) for this tag");
             return session(0, b'A', Some(reject(1, refusal, message, bytes)));
         }
+        let Some((cancel_on_disconnect, cancel_grace_ms)) = cancel_on_disconnect(message, bytes)
+        else {
+            let refusal = (5, 35002, "Value is incorrect (out of range) for this tag");
+            return session(0, b'A', Some(reject(1, refusal, message, bytes)));
+        };
         self.queue.clear();
         self.queued_bytes = 0;
         self.gap_until = 0;
@@ -667,6 +682,8 @@ impl Acceptor {
             username: Vec::new(),
             password: Vec::new(),
             next_expected: 0,
+            cancel_on_disconnect,
+            cancel_grace_ms,
         })
     }
 
@@ -752,6 +769,20 @@ impl Acceptor {
             }
         }
     }
+}
+
+/// Longest grace of a cancel on disconnect.
+const CANCEL_GRACE_MS_MAX: u64 = 60_000;
+
+/// What a Logon asks for; `None` = not to be had.
+fn cancel_on_disconnect(message: &Message, bytes: &[u8]) -> Option<(u8, u32)> {
+    let kind = message.number(bytes, 35002).unwrap_or(0);
+    let grace = message.number(bytes, 35003).unwrap_or(0);
+    let kind = u8::try_from(kind).ok().filter(|kind| *kind <= 3)?;
+    let grace = u32::try_from(grace)
+        .ok()
+        .filter(|grace| u64::from(*grace) <= CANCEL_GRACE_MS_MAX)?;
+    Some((kind, grace))
 }
 
 /// First character of a MsgType(35), which may be empty.

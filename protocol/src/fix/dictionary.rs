@@ -145,7 +145,7 @@ fields! {
     143 TargetLocationID Text;
     144 OnBehalfOfLocationID Text;
     145 DeliverToLocationID Text;
-    150 ExecType Char ["0" "4" "5" "8" "C" "F"];
+    150 ExecType Char ["0" "4" "5" "8" "C" "D" "F" "L"];
     151 LeavesQty Float;
     167 SecurityType Text ["CS" "PS" "FUT" "OPT" "CORP" "GO" "MF" "NONE" "WAR" "FOR" "REPO" "TBILL"];
     200 MaturityMonthYear Text;
@@ -161,6 +161,7 @@ fields! {
     371 RefTagID Int;
     372 RefMsgType Text;
     373 SessionRejectReason Int;
+    378 ExecRestatementReason Int ["1" "5"];
     379 BusinessRejectRefID Text;
     380 BusinessRejectReason Int;
     383 MaxMessageSize Unsigned;
@@ -175,12 +176,21 @@ fields! {
     526 SecondaryClOrdID Text;
     528 OrderCapacity Char;
     529 OrderRestrictions Text;
+    530 MassCancelRequestType Char ["1" "2" "3" "4" "5" "6" "7"];
+    531 MassCancelResponse Char ["0" "1" "7"];
+    532 MassCancelRejectReason Char ["0" "1"];
+    533 TotalAffectedOrders Unsigned;
     553 Username Text;
     554 Password Text;
     625 TradingSessionSubID Text;
     789 NextExpectedMsgSeqNum Unsigned;
     851 LastLiquidityInd Int ["1" "2"];
     880 TrdMatchID Text;
+    1138 DisplayQty Float;
+    2362 SelfMatchPreventionID Text;
+    2964 SelfMatchPreventionInstruction Char;
+    35002 CancelOnDisconnectType Int ["0" "1" "2" "3"];
+    35003 CODTimeoutWindow Unsigned;
 }
 
 /// Fields of the standard header, whatever the message.
@@ -256,7 +266,7 @@ pub const MESSAGES: &[MessageRule] = &[
         message_type: "A",
         name: "Logon",
         required: &[98, 108],
-        optional: &[95, 96, 141, 383, 464, 553, 554, 789],
+        optional: &[95, 96, 141, 383, 464, 553, 554, 789, 35002, 35003],
         groups: &[],
         inbound: true,
     },
@@ -266,7 +276,7 @@ pub const MESSAGES: &[MessageRule] = &[
         required: &[11, 54, 60, 40],
         optional: &[
             1, 15, 18, 21, 38, 44, 48, 55, 58, 59, 99, 110, 111, 126, 167, 200, 207, 210, 354, 355,
-            432, 526, 528, 529,
+            432, 526, 528, 529, 1138, 2362, 2964,
         ],
         groups: &[PARTIES, SESSIONS],
         inbound: true,
@@ -285,7 +295,7 @@ pub const MESSAGES: &[MessageRule] = &[
         required: &[41, 11, 54, 60, 40],
         optional: &[
             1, 15, 18, 21, 37, 38, 44, 48, 55, 58, 59, 99, 110, 111, 126, 167, 200, 207, 210, 354,
-            355, 432, 526, 528, 529,
+            355, 432, 526, 528, 529, 1138, 2362, 2964,
         ],
         groups: &[PARTIES, SESSIONS],
         inbound: true,
@@ -294,7 +304,9 @@ pub const MESSAGES: &[MessageRule] = &[
         message_type: "8",
         name: "ExecutionReport",
         required: &[37, 17, 150, 39, 55, 54, 151, 14, 6],
-        optional: &[11, 31, 32, 38, 40, 41, 44, 58, 59, 60, 103, 851, 880],
+        optional: &[
+            1, 11, 18, 31, 32, 38, 40, 41, 44, 58, 59, 60, 99, 103, 110, 111, 126, 378, 851, 880,
+        ],
         groups: &[],
         inbound: false,
     },
@@ -303,6 +315,22 @@ pub const MESSAGES: &[MessageRule] = &[
         name: "OrderCancelReject",
         required: &[37, 11, 41, 39, 434],
         optional: &[58, 60, 102],
+        groups: &[],
+        inbound: false,
+    },
+    MessageRule {
+        message_type: "q",
+        name: "OrderMassCancelRequest",
+        required: &[11, 530, 60],
+        optional: &[54, 55, 58],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "r",
+        name: "OrderMassCancelReport",
+        required: &[37, 530, 531],
+        optional: &[11, 54, 55, 58, 60, 532, 533],
         groups: &[],
         inbound: false,
     },
@@ -320,13 +348,13 @@ pub const MESSAGES: &[MessageRule] = &[
 pub const KNOWN_ELSEWHERE: &[&str] = &[
     "6", "7", "8", "9", "B", "C", "E", "H", "J", "K", "L", "M", "N", "P", "Q", "R", "S", "T", "V",
     "W", "X", "Y", "Z", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o",
-    "p", "q", "r", "s", "t", "u", "v", "w", "x", "y", "z", "AA", "AB", "AC", "AD", "AE", "AF",
-    "AG", "AH", "AI", "AJ", "AK", "AL", "AM", "AN", "AO", "AP", "AQ", "AR", "AS", "AT", "AU", "AV",
-    "AW", "AX", "AY", "AZ", "BA", "BB", "BC", "BD", "BE", "BF", "BG", "BH",
+    "p", "r", "s", "t", "u", "v", "w", "x", "y", "z", "AA", "AB", "AC", "AD", "AE", "AF", "AG",
+    "AH", "AI", "AJ", "AK", "AL", "AM", "AN", "AO", "AP", "AQ", "AR", "AS", "AT", "AU", "AV", "AW",
+    "AX", "AY", "AZ", "BA", "BB", "BC", "BD", "BE", "BF", "BG", "BH",
 ];
 
-/// Tags are looked up in a table of this size; none in the dictionary is beyond.
-const TAGS: usize = 1024;
+/// Tags are looked up in a table of this size; the few beyond are the last of [`FIELDS`].
+const TAGS: usize = 4096;
 
 /// Position in [`FIELDS`] by tag, plus one.
 static POSITIONS: [u8; TAGS] = {
@@ -334,7 +362,9 @@ static POSITIONS: [u8; TAGS] = {
     let mut at = 0;
     while at < FIELDS.len() {
         assert!(at < 255, "Invariant: a position fits a byte");
-        positions[FIELDS[at].tag as usize] = at as u8 + 1;
+        if (FIELDS[at].tag as usize) < TAGS {
+            positions[FIELDS[at].tag as usize] = at as u8 + 1;
+        }
         at += 1;
     }
     positions
@@ -342,9 +372,26 @@ static POSITIONS: [u8; TAGS] = {
 
 /// Position in [`FIELDS`].
 #[inline]
-pub(super) fn position(tag: u32) -> Option<usize> {
-    let at = *POSITIONS.get(tag as usize)?;
-    (at != 0).then(|| usize::from(at) - 1)
+pub(super) const fn position(tag: u32) -> Option<usize> {
+    if (tag as usize) < TAGS {
+        return match POSITIONS[tag as usize] {
+            0 => None,
+            at => Some(at as usize - 1),
+        };
+    }
+    far_position(tag)
+}
+
+#[cold]
+const fn far_position(tag: u32) -> Option<usize> {
+    let mut at = FIELDS.len();
+    while at > 0 && FIELDS[at - 1].tag as usize >= TAGS {
+        at -= 1;
+        if FIELDS[at].tag == tag {
+            return Some(at);
+        }
+    }
+    None
 }
 
 /// The rule of a field.
@@ -417,9 +464,14 @@ static PLACES: [[Place; FIELDS.len()]; MESSAGES.len()] = {
 const fn mark(row: &mut [Place; FIELDS.len()], tags: &[u32], place: Place) {
     let mut at = 0;
     while at < tags.len() {
-        let position = POSITIONS[tags[at] as usize];
-        assert!(position != 0, "Invariant: a message has fields of the list");
-        row[position as usize - 1] = place;
+        let position = position(tags[at]);
+        assert!(
+            position.is_some(),
+            "Invariant: a message has fields of the list"
+        );
+        if let Some(position) = position {
+            row[position] = place;
+        }
         at += 1;
     }
 }

@@ -13,7 +13,7 @@ pub use acceptor::{Acceptor, AcceptorSettings, Action, Content, LogonRequest};
 pub use codec::{Decoded, Field, Message, decode};
 pub use encode::{Header, MessageWriter};
 pub use initiator::{ClientAction, Initiator, InitiatorSettings};
-pub use order::{CancelRequest, OrderRequest, Request};
+pub use order::{CancelRequest, MassCancelRequest, OrderRequest, Request};
 pub use validate::{Refusal, validate};
 
 /// Field separator.

@@ -20,8 +20,8 @@ pub use ids::{
     SessionId, SessionSequence, TradeId,
 };
 pub use order::{
-    ExecutionKind, Liquidity, OrderStatus, OrderType, SessionProtocol, Side, TimeInForce,
-    UnknownValue,
+    ExecutionKind, Instructions, Liquidity, MassCancelScope, OrderStatus, OrderType,
+    SelfTradePrevention, SessionProtocol, Side, TimeInForce, UnknownValue,
 };
 pub use reason::Reason;
 pub use time::UtcNanos;

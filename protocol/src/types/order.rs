@@ -46,12 +46,19 @@ byte_enum!(
     }
 );
 byte_enum!(
-    /// OrdType(40). Stop orders and the rest are refused by name until they exist.
+    /// OrdType(40). FIX's letters continue its digits: K is 20. Pegged, trailing and the rest are
+    /// refused by name.
     OrderType {
         /// Market, with protection: a limit at the best opposite price +/- `protection_ticks`.
         Market = 1,
         /// Limit.
         Limit = 2,
+        /// Stop: waits for a trade at or through its stop price, then is a market order.
+        Stop = 3,
+        /// Stop limit: waits likewise, then is a limit order.
+        StopLimit = 4,
+        /// Market to limit (K): takes the best opposite level, what is left rests at its price.
+        MarketToLimit = 20,
     }
 );
 byte_enum!(
@@ -59,10 +66,14 @@ byte_enum!(
     TimeInForce {
         /// Until the day roll.
         Day = 0,
+        /// Good till cancel.
+        GoodTillCancel = 1,
         /// Immediate or cancel: what does not trade at once is canceled.
         ImmediateOrCancel = 3,
         /// Fill or kill: all at once or nothing.
         FillOrKill = 4,
+        /// Good till date: until ExpireTime(126).
+        GoodTillDate = 6,
     }
 );
 byte_enum!(
@@ -95,8 +106,45 @@ byte_enum!(
         Rejected = 8,
         /// Expired(C).
         Expired = 12,
+        /// Restated(D).
+        Restated = 13,
         /// Trade(F).
         Trade = 15,
+        /// Triggered(L).
+        Triggered = 21,
+    }
+);
+byte_enum!(
+    /// What an incoming order does when it meets an order of its own account or firm; the incoming
+    /// order's instruction decides. The low digit is the action, the high one the scope.
+    SelfTradePrevention {
+        /// Trades like any other.
+        None = 0x00,
+        /// Account: the incoming order is canceled.
+        CancelNewest = 0x01,
+        /// Account: the resting order is canceled.
+        CancelOldest = 0x02,
+        /// Account: both are canceled.
+        CancelBoth = 0x03,
+        /// Account: both shrink by the smaller one's quantity, which is canceled.
+        Decrement = 0x04,
+        /// Firm: the incoming order is canceled.
+        FirmCancelNewest = 0x11,
+        /// Firm: the resting order is canceled.
+        FirmCancelOldest = 0x12,
+        /// Firm: both are canceled.
+        FirmCancelBoth = 0x13,
+        /// Firm: both shrink by the smaller one's quantity, which is canceled.
+        FirmDecrement = 0x14,
+    }
+);
+byte_enum!(
+    /// Whose orders a mass cancel means.
+    MassCancelScope {
+        /// The session's.
+        Session = 1,
+        /// The firm's, over all its sessions.
+        Firm = 2,
     }
 );
 byte_enum!(
@@ -125,6 +173,56 @@ impl Side {
         match self {
             Self::Buy => Self::Sell,
             Self::Sell => Self::Buy,
+        }
+    }
+}
+
+/// ExecInst(18) and its like, as bits; a bit that is not here is refused by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Instructions(pub u8);
+
+impl Instructions {
+    /// 18=6: refused if it would trade at once.
+    pub const POST_ONLY: Self = Self(1);
+    /// Stays when its session's connection is lost.
+    pub const DISCONNECT_EXEMPT: Self = Self(4);
+    /// Every bit that has a meaning.
+    pub const ALL: Self = Self(Self::POST_ONLY.0 | Self::DISCONNECT_EXEMPT.0);
+
+    /// Whether all of `other` is asked for.
+    #[inline(always)]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl OrderType {
+    /// Whether it waits for a trade before it is in the market.
+    #[inline]
+    pub const fn is_stop(self) -> bool {
+        match self {
+            Self::Stop | Self::StopLimit => true,
+            Self::Market | Self::Limit | Self::MarketToLimit => false,
+        }
+    }
+
+    /// Whether the client states its limit.
+    #[inline]
+    pub const fn has_limit(self) -> bool {
+        match self {
+            Self::Limit | Self::StopLimit => true,
+            Self::Market | Self::Stop | Self::MarketToLimit => false,
+        }
+    }
+}
+
+impl TimeInForce {
+    /// Whether what does not trade at once stays.
+    #[inline]
+    pub const fn rests(self) -> bool {
+        match self {
+            Self::Day | Self::GoodTillCancel | Self::GoodTillDate => true,
+            Self::ImmediateOrCancel | Self::FillOrKill => false,
         }
     }
 }

@@ -70,6 +70,22 @@ reasons! {
     EndOfDay = 5, "End of trading day", tag 59, ord 0, cxl 0;
     /// Replaced to a total at or below what was filled: ended Filled.
     ReplacedToFilled = 6, "Total quantity not above filled quantity", tag 38, ord 0, cxl 0;
+    /// Good-till-date order at its time.
+    ExpireTimeReached = 7, "Expire time reached", tag 126, ord 0, cxl 0;
+    /// IOC order that could not fill its minimum quantity at once.
+    MinimumQuantityUnavailable = 8, "Minimum quantity not available", tag 110, ord 0, cxl 0;
+    /// Ended or shrunk rather than trade with an order of the same owner.
+    SelfTradePrevented = 9, "Self-trade prevented", tag 2362, ord 0, cxl 0;
+    /// An order that outlives its day is restated on the new one.
+    CarriedOver = 10, "Carried over to the new trading day", tag 59, ord 0, cxl 0;
+    /// The stop price was reached.
+    StopTriggered = 11, "Stop price reached", tag 99, ord 0, cxl 0;
+    /// Canceled by a mass cancel.
+    MassCanceled = 12, "Canceled by mass cancel", tag 0, ord 0, cxl 0;
+    /// Canceled because its session's connection was lost.
+    CanceledOnDisconnect = 13, "Canceled on disconnect", tag 0, ord 0, cxl 0;
+    /// Canceled because its session did not renew its `cancel after`.
+    CancelAfterElapsed = 14, "Not renewed in time", tag 0, ord 0, cxl 0;
     // 20..=79: refusals of orders and requests by the core.
     /// No such instrument.
     UnknownInstrument = 20, "Unknown symbol", tag 55, ord 1, cxl 99;
@@ -119,6 +135,30 @@ reasons! {
     InvalidClientOrderId = 42, "Invalid ClOrdID", tag 11, ord 99, cxl 99;
     /// A cancel or replace states another symbol or side than its order's.
     TermsMismatch = 43, "Symbol or side is not the order's", tag 54, ord 99, cxl 99;
+    /// A post-only order that would trade at once.
+    PostOnlyWouldTake = 44, "Post-only order would trade", tag 18, ord 99, cxl 99;
+    /// An instruction that contradicts the order's type or time in force.
+    InstructionConflict = 45, "Instruction contradicts order type or time in force", tag 18, ord 11, cxl 99;
+    /// A stop order without a stop price.
+    StopPriceMissing = 46, "Stop price missing", tag 99, ord 99, cxl 99;
+    /// A stop price on an order that is no stop.
+    StopPriceNotAllowed = 47, "Stop price not allowed on this order type", tag 99, ord 99, cxl 99;
+    /// A good-till-date order without a time.
+    ExpireTimeMissing = 48, "Expire time missing", tag 126, ord 99, cxl 99;
+    /// A time on an order that is not good till date.
+    ExpireTimeNotAllowed = 49, "Expire time not allowed with this time in force", tag 126, ord 99, cxl 99;
+    /// A time that has passed.
+    ExpireTimePast = 50, "Expire time has passed", tag 126, ord 99, cxl 99;
+    /// A minimum on an order that is not IOC, or above its quantity.
+    MinimumQuantityInvalid = 51, "Minimum quantity needs IOC and at most the quantity", tag 110, ord 99, cxl 99;
+    /// A shown quantity above the order's, not on a lot, or on an order that does not rest.
+    DisplayQuantityInvalid = 52, "Invalid display quantity", tag 1138, ord 99, cxl 99;
+    /// Self-trade prevention value not supported.
+    UnsupportedSelfTradePrevention = 53, "Self-trade prevention not supported", tag 2964, ord 11, cxl 99;
+    /// A mass cancel whose scope or filter is not known.
+    InvalidMassCancel = 54, "Invalid mass cancel request", tag 530, ord 99, cxl 99;
+    /// A stop price off the tick or outside the instrument's limits.
+    StopPriceInvalid = 55, "Stop price not on tick or outside the limits", tag 99, ord 99, cxl 99;
     /// Resting-order capacity reached.
     OrderCapacity = 60, "Order capacity reached", tag 0, ord 3, cxl 99;
     /// ClientOrderId capacity of the trading day reached.
@@ -160,7 +200,7 @@ reasons! {
     InvalidField = 143, "Invalid field value", tag 0, ord 99, cxl 99;
     /// Business message before the session is active.
     NotActive = 144, "Session not active", tag 0, ord 99, cxl 99;
-    /// Cancel on disconnect is not there yet.
+    /// Cancel on disconnect of an unknown type, or with a grace beyond the limit.
     CancelOnDisconnectUnsupported = 145, "Cancel on disconnect not supported", tag 0, ord 99, cxl 99;
     /// The client does not read fast enough.
     SlowConsumer = 146, "Slow consumer", tag 0, ord 99, cxl 99;

@@ -1,0 +1,253 @@
+//! Cancels of many orders at one point of the log: asked for, or due because a session is gone.
+//!
+//! Every session has a list of its orders at rest in ascending order id, so that a cancel costs
+//! what it cancels, whatever else is in the books.
+
+use trading_engine_protocol::types::{
+    Instructions, MassCancelScope, OrderId, OrderStatus, Reason, SessionId, Side, UtcNanos,
+};
+
+use super::command::{CancelAfter, MassCancel};
+use super::deadlines::{NOWHERE, Whose};
+use super::event::{CancelAfterSet, EventSink, MassCancelDone};
+use super::order::{Cold, Flags, NIL, Own};
+use super::{Engine, Progress, Work};
+use crate::limits::STEP_EVENTS_MAX;
+
+/// Orders a step may cancel.
+const CANCELS_PER_STEP: usize = STEP_EVENTS_MAX - 2;
+/// Which of a session's deadlines.
+const LOST: u32 = 0;
+const NOT_RENEWED: u32 = 1;
+/// Bits of `cancel_on_disconnect`.
+const WHEN_LOST: u8 = 1;
+const AT_LOGOUT: u8 = 2;
+
+/// What comes after the last cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// `MassCancelDone`, as `Engine::mass_cancel` has it.
+    Answer,
+    /// Other deadlines.
+    Deadlines,
+}
+
+impl Engine {
+    /// An order came to rest: last in its session's list, because ids ascend.
+    #[inline]
+    pub(super) fn list(&mut self, slot: u32) {
+        let session = self.orders.cold[slot as usize].session;
+        let state = &mut self.sessions[session.0 as usize];
+        let before = state.newest;
+        state.newest = slot;
+        if before == NIL {
+            state.oldest = slot;
+        } else {
+            self.orders.own[before as usize].next = slot;
+        }
+        self.orders.own[slot as usize] = Own {
+            next: NIL,
+            prev: before,
+        };
+        let hot = &mut self.orders.hot[slot as usize];
+        hot.flags = hot.flags.with(Flags::LISTED);
+    }
+
+    /// An order that was at rest ended.
+    #[inline]
+    pub(super) fn unlist(&mut self, slot: u32) {
+        let session = self.orders.cold[slot as usize].session;
+        let Own { next, prev } = self.orders.own[slot as usize];
+        let state = &mut self.sessions[session.0 as usize];
+        match prev {
+            NIL => state.oldest = next,
+            prev => self.orders.own[prev as usize].next = next,
+        }
+        match next {
+            NIL => state.newest = prev,
+            next => self.orders.own[next as usize].prev = prev,
+        }
+    }
+
+    /// Open orders of a session that were at rest when this was asked, ascending order id.
+    pub(super) fn orders_of(&self, session: SessionId) -> impl Iterator<Item = u32> + '_ {
+        let mut next = self
+            .sessions
+            .get(session.0 as usize)
+            .map_or(NIL, |state| state.oldest);
+        std::iter::from_fn(move || {
+            let slot = next;
+            (slot != NIL).then(|| {
+                next = self.orders.own[slot as usize].next;
+                slot
+            })
+        })
+    }
+
+    pub(super) fn mass_cancel(
+        &mut self,
+        request: &MassCancel,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        let session = self.asking.0;
+        self.mass_canceled = MassCancelDone {
+            client_order_id: request.client_order_id,
+            instrument: request.instrument,
+            scope: request.scope,
+            side: request.side,
+            ..MassCancelDone::default()
+        };
+        let side_known = request.side == 0 || Side::try_from(request.side).is_ok();
+        let instrument_known =
+            request.instrument.0 == 0 || self.defined(request.instrument).is_ok();
+        // A firm's other sessions are its risk desk's business, and there is no such role yet.
+        let may = request.scope == MassCancelScope::Session.as_u8();
+        let verdict = if request.client_order_id.is_none() {
+            Err(Reason::InvalidClientOrderId)
+        } else if !side_known || !may || request.by_account > 1 {
+            Err(Reason::InvalidMassCancel)
+        } else if !instrument_known {
+            Err(Reason::UnknownInstrument)
+        } else {
+            Ok(())
+        };
+        if let Err(reason) = verdict {
+            self.tell(sink, session, reason, self.mass_canceled);
+            return Progress::Done;
+        }
+        self.collect(session, |cold| {
+            (request.instrument.0 == 0 || cold.state.instrument == request.instrument)
+                && (request.side == 0 || cold.state.side == request.side)
+                && (request.by_account == 0 || cold.state.account == request.account)
+        });
+        self.cancel_from(0, Reason::MassCanceled, Then::Answer, sink)
+    }
+
+    /// Puts the ids of a session's orders that are meant into `scratch`, ascending.
+    fn collect(&mut self, session: SessionId, mut meant: impl FnMut(&Cold) -> bool) {
+        let mut ids = std::mem::take(&mut self.scratch);
+        ids.clear();
+        ids.extend(
+            self.orders_of(session)
+                .filter(|&slot| meant(&self.orders.cold[slot as usize]))
+                .map(|slot| self.orders.order_id(slot).0),
+        );
+        self.scratch = ids;
+    }
+
+    /// Cancels what `scratch` names, from `next` on.
+    pub(super) fn cancel_from(
+        &mut self,
+        next: usize,
+        reason: Reason,
+        then: Then,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        let last = self.scratch.len().min(next + CANCELS_PER_STEP);
+        for index in next..last {
+            if let Some(slot) = self.orders.find(OrderId(self.scratch[index])) {
+                self.take_off(slot);
+                self.end(slot, OrderStatus::Canceled, reason, sink);
+                self.mass_canceled.canceled += 1;
+            }
+        }
+        if last < self.scratch.len() {
+            self.work = Work::Cancel {
+                next: last,
+                reason,
+                then,
+            };
+            return Progress::More;
+        }
+        match then {
+            Then::Answer => {
+                self.work = Work::Nothing;
+                let session = self.asking.0;
+                self.tell(sink, session, Reason::None, self.mass_canceled);
+                Progress::Done
+            }
+            Then::Deadlines => {
+                self.work = Work::Deadlines;
+                Progress::More
+            }
+        }
+    }
+
+    /// A session's deadline came: its orders go.
+    pub(super) fn cancel_session_at_deadline(
+        &mut self,
+        code: u32,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        let session = SessionId(code >> 1);
+        self.disarm(session, code & 1);
+        let reason = if code & 1 == LOST {
+            self.collect(session, |cold| {
+                !Instructions(cold.state.instructions).has(Instructions::DISCONNECT_EXEMPT)
+            });
+            Reason::CanceledOnDisconnect
+        } else {
+            self.collect(session, |_| true);
+            Reason::CancelAfterElapsed
+        };
+        self.cancel_from(0, reason, Then::Deadlines, sink)
+    }
+
+    fn arm(&mut self, session: SessionId, which: u32, after_ms: u32) {
+        self.disarm(session, which);
+        let at = UtcNanos(
+            self.sequenced_at
+                .0
+                .saturating_add(u64::from(after_ms) * 1_000_000),
+        );
+        self.add_deadline(at, Whose::Session(session.0 << 1 | which));
+    }
+
+    fn disarm(&mut self, session: SessionId, which: u32) {
+        let place = self.sessions[session.0 as usize].deadlines[which as usize];
+        if place != NOWHERE {
+            self.remove_deadline(place);
+        }
+    }
+
+    /// The session has no connection any more.
+    pub(super) fn arm_disconnect(&mut self, session: SessionId, reason: Reason) {
+        let state = &self.sessions[session.0 as usize];
+        // Who took over goes on with the orders; a day that begins is nobody's loss.
+        let when = match reason {
+            Reason::Superseded | Reason::EndOfDay => 0,
+            Reason::LogoutRequested => AT_LOGOUT,
+            _ => WHEN_LOST,
+        };
+        if state.cancel_on_disconnect & when != 0 {
+            let grace = state.cancel_grace_ms;
+            self.arm(session, LOST, grace);
+        }
+    }
+
+    /// The session has a connection again.
+    pub(super) fn disarm_disconnect(&mut self, session: SessionId) {
+        self.disarm(session, LOST);
+    }
+
+    /// The dead man's switch is set, renewed or taken away.
+    pub(super) fn cancel_after(&mut self, request: &CancelAfter, sink: &mut impl EventSink) {
+        let session = self.asking.0;
+        if request.after_ms == 0 {
+            self.disarm(session, NOT_RENEWED);
+        } else {
+            self.arm(session, NOT_RENEWED, request.after_ms);
+        }
+        // Every number that is accepted has an event that says so.
+        let body = CancelAfterSet {
+            cancel_at: UtcNanos(self.deadline_of(session, NOT_RENEWED)),
+        };
+        self.tell(sink, session, Reason::None, body);
+    }
+
+    /// 0 = there is none.
+    pub(super) fn deadline_of(&self, session: SessionId, which: u32) -> u64 {
+        let place = self.sessions[session.0 as usize].deadlines[which as usize];
+        self.deadlines.at(place).map_or(0, |deadline| deadline.at.0)
+    }
+}

@@ -1,0 +1,445 @@
+//! Cancels and replaces: which order is meant, whether it may be, and what becomes of it.
+
+use trading_engine_protocol::types::{
+    ClientOrderId, InstrumentId, OrderId, OrderStatus, Quantity, Reason, TimeInForce,
+};
+
+use super::client_ids::IdHash;
+use super::command::{CancelOrder, CommandKind, NO_PRICE, OrderTerms, RefuseRequest, ReplaceOrder};
+use super::event::{EventSink, OrderReplaced, OrderReplacedWithTerms, RequestRejected};
+use super::instrument::{ladder_side, stop_side};
+use super::order::Flags;
+use super::{Engine, Progress};
+
+/// A `time_in_force` byte that states nothing.
+const NOT_STATED: u8 = 0xFF;
+
+/// Which order a cancel or replace means.
+struct Target {
+    slot: u32,
+}
+
+/// A replace that passed every check.
+struct Change {
+    slot: u32,
+    hash: IdHash,
+    /// Limit and stop, as ticks.
+    tick: u32,
+    stop_tick: u32,
+    /// The terms after it.
+    terms: OrderTerms,
+}
+
+/// Why a cancel or replace is refused, and what is known of the order.
+struct Refusal {
+    reason: Reason,
+    order_id: OrderId,
+    status: OrderStatus,
+}
+
+impl Refusal {
+    fn unknown(reason: Reason) -> Self {
+        Self {
+            reason,
+            order_id: OrderId(0),
+            status: OrderStatus::Rejected,
+        }
+    }
+}
+
+impl Engine {
+    /// Finds the open order that a request of this session means.
+    #[inline]
+    fn target(&self, order_id: OrderId, original: &ClientOrderId) -> Result<Target, Refusal> {
+        let session = self.asking.0;
+        let unknown = || Err(Refusal::unknown(Reason::UnknownOrder));
+        let by_id = self
+            .orders
+            .find(order_id)
+            .filter(|&slot| self.orders.cold[slot as usize].session == session);
+        if original.is_none() {
+            return match by_id {
+                Some(slot) => Ok(Target { slot }),
+                None => unknown(),
+            };
+        }
+        let Some(known) = self.ids.find(self.ids.hash(session, original)) else {
+            return unknown();
+        };
+        let live = known.slot.filter(|&slot| {
+            let cold = &self.orders.cold[slot as usize];
+            self.orders.is_live(slot)
+                && cold.session == session
+                && cold.state.client_order_id == *original
+        });
+        match live {
+            Some(slot) if order_id.0 == 0 || by_id == Some(slot) => Ok(Target { slot }),
+            Some(_) => Err(Refusal::unknown(Reason::IdMismatch)),
+            None if known.slot.is_none() => unknown(),
+            // What is open is another order than the one that is done.
+            None if self.orders.find(order_id).is_some() => {
+                Err(Refusal::unknown(Reason::IdMismatch))
+            }
+            None => Err(Refusal {
+                reason: Reason::TooLateToCancel,
+                order_id,
+                // An id replaced away has no end of its own; its order answers to its newest id.
+                status: known.ended.unwrap_or(OrderStatus::Rejected),
+            }),
+        }
+    }
+
+    pub(super) fn cancel(&mut self, cancel: &CancelOrder, sink: &mut impl EventSink) {
+        match self.check_cancel(cancel) {
+            Ok(slot) => {
+                self.take_off(slot);
+                let reason = Reason::CanceledByRequest;
+                self.end_for(
+                    slot,
+                    OrderStatus::Canceled,
+                    reason,
+                    cancel.client_order_id,
+                    sink,
+                );
+            }
+            Err(refusal) => self.refuse_with(
+                CommandKind::CancelOrder,
+                (cancel.client_order_id, cancel.original),
+                &refusal,
+                0,
+                sink,
+            ),
+        }
+    }
+
+    #[inline]
+    fn check_cancel(&self, cancel: &CancelOrder) -> Result<u32, Refusal> {
+        if cancel.client_order_id.is_none() {
+            return Err(Refusal::unknown(Reason::InvalidClientOrderId));
+        }
+        let slot = self.target(cancel.order_id, &cancel.original)?.slot;
+        self.check_stated(slot, cancel.instrument, cancel.side)?;
+        Ok(slot)
+    }
+
+    /// What a request states of its order must be so.
+    #[inline]
+    fn check_stated(&self, slot: u32, instrument: InstrumentId, side: u8) -> Result<(), Refusal> {
+        let hot = &self.orders.hot[slot as usize];
+        let cold = &self.orders.cold[slot as usize];
+        let instrument_differs = instrument.0 != 0 && instrument.0 != u32::from(hot.instrument);
+        if instrument_differs || (side != 0 && side != cold.state.side) {
+            return Err(self.refusal(slot, Reason::TermsMismatch));
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, slot: u32, reason: Reason) -> Refusal {
+        Refusal {
+            reason,
+            order_id: self.orders.order_id(slot),
+            status: self.orders.cold[slot as usize].open_status(),
+        }
+    }
+
+    pub(super) fn replace(
+        &mut self,
+        replace: &ReplaceOrder,
+        terms: &OrderTerms,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        match self.check_replace(replace, terms) {
+            Ok(change) => {
+                let Some(bucket) = self.ids.insert(change.hash) else {
+                    // The check found it free, and nothing came in between.
+                    return Progress::Done;
+                };
+                self.replace_checked(replace, &change, bucket, sink)
+            }
+            Err(refusal) => {
+                self.refuse_with(
+                    CommandKind::ReplaceOrder,
+                    (replace.client_order_id, replace.original),
+                    &refusal,
+                    0,
+                    sink,
+                );
+                Progress::Done
+            }
+        }
+    }
+
+    fn check_replace(&self, replace: &ReplaceOrder, terms: &OrderTerms) -> Result<Change, Refusal> {
+        let session = self.asking.0;
+        let slot = self.target(replace.order_id, &replace.original)?.slot;
+        let hash = self
+            .hash_id(session, &replace.client_order_id)
+            .map_err(|reason| self.refusal(slot, reason))?;
+        if self.ids.find(hash).is_some() {
+            return Err(self.refusal(slot, Reason::DuplicateClientOrderId));
+        }
+        if !self.ids.has_room() {
+            return Err(self.refusal(slot, Reason::ClientOrderIdCapacity));
+        }
+        self.check_stated(slot, replace.instrument, replace.side)?;
+        let cold = &self.orders.cold[slot as usize];
+        let stated = |stated: u8, none: u8, actual: u8| stated == none || stated == actual;
+        if !stated(replace.order_type, 0, cold.state.order_type)
+            || !stated(replace.time_in_force, NOT_STATED, cold.state.time_in_force)
+        {
+            return Err(self.refusal(slot, Reason::ReplaceNotAllowed));
+        }
+        self.check_change(slot, replace, terms)
+            .map(|(tick, stop_tick, terms)| Change {
+                slot,
+                hash,
+                tick,
+                stop_tick,
+                terms,
+            })
+            .map_err(|reason| self.refusal(slot, reason))
+    }
+
+    /// Limit and stop ticks, and the terms, that the order would have.
+    fn check_change(
+        &self,
+        slot: u32,
+        replace: &ReplaceOrder,
+        terms: &OrderTerms,
+    ) -> Result<(u32, u32, OrderTerms), Reason> {
+        let hot = self.orders.hot[slot as usize];
+        let cold = &self.orders.cold[slot as usize];
+        let side = cold.side();
+        let instrument = &self.instruments[usize::from(hot.instrument)];
+        instrument.check_quantity(replace.quantity)?;
+        let waiting = hot.flags.any(Flags::WAITING);
+        let tick = if waiting && cold.is_market() {
+            if replace.price != NO_PRICE {
+                return Err(Reason::PriceNotAllowed);
+            }
+            0
+        } else if replace.price == NO_PRICE {
+            return Err(Reason::PriceMissing);
+        } else {
+            instrument.tick_of(replace.price)?
+        };
+        let mut after = OrderTerms::NONE;
+        let mut stop_tick = 0;
+        if hot.flags.any(Flags::TERMS) {
+            (stop_tick, after) = self.check_new_terms(slot, replace.quantity, terms)?;
+        } else if *terms != OrderTerms::NONE {
+            // Terms that an order was entered without cannot be given to it.
+            return Err(if terms.stop_price == NO_PRICE {
+                Reason::ReplaceNotAllowed
+            } else {
+                Reason::StopPriceNotAllowed
+            });
+        }
+        if replace.quantity <= cold.state.cumulative {
+            // What ends filled has nothing left that would rest or trade.
+        } else if waiting {
+            let key = instrument.stop_key(side, stop_tick);
+            self.check_level(stop_side(hot.instrument, side), key)?;
+        } else {
+            let key = instrument.key(side, tick);
+            self.check_level(ladder_side(hot.instrument, side), key)?;
+            if hot.flags.any(Flags::POST_ONLY)
+                && self.would_take(hot.instrument, instrument, side, tick)
+            {
+                return Err(Reason::PostOnlyWouldTake);
+            }
+        }
+        Ok((tick, stop_tick, after))
+    }
+
+    fn check_new_terms(
+        &self,
+        slot: u32,
+        quantity: Quantity,
+        asked: &OrderTerms,
+    ) -> Result<(u32, OrderTerms), Reason> {
+        let hot = &self.orders.hot[slot as usize];
+        let extra = &self.orders.extra[slot as usize];
+        let state = &self.orders.cold[slot as usize].state;
+        let mut after = extra.terms;
+        let mut stop_tick = extra.stop_tick;
+        if asked.stop_price != NO_PRICE {
+            if !hot.flags.any(Flags::WAITING) {
+                return Err(Reason::StopPriceNotAllowed);
+            }
+            stop_tick = self.instruments[usize::from(hot.instrument)]
+                .tick_of(asked.stop_price)
+                .map_err(|_| Reason::StopPriceInvalid)?;
+            after.stop_price = asked.stop_price;
+        }
+        if asked.minimum.0 != 0 {
+            return Err(Reason::MinimumQuantityInvalid);
+        }
+        if asked.expire_at.0 != 0 {
+            if state.time_in_force != TimeInForce::GoodTillDate.as_u8() {
+                return Err(Reason::ExpireTimeNotAllowed);
+            }
+            if asked.expire_at <= self.sequenced_at {
+                return Err(Reason::ExpireTimePast);
+            }
+            after.expire_at = asked.expire_at;
+        }
+        if hot.flags.any(Flags::ICEBERG) {
+            if asked.display.0 != 0 {
+                after.display = asked.display;
+            }
+            // A smaller order may be asked for without another shown quantity.
+            if asked.display.0 != 0 || after.display <= quantity {
+                self.check_display(state.instrument, after.display, quantity)?;
+            }
+        } else if asked.display.0 != 0 {
+            return Err(Reason::ReplaceNotAllowed);
+        }
+        Ok((stop_tick, after))
+    }
+
+    fn replace_checked(
+        &mut self,
+        replace: &ReplaceOrder,
+        change: &Change,
+        bucket: u32,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        let &Change { slot, tick, .. } = change;
+        let at = slot as usize;
+        let flags = self.orders.hot[at].flags;
+        let waiting = flags.any(Flags::WAITING);
+        let previous_leaves = self.orders.open(slot);
+        let previous_price = self.orders.cold[at].state.price;
+        let original = self.orders.cold[at].state.client_order_id;
+        let open = replace
+            .quantity
+            .0
+            .saturating_sub(self.orders.cold[at].state.cumulative.0);
+        let same_price = if waiting {
+            change.stop_tick == self.orders.extra[at].stop_tick
+        } else {
+            tick == self.orders.hot[at].tick
+        };
+        let mut keeps = same_price && open <= previous_leaves && open > 0;
+        if flags.any(Flags::ICEBERG) {
+            keeps &= change.terms.display <= self.orders.extra[at].terms.display;
+        }
+        if keeps {
+            self.shrink_in_place(slot, open, change);
+        } else {
+            self.take_off(slot);
+            self.orders.hot[at].leaves = open;
+        }
+        if flags.any(Flags::TERMS) {
+            let extra = &mut self.orders.extra[at];
+            let new_time = extra.terms.expire_at != change.terms.expire_at;
+            extra.terms = change.terms;
+            extra.stop_tick = change.stop_tick;
+            if new_time {
+                self.remove_expiry(slot);
+                self.add_expiry(slot, change.terms.expire_at);
+            }
+        }
+        let hot = &mut self.orders.hot[at];
+        hot.tick = tick;
+        let price = if waiting && replace.price == NO_PRICE {
+            previous_price
+        } else {
+            self.instruments[usize::from(hot.instrument)].price_of(tick)
+        };
+        let cold = &mut self.orders.cold[at];
+        cold.state.client_order_id = replace.client_order_id;
+        cold.state.quantity = Quantity(cold.state.cumulative.0 + open);
+        cold.state.price = price;
+        cold.bucket = bucket;
+        self.ids.set_slot(bucket, slot);
+        let (status, reason) = if open == 0 {
+            (OrderStatus::Filled, Reason::ReplacedToFilled)
+        } else {
+            (self.orders.cold[at].open_status(), Reason::None)
+        };
+        let body = OrderReplaced {
+            original,
+            previous_price,
+            previous_leaves: Quantity(previous_leaves),
+            priority_kept: u8::from(keeps),
+            ..OrderReplaced::default()
+        };
+        if flags.any(Flags::TERMS) {
+            let body = OrderReplacedWithTerms {
+                replaced: body,
+                terms: change.terms,
+            };
+            self.report(sink, slot, status, reason, &body);
+        } else {
+            self.report(sink, slot, status, reason, &body);
+        }
+        if open == 0 {
+            self.release(slot, OrderStatus::Filled);
+            return Progress::Done;
+        }
+        if keeps {
+            Progress::Done
+        } else if waiting {
+            self.wait(slot, sink)
+        } else {
+            self.match_on(slot, sink)
+        }
+    }
+
+    /// An order at rest gets smaller and keeps its place: what it does not show goes first.
+    fn shrink_in_place(&mut self, slot: u32, open: u64, change: &Change) {
+        let at = slot as usize;
+        let place = self.place_of(slot);
+        let level = self.ladders.at_mut(place);
+        let hot = &mut self.orders.hot[at];
+        let shown = if hot.flags.any(Flags::ICEBERG) && !hot.flags.any(Flags::WAITING) {
+            let extra = &mut self.orders.extra[at];
+            let shown = hot.leaves.min(change.terms.display.0).min(open);
+            level.hidden -= extra.hidden;
+            extra.hidden = open - shown;
+            level.hidden += extra.hidden;
+            shown
+        } else {
+            open
+        };
+        level.lots -= hot.leaves - shown;
+        hot.leaves = shown;
+    }
+
+    fn refuse_with(
+        &mut self,
+        request: CommandKind,
+        (client_order_id, original): (ClientOrderId, ClientOrderId),
+        refusal: &Refusal,
+        ref_tag: u16,
+        sink: &mut impl EventSink,
+    ) {
+        let body = RequestRejected {
+            client_order_id,
+            original,
+            order_id: refusal.order_id,
+            request: request as u8,
+            status: refusal.status.as_u8(),
+            ..RequestRejected::default()
+        };
+        self.tell_about(sink, self.asking.0, refusal.reason, ref_tag, body);
+    }
+
+    /// A request the edge could not express; the order it means is looked up for the answer only.
+    pub(super) fn refuse_request(&mut self, refuse: &RefuseRequest, sink: &mut impl EventSink) {
+        let reason = Reason::try_from(refuse.reason).unwrap_or(Reason::InvalidField);
+        let request = if refuse.request == CommandKind::ReplaceOrder as u8 {
+            CommandKind::ReplaceOrder
+        } else {
+            CommandKind::CancelOrder
+        };
+        let refusal = match self.target(refuse.order_id, &refuse.original) {
+            Ok(target) => self.refusal(target.slot, reason),
+            Err(refusal) => Refusal { reason, ..refusal },
+        };
+        let ids = (refuse.client_order_id, refuse.original);
+        self.refuse_with(request, ids, &refusal, refuse.ref_tag, sink);
+    }
+}

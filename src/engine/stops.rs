@@ -1,0 +1,146 @@
+//! Stop orders: they wait beside the book for a trade at or through their stop price.
+//!
+//! Within one command, every price that traded since the last stable state counts, so a stop whose
+//! price was passed is released even if later trades of the same command went back. Released one at
+//! a time, in the order of their stop prices and then of their waiting, until none is left to
+//! release; each is released once, so this ends.
+
+use trading_engine_protocol::types::{OrderStatus, OrderType, Price, Reason, Side};
+
+use super::event::{EventSink, OrderTriggered};
+use super::instrument::stop_side;
+use super::order::{Flags, NIL};
+use super::{Engine, Progress, Work};
+
+/// Ticks that traded in the command at work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TradedRange {
+    /// Lowest and highest, `None` = no trade.
+    pub ticks: Option<(u32, u32)>,
+}
+
+impl Engine {
+    /// A stop begins to wait, unless the last trade was at or through its price.
+    pub(super) fn wait(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
+        let hot = &self.orders.hot[slot as usize];
+        let id = hot.instrument;
+        let side = self.side_of(slot);
+        let stop_tick = self.orders.extra[slot as usize].stop_tick;
+        let instrument = &mut self.instruments[usize::from(id)];
+        let reached = match (instrument.traded.checked_sub(1), side) {
+            (None, _) => false,
+            (Some(last), Side::Buy) => last >= stop_tick,
+            (Some(last), Side::Sell) => last <= stop_tick,
+        };
+        if reached {
+            return self.release_stop(slot, sink);
+        }
+        instrument.stops += 1;
+        let key = instrument.stop_key(side, stop_tick);
+        self.ladders
+            .append(&mut self.orders, stop_side(id, side), key, slot);
+        if !self.orders.hot[slot as usize].flags.any(Flags::LISTED) {
+            self.list(slot);
+        }
+        self.work = Work::Nothing;
+        Progress::Done
+    }
+
+    /// Remembers that an instrument traded: one order's trades go one way, from the first tick to
+    /// the last. `NIL` = it did not.
+    #[inline(always)]
+    pub(super) fn note_trades(&mut self, instrument: u16, first: u32, last: u32) {
+        if last == NIL {
+            return;
+        }
+        let instrument = &mut self.instruments[usize::from(instrument)];
+        instrument.traded = last + 1;
+        if instrument.stops > 0 {
+            let (low, high) = self.traded.ticks.unwrap_or((first, first));
+            let (low, high) = (low.min(first), high.max(first));
+            self.traded.ticks = Some((low.min(last), high.max(last)));
+        }
+    }
+
+    /// An order is done matching; stops may follow.
+    #[inline(always)]
+    pub(super) fn after_match(&mut self, instrument: u16) -> Progress {
+        if self.traded.ticks.is_none() {
+            self.work = Work::Nothing;
+            return Progress::Done;
+        }
+        self.find_triggered(instrument)
+    }
+
+    #[inline(never)]
+    fn find_triggered(&mut self, instrument: u16) -> Progress {
+        if self.next_triggered(instrument).is_some() {
+            self.work = Work::Trigger { instrument };
+            return Progress::More;
+        }
+        self.traded.ticks = None;
+        self.work = Work::Nothing;
+        Progress::Done
+    }
+
+    /// The stop to release next: buy stops from the lowest price up, then sell stops from the
+    /// highest down.
+    fn next_triggered(&self, id: u16) -> Option<u32> {
+        let (low, high) = self.traded.ticks?;
+        let instrument = &self.instruments[usize::from(id)];
+        for (side, reached) in [(Side::Buy, high), (Side::Sell, low)] {
+            let ladder = stop_side(id, side);
+            let best = self.ladders.best(ladder);
+            // The higher the key, the sooner; what was reached has a key at or above its own.
+            if best != NIL && best >= instrument.stop_key(side, reached) {
+                return Some(self.ladders.level(ladder, best).head);
+            }
+        }
+        None
+    }
+
+    /// Releases the next stop; one a step.
+    pub(super) fn trigger_on(&mut self, instrument: u16, sink: &mut impl EventSink) -> Progress {
+        match self.next_triggered(instrument) {
+            Some(slot) => {
+                self.take_off(slot);
+                self.release_stop(slot, sink)
+            }
+            None => self.find_triggered(instrument),
+        }
+    }
+
+    /// A stop that waits no more is a market or a limit order from now on.
+    fn release_stop(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
+        let at = slot as usize;
+        let side = self.side_of(slot);
+        let hot = &mut self.orders.hot[at];
+        let id = hot.instrument;
+        let is_limit = self.orders.cold[at].state.order_type == OrderType::StopLimit.as_u8();
+        hot.flags = hot
+            .flags
+            .without(Flags::WAITING)
+            .with_if(is_limit, Flags::RESTS);
+        let instrument = &self.instruments[usize::from(id)];
+        let limit = if is_limit {
+            Ok(self.orders.hot[at].tick)
+        } else {
+            self.protection_tick(id, instrument, side)
+        };
+        let price = limit.map_or(Price(0), |tick| instrument.price_of(tick));
+        self.orders.cold[at].state.price = price;
+        let status = self.orders.cold[at].open_status();
+        let body = OrderTriggered::default();
+        self.report(sink, slot, status, Reason::StopTriggered, &body);
+        match limit {
+            Ok(tick) => {
+                self.orders.hot[at].tick = tick;
+                self.match_on(slot, sink)
+            }
+            Err(reason) => {
+                self.end(slot, OrderStatus::Expired, reason, sink);
+                self.after_match(id)
+            }
+        }
+    }
+}
