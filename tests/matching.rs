@@ -128,10 +128,6 @@ const UNREACHED_REASONS: &[(Reason, &str)] = &[
         "instruments have no phases yet: they always trade",
     ),
     (
-        Reason::UnsupportedInstruction,
-        "found by the edge, which names the field; the core only passes it on",
-    ),
-    (
         Reason::UnknownAccount,
         "accounts are not defined yet: the core takes any number",
     ),
@@ -170,7 +166,6 @@ fn every_reason_of_the_core_is_reached() {
 
 /// Rows of the failure catalogue without a scenario, and why.
 const ROWS_WITHOUT_SCENARIO: &[(u32, &str)] = &[
-    (26, "stop orders do not exist yet"),
     (
         29,
         "no float is in the engine's types; the extremes are under row 28",

@@ -1,155 +1,317 @@
-//! The oracle: a book of plain vectors, slow and obvious. Same rules as the engine, other code.
+//! The oracle: a whole venue of plain vectors, slow and obvious, written from
+//! `protocol/ORDERS.md` alone. Same rules as the engine, other code.
+//!
+//! An order is in one of three places: in `bids` or `asks` of its book (best price first, then
+//! longest at rest), in `waiting` (stops, longest waiting first), or by value in the hands of the
+//! function that makes it trade. Everything that is looked for is looked for from the front.
 
+use std::collections::{BTreeMap, HashMap};
+
+use trading_engine::engine::command::{
+    CancelAfter, CancelOrder, CommandKind, DefineInstrument, DefineSession, EnterOrder, MassCancel,
+    NO_PRICE, OrderTerms, ReplaceOrder, SessionLogon,
+};
+use trading_engine::limits::EngineLimits;
+use trading_engine_protocol::types::{
+    ClientOrderId, Instructions, OrderStatus, OrderType, Quantity, Reason, SelfTradePrevention,
+    Side, TimeInForce, UtcNanos,
+};
+
+const BUY: u8 = Side::Buy as u8;
+const MARKET: u8 = OrderType::Market as u8;
+const LIMIT: u8 = OrderType::Limit as u8;
+const STOP: u8 = OrderType::Stop as u8;
+const STOP_LIMIT: u8 = OrderType::StopLimit as u8;
+const MARKET_TO_LIMIT: u8 = OrderType::MarketToLimit as u8;
+const DAY: u8 = TimeInForce::Day as u8;
+const IMMEDIATE: u8 = TimeInForce::ImmediateOrCancel as u8;
+const ALL_OR_NOTHING: u8 = TimeInForce::FillOrKill as u8;
+const UNTIL_DATE: u8 = TimeInForce::GoodTillDate as u8;
+/// A replace that says nothing of the time in force.
+const NOT_STATED: u8 = 0xFF;
+/// What reports state as the price of a stop that has none yet.
+const PRICE_OF_A_WAITING_STOP: i64 = 0;
+const MILLISECOND: u64 = 1_000_000;
+
+/// An order after what happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resting {
-    pub owner: u32,
-    pub id: u64,
+pub struct State {
+    /// The how manieth accepted order of the log it is.
+    pub number: u64,
+    pub client: u64,
+    pub price: i64,
+    pub quantity: u64,
+    pub leaves: u64,
+    pub cumulative: u64,
+    pub notional: i128,
+    pub instrument: u32,
+    pub account: u32,
     pub side: u8,
-    pub price: i64,
-    pub total: u64,
-    pub filled: u64,
+    pub order_type: u8,
+    pub time_in_force: u8,
+    pub status: u8,
+    pub instructions: u8,
+    pub self_trade_prevention: u8,
 }
 
-impl Resting {
-    pub fn open(&self) -> u64 {
-        self.total - self.filled
-    }
-}
-
+/// What one event says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trade {
-    pub maker: (u32, u64),
-    pub taker: (u32, u64),
+pub enum What {
+    Accepted {
+        order: State,
+        terms: OrderTerms,
+    },
+    Fill {
+        order: State,
+        trade: u64,
+        price: i64,
+        lots: u64,
+        taker: bool,
+    },
+    Canceled {
+        order: State,
+        request: u64,
+        lots: u64,
+    },
+    Replaced {
+        order: State,
+        terms: OrderTerms,
+        original: u64,
+        previous_price: i64,
+        previous_leaves: u64,
+        kept: bool,
+    },
+    Triggered {
+        order: State,
+    },
+    Restated {
+        order: State,
+        reduced: u64,
+        shown: u64,
+    },
+    Rejected {
+        client: u64,
+        price: i64,
+        quantity: u64,
+        instrument: u32,
+        account: u32,
+        side: u8,
+        order_type: u8,
+        time_in_force: u8,
+    },
+    Refused {
+        client: u64,
+        original: u64,
+        request: u8,
+        status: u8,
+    },
+    MassCancelDone {
+        client: u64,
+        canceled: u64,
+        instrument: u32,
+        scope: u8,
+        side: u8,
+    },
+    CancelAfterSet(u64),
+    Ignored,
+    Closed,
+    LoggedOn,
+    DayRolled(u32),
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The session that is told, 0 = nobody.
+    pub to: u32,
+    pub reason: Reason,
+    /// Whether it goes to the session that asked, and not for something that was merely due.
+    pub answer: bool,
+    pub what: What,
+}
+
+/// An open order.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub number: u64,
+    pub session: u32,
+    pub firm: u32,
+    pub client: u64,
+    pub account: u32,
+    pub instrument: u32,
+    pub side: u8,
+    pub order_type: u8,
+    pub time_in_force: u8,
+    pub instructions: u8,
+    pub self_trade_prevention: u8,
     pub price: i64,
-    pub lots: u64,
+    pub terms: OrderTerms,
+    pub quantity: u64,
+    pub filled: u64,
+    pub notional: i128,
+    /// Lots of it that others see while it rests.
+    pub shown: u64,
+    /// A stop that was told Triggered.
+    pub released: bool,
 }
 
-/// One instrument: orders of each side, best first, then oldest first.
-#[derive(Clone, Debug, Default)]
-pub struct NaiveBook {
-    pub bids: Vec<Resting>,
-    pub asks: Vec<Resting>,
-}
-
-fn better(side: u8, a: i64, b: i64) -> bool {
-    if side == 1 { a > b } else { a < b }
-}
-
-impl NaiveBook {
-    pub fn side(&self, side: u8) -> &Vec<Resting> {
-        if side == 1 { &self.bids } else { &self.asks }
+impl Order {
+    pub fn open(&self) -> u64 {
+        self.quantity - self.filled
     }
 
-    fn side_mut(&mut self, side: u8) -> &mut Vec<Resting> {
-        if side == 1 {
+    pub fn state(&self, status: OrderStatus) -> State {
+        let ended = match status {
+            OrderStatus::New | OrderStatus::PartiallyFilled => false,
+            OrderStatus::Filled
+            | OrderStatus::Canceled
+            | OrderStatus::Rejected
+            | OrderStatus::Expired => true,
+        };
+        State {
+            number: self.number,
+            client: self.client,
+            price: self.price,
+            quantity: self.quantity,
+            leaves: if ended { 0 } else { self.open() },
+            cumulative: self.filled,
+            notional: self.notional,
+            instrument: self.instrument,
+            account: self.account,
+            side: self.side,
+            order_type: self.order_type,
+            time_in_force: self.time_in_force,
+            status: status as u8,
+            instructions: self.instructions,
+            self_trade_prevention: self.self_trade_prevention,
+        }
+    }
+
+    pub fn open_status(&self) -> OrderStatus {
+        if self.filled > 0 {
+            OrderStatus::PartiallyFilled
+        } else {
+            OrderStatus::New
+        }
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        [STOP, STOP_LIMIT].contains(&self.order_type) && !self.released
+    }
+
+    fn display(&self) -> u64 {
+        self.terms.display.0
+    }
+
+    fn full_display(&self) -> u64 {
+        match self.display() {
+            0 => self.open(),
+            display => display.min(self.open()),
+        }
+    }
+
+    fn is(&self, instruction: Instructions) -> bool {
+        self.instructions & instruction.0 != 0
+    }
+
+    /// Whether it may trade with an order of the other side at that price.
+    fn reaches(&self, price: i64) -> bool {
+        !better(self.side, price, self.price)
+    }
+
+    /// Whether its instruction keeps it from trading with that order.
+    fn may_not_meet(&self, resting: &Self) -> bool {
+        if self.self_trade_prevention == 0 || self.firm != resting.firm {
+            return false;
+        }
+        self.self_trade_prevention >= 0x10 || self.account == resting.account
+    }
+}
+
+/// Whether `a` is further from the other side than `b`: what an order of that side limited at `b`
+/// may not pay.
+fn better(side: u8, a: i64, b: i64) -> bool {
+    if side == BUY { a > b } else { a < b }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    pub bids: Vec<Order>,
+    pub asks: Vec<Order>,
+    pub waiting: Vec<Order>,
+    /// Price of the last trade.
+    pub last: Option<i64>,
+    /// Lowest and highest price that traded while there may be stops to release.
+    traded: Option<(i64, i64)>,
+}
+
+impl Book {
+    pub fn side(&self, side: u8) -> &Vec<Order> {
+        if side == BUY { &self.bids } else { &self.asks }
+    }
+
+    fn side_mut(&mut self, side: u8) -> &mut Vec<Order> {
+        if side == BUY {
             &mut self.bids
         } else {
             &mut self.asks
         }
     }
 
-    pub fn find(&self, owner: u32, id: u64) -> Option<&Resting> {
-        self.bids
-            .iter()
-            .chain(&self.asks)
-            .find(|o| o.owner == owner && o.id == id)
+    pub fn orders(&self) -> impl Iterator<Item = &Order> {
+        self.bids.iter().chain(&self.asks).chain(&self.waiting)
     }
 
-    pub fn remove(&mut self, owner: u32, id: u64) -> Option<Resting> {
-        for side in [1, 2] {
-            let orders = self.side_mut(side);
-            if let Some(at) = orders.iter().position(|o| o.owner == owner && o.id == id) {
+    /// Best price that an order of `side` could trade at.
+    fn best_opposite(&self, side: u8) -> Option<i64> {
+        self.side(3 - side).first().map(|order| order.price)
+    }
+
+    /// Rests an order behind all of the same or a better price.
+    fn rest(&mut self, order: Order) {
+        let orders = self.side_mut(order.side);
+        let at = orders
+            .iter()
+            .position(|other| better(order.side, order.price, other.price))
+            .unwrap_or(orders.len());
+        orders.insert(at, order);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Order> {
+        for orders in [&mut self.bids, &mut self.asks, &mut self.waiting] {
+            if let Some(at) = orders.iter().position(|order| order.number == number) {
                 return Some(orders.remove(at));
             }
         }
         None
     }
 
-    /// Lots an order of `side` limited at `price` could take now.
-    pub fn available(&self, side: u8, price: i64) -> u64 {
-        self.side(3 - side)
+    /// What an order could trade at once, as FOK and MinQty count it.
+    fn enough(&self, order: &Order) -> u64 {
+        let passes_own = matches!(order.self_trade_prevention & 0x0F, 2);
+        let mut reached: Vec<&Order> = self
+            .side(3 - order.side)
             .iter()
-            .filter(|o| !better(side, o.price, price))
-            .map(Resting::open)
-            .sum()
-    }
-
-    /// Trades the order as far as it goes; what is left of it comes back.
-    pub fn take(&mut self, mut order: Resting, trades: &mut Vec<Trade>) -> Resting {
-        let opposite = 3 - order.side;
-        while order.open() > 0 {
-            let Some(maker) = self.side_mut(opposite).first_mut() else {
-                break;
-            };
-            if better(order.side, maker.price, order.price) {
-                break;
-            }
-            let lots = maker.open().min(order.open());
-            maker.filled += lots;
-            order.filled += lots;
-            trades.push(Trade {
-                maker: (maker.owner, maker.id),
-                taker: (order.owner, order.id),
-                price: maker.price,
-                lots,
-            });
-            if maker.open() == 0 {
-                self.side_mut(opposite).remove(0);
-            }
+            .filter(|resting| order.reaches(resting.price))
+            .collect();
+        if passes_own {
+            reached.retain(|resting| !order.may_not_meet(resting));
+            return reached.iter().map(|resting| resting.open()).sum();
         }
-        order
-    }
-
-    /// Rests an order behind all of the same or a better price.
-    pub fn rest(&mut self, order: Resting) {
-        let side = order.side;
-        let orders = self.side_mut(side);
-        let at = orders
-            .iter()
-            .position(|o| better(side, order.price, o.price))
-            .unwrap_or(orders.len());
-        orders.insert(at, order);
-    }
-
-    /// Replaces an open order; `total` is the new OrderQty. `None`: it ended filled.
-    pub fn replace(
-        &mut self,
-        (owner, id, new_id): (u32, u64, u64),
-        price: i64,
-        total: u64,
-        trades: &mut Vec<Trade>,
-    ) {
-        let Some(old) = self.find(owner, id).cloned() else {
-            return;
+        let Some(own) = reached.iter().position(|other| order.may_not_meet(other)) else {
+            return reached.iter().map(|resting| resting.open()).sum();
         };
-        if total <= old.filled {
-            self.remove(owner, id);
-            return;
-        }
-        if price == old.price && total <= old.total {
-            let side = old.side;
-            let orders = self.side_mut(side);
-            let at = orders
-                .iter()
-                .position(|o| o.owner == owner && o.id == id)
-                .unwrap();
-            orders[at].total = total;
-            orders[at].id = new_id;
-            return;
-        }
-        self.remove(owner, id);
-        let rest = self.take(
-            Resting {
-                id: new_id,
-                price,
-                total,
-                ..old
-            },
-            trades,
-        );
-        if rest.open() > 0 {
-            self.rest(rest);
-        }
+        let price = reached[own].price;
+        reached[..own]
+            .iter()
+            .map(|resting| {
+                if resting.price == price {
+                    resting.shown
+                } else {
+                    resting.open()
+                }
+            })
+            .sum()
     }
 
     /// Price, lots, orders per level of a side, best first.
@@ -158,12 +320,1057 @@ impl NaiveBook {
         for order in self.side(side) {
             match levels.last_mut() {
                 Some(level) if level.0 == order.price => {
-                    level.1 += order.open();
+                    level.1 += order.shown;
                     level.2 += 1;
                 }
-                _ => levels.push((order.price, order.open(), 1)),
+                _ => levels.push((order.price, order.shown, 1)),
             }
         }
         levels
     }
+
+    /// The next stop that what traded releases.
+    fn next_stop(&mut self) -> Option<Order> {
+        let (low, high) = self.traded?;
+        let stop = |order: &&Order| order.terms.stop_price.0;
+        // The first of the lowest, and of the highest: `max_by_key` alone would take the last.
+        let buy = self
+            .waiting
+            .iter()
+            .filter(|order| order.side == BUY && stop(order) <= high)
+            .min_by_key(stop);
+        let sell = self
+            .waiting
+            .iter()
+            .filter(|order| order.side != BUY && stop(order) >= low)
+            .min_by_key(|order| -stop(order));
+        let number = buy.or(sell)?.number;
+        self.remove(number)
+    }
+}
+
+/// What the venue knows of a client order id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Never was an order.
+    Refused,
+    /// The order with this number.
+    Open(u64),
+    /// Ended with this status; Rejected = replaced away, answers to another id.
+    Ended(OrderStatus),
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    pub firm: u32,
+    pub restarts: bool,
+    pub connected: bool,
+    cancel_on_disconnect: u8,
+    grace_ms: u32,
+    cancel_disconnected_at: Option<u64>,
+    cancel_after_at: Option<u64>,
+}
+
+/// How a request names its order; 0 = not by that.
+#[derive(Clone, Copy, Debug)]
+pub struct Means {
+    pub original: u64,
+    pub number: u64,
+}
+
+pub struct Venue {
+    pub instruments: Vec<DefineInstrument>,
+    /// By id; 0 is nobody.
+    pub sessions: Vec<Session>,
+    pub books: Vec<Book>,
+    /// Open orders there may be at once.
+    order_capacity: usize,
+    /// Client order ids there may be in a day.
+    pub id_capacity: usize,
+    pub known: HashMap<(u32, u64), Known>,
+    pub told: Vec<Told>,
+    /// How often each feature was at work.
+    pub seen: BTreeMap<String, u64>,
+    pub accepted: u64,
+    pub trades: u64,
+    now: u64,
+    asking: u32,
+}
+
+type Refusal = (Reason, OrderStatus);
+
+fn number_of(id: &ClientOrderId) -> u64 {
+    id.as_u64().unwrap_or(0)
+}
+
+fn lots(instrument: &DefineInstrument, lots: u64) -> Result<(), Reason> {
+    if lots < instrument.quantity_min.0 {
+        Err(Reason::QuantityBelowMinimum)
+    } else if lots > instrument.quantity_max.0 {
+        Err(Reason::QuantityAboveMaximum)
+    } else if !lots.is_multiple_of(instrument.quantity_increment.0) {
+        Err(Reason::QuantityNotOnLot)
+    } else {
+        Ok(())
+    }
+}
+
+fn price(instrument: &DefineInstrument, price: i64) -> Result<(), Reason> {
+    if price < instrument.price_min.0 {
+        Err(Reason::PriceBelowMinimum)
+    } else if price > instrument.price_max.0 {
+        Err(Reason::PriceAboveMaximum)
+    } else if (price - instrument.price_min.0) % instrument.tick as i64 != 0 {
+        Err(Reason::PriceNotOnTick)
+    } else {
+        Ok(())
+    }
+}
+
+fn protection(instrument: &DefineInstrument, side: u8, best: i64) -> i64 {
+    let reach = (instrument.protection_ticks * instrument.tick) as i64;
+    if side == BUY {
+        (best + reach).min(instrument.price_max.0)
+    } else {
+        (best - reach).max(instrument.price_min.0)
+    }
+}
+
+impl Venue {
+    /// All sessions are logged on, as plainly as can be.
+    pub fn new(
+        limits: EngineLimits,
+        instruments: Vec<DefineInstrument>,
+        sessions: &[DefineSession],
+    ) -> Self {
+        let mut all = vec![Session::default()];
+        for (index, session) in sessions.iter().enumerate() {
+            assert_eq!(session.session.0 as usize, index + 1);
+            all.push(Session {
+                firm: session.firm.0,
+                restarts: session.reset_at_day_roll == 1,
+                connected: true,
+                ..Session::default()
+            });
+        }
+        Self {
+            books: vec![Book::default(); instruments.len()],
+            instruments,
+            sessions: all,
+            order_capacity: limits.orders as usize,
+            id_capacity: limits.client_order_ids as usize,
+            known: HashMap::new(),
+            told: Vec::new(),
+            seen: BTreeMap::new(),
+            accepted: 0,
+            trades: 0,
+            now: 0,
+            asking: 0,
+        }
+    }
+
+    pub fn saw(&mut self, what: impl Into<String>) {
+        *self.seen.entry(what.into()).or_default() += 1;
+    }
+
+    fn tell(&mut self, to: u32, reason: Reason, what: What) {
+        self.told.push(Told {
+            to,
+            reason,
+            answer: to != 0 && to == self.asking,
+            what,
+        });
+    }
+
+    /// All open orders in the order of their entry.
+    pub fn open_orders(&self) -> Vec<&Order> {
+        let mut orders: Vec<&Order> = self.books.iter().flat_map(Book::orders).collect();
+        orders.sort_by_key(|order| order.number);
+        orders
+    }
+
+    pub fn find(&self, number: u64) -> Option<&Order> {
+        self.books
+            .iter()
+            .flat_map(Book::orders)
+            .find(|order| order.number == number)
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Order> {
+        self.books.iter_mut().find_map(|book| book.remove(number))
+    }
+
+    fn book(&mut self, order: &Order) -> &mut Book {
+        &mut self.books[order.instrument as usize - 1]
+    }
+
+    // Time.
+
+    /// A command begins: first what is due.
+    pub fn begin(&mut self, now: u64) {
+        assert!(self.now <= now);
+        self.told.clear();
+        self.now = now;
+        self.asking = 0;
+        self.meet_deadlines();
+    }
+
+    fn deadlines(&self) -> Vec<(u64, u8, u64, u8)> {
+        let mut all = Vec::new();
+        for (id, session) in self.sessions.iter().enumerate() {
+            all.extend(
+                session
+                    .cancel_disconnected_at
+                    .map(|at| (at, 0, id as u64, 0)),
+            );
+            all.extend(session.cancel_after_at.map(|at| (at, 0, id as u64, 1)));
+        }
+        for order in self.books.iter().flat_map(Book::orders) {
+            if order.time_in_force == UNTIL_DATE {
+                all.push((order.terms.expire_at.0, 1, order.number, 0));
+            }
+        }
+        all
+    }
+
+    /// When something is due next.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.deadlines().into_iter().min().map(|due| due.0)
+    }
+
+    fn meet_deadlines(&mut self) {
+        while let Some((at, class, id, which)) = self.deadlines().into_iter().min()
+            && at <= self.now
+        {
+            if at == self.now {
+                self.saw("deadline at the very time of a command");
+            } else {
+                self.saw("deadline before a command");
+            }
+            match (class, which) {
+                (0, 0) => {
+                    self.sessions[id as usize].cancel_disconnected_at = None;
+                    self.saw("deadline: disconnect");
+                    let why = Reason::CanceledOnDisconnect;
+                    self.cancel_all(why, 0, |order| {
+                        u64::from(order.session) == id && !order.is(Instructions::DISCONNECT_EXEMPT)
+                    });
+                }
+                (0, _) => {
+                    self.sessions[id as usize].cancel_after_at = None;
+                    self.saw("deadline: cancel after");
+                    let why = Reason::CancelAfterElapsed;
+                    self.cancel_all(why, 0, |order| u64::from(order.session) == id);
+                }
+                _ => {
+                    let order = self.remove(id).expect("it is open");
+                    self.end(order, OrderStatus::Expired, Reason::ExpireTimeReached, 0);
+                }
+            }
+        }
+    }
+
+    fn cancel_all(&mut self, why: Reason, request: u64, which: impl Fn(&Order) -> bool) -> u64 {
+        let numbers: Vec<u64> = self
+            .open_orders()
+            .into_iter()
+            .filter(|order| which(order))
+            .map(|order| order.number)
+            .collect();
+        for number in &numbers {
+            let order = self.remove(*number).expect("it is open");
+            self.end(order, OrderStatus::Canceled, why, request);
+        }
+        numbers.len() as u64
+    }
+
+    /// An order that is in no book any more ends with what it has open.
+    fn end(&mut self, order: Order, status: OrderStatus, why: Reason, request: u64) {
+        self.known
+            .insert((order.session, order.client), Known::Ended(status));
+        let what = What::Canceled {
+            order: order.state(status),
+            request,
+            lots: order.open(),
+        };
+        self.tell(order.session, why, what);
+    }
+
+    // Sessions.
+
+    /// Whether the session may speak; otherwise the command changes nothing.
+    pub fn admit(&mut self, session: u32, newest: bool) -> bool {
+        self.asking = session;
+        if self.sessions[session as usize].connected && newest {
+            return true;
+        }
+        self.tell(session, Reason::StaleGeneration, What::Ignored);
+        false
+    }
+
+    pub fn logon(&mut self, session: u32, logon: &SessionLogon) {
+        self.asking = session;
+        if self.sessions[session as usize].connected {
+            self.tell(session, Reason::Superseded, What::Closed);
+        }
+        let state = &mut self.sessions[session as usize];
+        state.connected = true;
+        state.cancel_on_disconnect = logon.cancel_on_disconnect;
+        state.grace_ms = logon.cancel_grace_ms;
+        let kept = state.cancel_disconnected_at.take().is_some();
+        if kept {
+            self.saw("logon within the grace");
+        }
+        self.tell(session, Reason::None, What::LoggedOn);
+    }
+
+    pub fn disconnected(&mut self, session: u32, why: Reason) {
+        let now = self.now;
+        let state = &mut self.sessions[session as usize];
+        state.connected = false;
+        let bit = if why == Reason::LogoutRequested { 2 } else { 1 };
+        if state.cancel_on_disconnect & bit != 0 {
+            state.cancel_disconnected_at = Some(now + u64::from(state.grace_ms) * MILLISECOND);
+        }
+        self.tell(session, why, What::Closed);
+        // Without a grace it is due with this command.
+        self.asking = 0;
+        self.meet_deadlines();
+    }
+
+    pub fn cancel_after(&mut self, session: u32, request: &CancelAfter) {
+        let at = match request.after_ms {
+            0 => None,
+            after => Some(self.now + u64::from(after) * MILLISECOND),
+        };
+        self.sessions[session as usize].cancel_after_at = at;
+        let what = What::CancelAfterSet(at.unwrap_or(0));
+        self.tell(session, Reason::None, what);
+    }
+
+    pub fn day_roll(&mut self, trading_day: u32) {
+        self.asking = 0;
+        let of_the_day: Vec<u64> = self
+            .open_orders()
+            .into_iter()
+            .filter(|order| order.time_in_force == DAY)
+            .map(|order| order.number)
+            .collect();
+        for number in of_the_day {
+            let order = self.remove(number).expect("it is open");
+            self.end(order, OrderStatus::Expired, Reason::EndOfDay, 0);
+        }
+        self.known
+            .retain(|_, known| matches!(known, Known::Open(_)));
+        for id in 1..self.sessions.len() {
+            let session = &mut self.sessions[id];
+            if session.restarts && session.connected {
+                session.connected = false;
+                self.tell(id as u32, Reason::EndOfDay, What::Closed);
+            }
+        }
+        let carried: Vec<Order> = self.open_orders().into_iter().cloned().collect();
+        for order in carried {
+            let waits = self
+                .book(&order)
+                .waiting
+                .iter()
+                .any(|one| one.number == order.number);
+            let what = What::Restated {
+                order: order.state(order.open_status()),
+                reduced: 0,
+                shown: if waits { 0 } else { order.shown },
+            };
+            self.tell(order.session, Reason::CarriedOver, what);
+        }
+        self.tell(0, Reason::None, What::DayRolled(trading_day));
+    }
+
+    // Entering.
+
+    pub fn enter(&mut self, session: u32, entry: &EnterOrder, terms: &OrderTerms) {
+        let client = number_of(&entry.client_order_id);
+        let used = self.known.contains_key(&(session, client));
+        if entry.possible_resend == 1 && client != 0 && used {
+            // No answer; metrics and logs are told.
+            let why = Reason::DuplicateClientOrderId;
+            self.tell(session, why, What::Ignored);
+            return;
+        }
+        match self.check_entry(session, entry, terms) {
+            Ok(order) => self.accept(order),
+            Err(reason) => {
+                if client != 0 && !used && reason != Reason::ClientOrderIdCapacity {
+                    self.known.insert((session, client), Known::Refused);
+                }
+                let what = What::Rejected {
+                    client,
+                    price: entry.price.0,
+                    quantity: entry.quantity.0,
+                    instrument: entry.instrument.0,
+                    account: entry.account.0,
+                    side: entry.side,
+                    order_type: entry.order_type,
+                    time_in_force: entry.time_in_force,
+                };
+                self.tell(session, reason, what);
+            }
+        }
+    }
+
+    fn check_entry(
+        &mut self,
+        session: u32,
+        entry: &EnterOrder,
+        terms: &OrderTerms,
+    ) -> Result<Order, Reason> {
+        let client = number_of(&entry.client_order_id);
+        if client == 0 {
+            return Err(Reason::InvalidClientOrderId);
+        }
+        if self.known.contains_key(&(session, client)) {
+            return Err(Reason::DuplicateClientOrderId);
+        }
+        if self.known.len() >= self.id_capacity {
+            return Err(Reason::ClientOrderIdCapacity);
+        }
+        let at = (entry.instrument.0 as usize).wrapping_sub(1);
+        let instrument = *self.instruments.get(at).ok_or(Reason::UnknownInstrument)?;
+        if Side::try_from(entry.side).is_err() {
+            return Err(Reason::UnsupportedSide);
+        }
+        if OrderType::try_from(entry.order_type).is_err() {
+            return Err(Reason::UnsupportedOrderType);
+        }
+        if TimeInForce::try_from(entry.time_in_force).is_err() {
+            return Err(Reason::UnsupportedTimeInForce);
+        }
+        lots(&instrument, entry.quantity.0)?;
+        if entry.instructions & !Instructions::ALL.0 != 0 {
+            return Err(Reason::UnsupportedInstruction);
+        }
+        if SelfTradePrevention::try_from(entry.self_trade_prevention).is_err() {
+            return Err(Reason::UnsupportedSelfTradePrevention);
+        }
+        let rests = ![IMMEDIATE, ALL_OR_NOTHING].contains(&entry.time_in_force);
+        let post_only = entry.instructions & Instructions::POST_ONLY.0 != 0;
+        if post_only && (entry.order_type != LIMIT || !rests) {
+            return Err(Reason::InstructionConflict);
+        }
+        let is_stop = [STOP, STOP_LIMIT].contains(&entry.order_type);
+        if is_stop && terms.stop_price == NO_PRICE {
+            return Err(Reason::StopPriceMissing);
+        }
+        if !is_stop && terms.stop_price != NO_PRICE {
+            return Err(Reason::StopPriceNotAllowed);
+        }
+        if is_stop && !rests {
+            return Err(Reason::UnsupportedTimeInForce);
+        }
+        if terms.display.0 != 0 {
+            let may = [LIMIT, STOP_LIMIT, MARKET_TO_LIMIT].contains(&entry.order_type) && rests;
+            let fits = terms.display <= entry.quantity
+                && terms
+                    .display
+                    .0
+                    .is_multiple_of(instrument.quantity_increment.0);
+            if !may || !fits {
+                return Err(Reason::DisplayQuantityInvalid);
+            }
+        }
+        if terms.minimum.0 != 0
+            && (entry.time_in_force != IMMEDIATE || terms.minimum > entry.quantity)
+        {
+            return Err(Reason::MinimumQuantityInvalid);
+        }
+        if entry.time_in_force == UNTIL_DATE {
+            if terms.expire_at.0 == 0 {
+                return Err(Reason::ExpireTimeMissing);
+            }
+            if terms.expire_at.0 <= self.now {
+                return Err(Reason::ExpireTimePast);
+            }
+        } else if terms.expire_at.0 != 0 {
+            return Err(Reason::ExpireTimeNotAllowed);
+        }
+        if is_stop && price(&instrument, terms.stop_price.0).is_err() {
+            return Err(Reason::StopPriceInvalid);
+        }
+        let best = self.books[at].best_opposite(entry.side);
+        let limit = if [LIMIT, STOP_LIMIT].contains(&entry.order_type) {
+            if entry.price == NO_PRICE {
+                return Err(Reason::PriceMissing);
+            }
+            price(&instrument, entry.price.0)?;
+            entry.price.0
+        } else {
+            if entry.price != NO_PRICE {
+                return Err(Reason::PriceNotAllowed);
+            }
+            if entry.order_type == MARKET && rests {
+                return Err(Reason::MarketMustBeImmediate);
+            }
+            match entry.order_type {
+                STOP => PRICE_OF_A_WAITING_STOP,
+                MARKET => protection(&instrument, entry.side, best.ok_or(Reason::NoLiquidity)?),
+                _ => best.ok_or(Reason::NoLiquidity)?,
+            }
+        };
+        let order = Order {
+            number: 0,
+            session,
+            firm: self.sessions[session as usize].firm,
+            client,
+            account: entry.account.0,
+            instrument: entry.instrument.0,
+            side: entry.side,
+            order_type: entry.order_type,
+            time_in_force: entry.time_in_force,
+            instructions: entry.instructions,
+            self_trade_prevention: entry.self_trade_prevention,
+            price: limit,
+            terms: *terms,
+            quantity: entry.quantity.0,
+            filled: 0,
+            notional: 0,
+            shown: 0,
+            released: false,
+        };
+        if self.open_orders().len() >= self.order_capacity {
+            return Err(Reason::OrderCapacity);
+        }
+        if post_only && best.is_some_and(|best| order.reaches(best)) {
+            return Err(Reason::PostOnlyWouldTake);
+        }
+        Ok(order)
+    }
+
+    fn accept(&mut self, mut order: Order) {
+        self.accepted += 1;
+        order.number = self.accepted;
+        self.known
+            .insert((order.session, order.client), Known::Open(order.number));
+        let what = What::Accepted {
+            order: order.state(OrderStatus::New),
+            terms: order.terms,
+        };
+        self.tell(order.session, Reason::None, what);
+        let of_type = OrderType::try_from(order.order_type).expect("it was checked");
+        let of_time = TimeInForce::try_from(order.time_in_force).expect("it was checked");
+        self.saw(format!("entered: {of_type:?} {of_time:?}"));
+        for (feature, is) in [
+            ("post-only", order.is(Instructions::POST_ONLY)),
+            ("exempt", order.is(Instructions::DISCONNECT_EXEMPT)),
+            ("minimum", order.terms.minimum.0 != 0),
+            ("display", order.display() != 0),
+        ] {
+            if is {
+                self.saw(format!("entered: {feature}"));
+            }
+        }
+        self.go(order);
+    }
+
+    /// An order that is new, or that lost its place: it waits, or trades and does what its
+    /// remainder does; then the stops.
+    fn go(&mut self, order: Order) {
+        let at = order.instrument as usize - 1;
+        if order.is_waiting() {
+            let reached = self.books[at].last.is_some_and(|last| {
+                let stop = order.terms.stop_price.0;
+                if order.side == BUY {
+                    last >= stop
+                } else {
+                    last <= stop
+                }
+            });
+            if !reached {
+                self.books[at].waiting.push(order);
+                return;
+            }
+            self.saw("stop released at once");
+            self.release(order);
+        } else {
+            self.work(order);
+        }
+        let mut cascade = 0;
+        while let Some(stop) = self.books[at].next_stop() {
+            cascade += 1;
+            self.release(stop);
+        }
+        match cascade {
+            0 => {}
+            1 => self.saw("stop released by a trade"),
+            2..=4 => self.saw("stops released in a cascade"),
+            _ => self.saw("stops released in a long cascade"),
+        }
+        self.books[at].traded = None;
+    }
+
+    fn release(&mut self, mut order: Order) {
+        let instrument = self.instruments[order.instrument as usize - 1];
+        order.released = true;
+        let best = self.book(&order).best_opposite(order.side);
+        if order.order_type == STOP
+            && let Some(best) = best
+        {
+            order.price = protection(&instrument, order.side, best);
+        }
+        let what = What::Triggered {
+            order: order.state(order.open_status()),
+        };
+        self.tell(order.session, Reason::StopTriggered, what);
+        if order.order_type == STOP && best.is_none() {
+            self.saw("stop released into nothing");
+            self.end(order, OrderStatus::Expired, Reason::NoLiquidity, 0);
+            return;
+        }
+        self.work(order);
+    }
+
+    // Matching.
+
+    /// The order trades as far as it goes; its remainder rests or ends.
+    fn work(&mut self, mut order: Order) {
+        let enough = self.book(&order).enough(&order);
+        if order.time_in_force == ALL_OR_NOTHING && enough < order.open() {
+            self.end(order, OrderStatus::Expired, Reason::FillOrKillUnfilled, 0);
+            return;
+        }
+        if enough < order.terms.minimum.0 {
+            let why = Reason::MinimumQuantityUnavailable;
+            self.end(order, OrderStatus::Expired, why, 0);
+            return;
+        }
+        while order.open() > 0 {
+            let opposite = 3 - order.side;
+            let resting = match self.book(&order).side(opposite).first() {
+                Some(resting) if order.reaches(resting.price) => resting.clone(),
+                _ => break,
+            };
+            self.book(&order).side_mut(opposite).remove(0);
+            if order.may_not_meet(&resting) {
+                match self.prevent(order, resting) {
+                    Some(goes_on) => order = goes_on,
+                    None => return,
+                }
+            } else {
+                self.trade(&mut order, resting);
+            }
+        }
+        if order.open() == 0 {
+            return;
+        }
+        assert_ne!(
+            order.time_in_force, ALL_OR_NOTHING,
+            "enough was there for all of it"
+        );
+        if [MARKET, STOP].contains(&order.order_type) {
+            self.end(order, OrderStatus::Expired, Reason::MarketRemainder, 0);
+        } else if order.time_in_force == IMMEDIATE {
+            let why = Reason::ImmediateOrCancelRemainder;
+            self.end(order, OrderStatus::Expired, why, 0);
+        } else {
+            order.shown = order.full_display();
+            self.book(&order).rest(order);
+        }
+    }
+
+    /// One trade with an order that was taken out of the book; it goes back if it may.
+    fn trade(&mut self, order: &mut Order, mut resting: Order) {
+        let lots = order.open().min(resting.shown);
+        let price = resting.price;
+        self.trades += 1;
+        resting.shown -= lots;
+        for (one, taker) in [(&mut resting, false), (order, true)] {
+            one.filled += lots;
+            one.notional += i128::from(price) * i128::from(lots);
+            let status = if one.open() == 0 {
+                self.known
+                    .insert((one.session, one.client), Known::Ended(OrderStatus::Filled));
+                OrderStatus::Filled
+            } else {
+                OrderStatus::PartiallyFilled
+            };
+            let what = What::Fill {
+                order: one.state(status),
+                trade: self.trades,
+                price,
+                lots,
+                taker,
+            };
+            self.tell(one.session, Reason::None, what);
+        }
+        let book = self.book(&resting);
+        book.last = Some(price);
+        let (low, high) = book.traded.unwrap_or((price, price));
+        book.traded = Some((low.min(price), high.max(price)));
+        self.put_back(resting);
+    }
+
+    /// An order that was the first of its side and lost shown lots: still the first, or, when
+    /// its next part is shown, the last of its price, or gone.
+    fn put_back(&mut self, mut resting: Order) {
+        if resting.open() == 0 {
+            return;
+        }
+        if resting.shown > 0 {
+            let side = resting.side;
+            self.book(&resting).side_mut(side).insert(0, resting);
+            return;
+        }
+        self.saw("iceberg showed its next part");
+        resting.shown = resting.full_display();
+        self.book(&resting).rest(resting);
+    }
+
+    /// The order met one of its own owner's, which was taken out of the book. The order comes
+    /// back if it goes on.
+    fn prevent(&mut self, mut order: Order, mut resting: Order) -> Option<Order> {
+        let why = Reason::SelfTradePrevented;
+        let mode = SelfTradePrevention::try_from(order.self_trade_prevention).expect("checked");
+        self.saw(format!("self-trade: {mode:?}"));
+        match mode {
+            SelfTradePrevention::None => unreachable!("it may meet anyone"),
+            SelfTradePrevention::CancelNewest | SelfTradePrevention::FirmCancelNewest => {
+                let side = resting.side;
+                self.book(&resting).side_mut(side).insert(0, resting);
+                self.end(order, OrderStatus::Canceled, why, 0);
+                None
+            }
+            SelfTradePrevention::CancelOldest | SelfTradePrevention::FirmCancelOldest => {
+                self.end(resting, OrderStatus::Canceled, why, 0);
+                Some(order)
+            }
+            SelfTradePrevention::CancelBoth | SelfTradePrevention::FirmCancelBoth => {
+                self.end(resting, OrderStatus::Canceled, why, 0);
+                self.end(order, OrderStatus::Canceled, why, 0);
+                None
+            }
+            SelfTradePrevention::Decrement | SelfTradePrevention::FirmDecrement => {
+                let lots = order.open().min(resting.shown);
+                if resting.open() == lots {
+                    self.end(resting, OrderStatus::Canceled, why, 0);
+                } else {
+                    resting.quantity -= lots;
+                    resting.shown -= lots;
+                    if resting.shown == 0 {
+                        self.saw("self-trade: decremented iceberg showed its next part");
+                    }
+                    let what = What::Restated {
+                        order: resting.state(resting.open_status()),
+                        reduced: lots,
+                        shown: if resting.shown == 0 {
+                            resting.full_display()
+                        } else {
+                            resting.shown
+                        },
+                    };
+                    self.tell(resting.session, why, what);
+                    self.put_back(resting);
+                }
+                if order.open() == lots {
+                    self.end(order, OrderStatus::Canceled, why, 0);
+                    return None;
+                }
+                order.quantity -= lots;
+                let what = What::Restated {
+                    order: order.state(order.open_status()),
+                    reduced: lots,
+                    shown: order.open(),
+                };
+                self.tell(order.session, why, what);
+                Some(order)
+            }
+        }
+    }
+
+    // Requests.
+
+    fn refused(&mut self, session: u32, ids: (u64, u64), request: CommandKind, why: Refusal) {
+        let (client, original) = ids;
+        let what = What::Refused {
+            client,
+            original,
+            request: request as u8,
+            status: why.1 as u8,
+        };
+        self.tell(session, why.0, what);
+    }
+
+    /// The open order that a request means.
+    pub fn target(&self, session: u32, means: Means) -> Result<&Order, Refusal> {
+        let unknown = (Reason::UnknownOrder, OrderStatus::Rejected);
+        let named = self
+            .find(means.number)
+            .filter(|order| order.session == session);
+        if means.original == 0 {
+            return named.ok_or(unknown);
+        }
+        match self.known.get(&(session, means.original)) {
+            None | Some(Known::Refused) => Err(unknown),
+            Some(Known::Ended(_)) if self.find(means.number).is_some() => {
+                Err((Reason::IdMismatch, OrderStatus::Rejected))
+            }
+            Some(Known::Ended(status)) => Err((Reason::TooLateToCancel, *status)),
+            Some(Known::Open(number)) => {
+                if means.number != 0 && means.number != *number {
+                    return Err((Reason::IdMismatch, OrderStatus::Rejected));
+                }
+                Ok(self.find(*number).expect("it is open"))
+            }
+        }
+    }
+
+    pub fn cancel(&mut self, session: u32, request: &CancelOrder, means: Means) {
+        let client = number_of(&request.client_order_id);
+        if let Err(why) = self.canceled(session, request, means) {
+            let ids = (client, means.original);
+            self.refused(session, ids, CommandKind::CancelOrder, why);
+        }
+    }
+
+    fn canceled(
+        &mut self,
+        session: u32,
+        request: &CancelOrder,
+        means: Means,
+    ) -> Result<(), Refusal> {
+        let client = number_of(&request.client_order_id);
+        if client == 0 {
+            return Err((Reason::InvalidClientOrderId, OrderStatus::Rejected));
+        }
+        let order = self.target(session, means)?;
+        agrees(order, request.instrument.0, request.side)?;
+        let number = order.number;
+        let order = self.remove(number).expect("it is open");
+        let why = Reason::CanceledByRequest;
+        self.end(order, OrderStatus::Canceled, why, client);
+        Ok(())
+    }
+
+    pub fn mass_cancel(&mut self, session: u32, request: &MassCancel) {
+        let client = number_of(&request.client_order_id);
+        let refusal = if client == 0 {
+            Some(Reason::InvalidClientOrderId)
+        } else if request.scope != 1 || request.side > 2 || request.by_account > 1 {
+            Some(Reason::InvalidMassCancel)
+        } else if request.instrument.0 as usize > self.instruments.len() {
+            Some(Reason::UnknownInstrument)
+        } else {
+            None
+        };
+        let done = |canceled| What::MassCancelDone {
+            client,
+            canceled,
+            instrument: request.instrument.0,
+            scope: request.scope,
+            side: request.side,
+        };
+        if let Some(why) = refusal {
+            self.tell(session, why, done(0));
+            return;
+        }
+        let filter = *request;
+        let canceled = self.cancel_all(Reason::MassCanceled, 0, |order| {
+            order.session == session
+                && (filter.instrument.0 == 0 || filter.instrument.0 == order.instrument)
+                && (filter.side == 0 || filter.side == order.side)
+                && (filter.by_account == 0 || filter.account.0 == order.account)
+        });
+        self.saw(if canceled == 0 {
+            "mass cancel of nothing"
+        } else {
+            "mass cancel"
+        });
+        self.tell(session, Reason::None, done(canceled));
+    }
+
+    pub fn replace(
+        &mut self,
+        session: u32,
+        request: &ReplaceOrder,
+        terms: &OrderTerms,
+        means: Means,
+    ) {
+        let client = number_of(&request.client_order_id);
+        match self.check_replace(session, request, terms, means) {
+            Ok(order) => self.do_replace(order, request, terms),
+            Err(why) => {
+                let ids = (client, means.original);
+                self.refused(session, ids, CommandKind::ReplaceOrder, why);
+            }
+        }
+    }
+
+    fn check_replace(
+        &self,
+        session: u32,
+        request: &ReplaceOrder,
+        terms: &OrderTerms,
+        means: Means,
+    ) -> Result<Order, Refusal> {
+        let order = self.target(session, means)?;
+        let status = order.open_status();
+        let refused = |reason| (reason, status);
+        let client = number_of(&request.client_order_id);
+        if client == 0 {
+            return Err(refused(Reason::InvalidClientOrderId));
+        }
+        if self.known.contains_key(&(session, client)) {
+            return Err(refused(Reason::DuplicateClientOrderId));
+        }
+        if self.known.len() >= self.id_capacity {
+            return Err(refused(Reason::ClientOrderIdCapacity));
+        }
+        agrees(order, request.instrument.0, request.side)?;
+        let other_type = request.order_type != 0 && request.order_type != order.order_type;
+        let other_time =
+            request.time_in_force != NOT_STATED && request.time_in_force != order.time_in_force;
+        if other_type || other_time {
+            return Err(refused(Reason::ReplaceNotAllowed));
+        }
+        let instrument = &self.instruments[order.instrument as usize - 1];
+        lots(instrument, request.quantity.0).map_err(refused)?;
+        if order.order_type == STOP {
+            if request.price != NO_PRICE {
+                return Err(refused(Reason::PriceNotAllowed));
+            }
+        } else {
+            if request.price == NO_PRICE {
+                return Err(refused(Reason::PriceMissing));
+            }
+            price(instrument, request.price.0).map_err(refused)?;
+        }
+        if terms.stop_price != NO_PRICE {
+            if !order.is_waiting() {
+                return Err(refused(Reason::StopPriceNotAllowed));
+            }
+            if price(instrument, terms.stop_price.0).is_err() {
+                return Err(refused(Reason::StopPriceInvalid));
+            }
+        }
+        // An order without any terms cannot get some.
+        if order.terms == OrderTerms::NONE && *terms != OrderTerms::NONE {
+            return Err(refused(Reason::ReplaceNotAllowed));
+        }
+        if terms.minimum.0 != 0 {
+            return Err(refused(Reason::MinimumQuantityInvalid));
+        }
+        if terms.expire_at.0 != 0 {
+            if order.time_in_force != UNTIL_DATE {
+                return Err(refused(Reason::ExpireTimeNotAllowed));
+            }
+            if terms.expire_at.0 <= self.now {
+                return Err(refused(Reason::ExpireTimePast));
+            }
+        }
+        if terms.display.0 != 0 && order.display() == 0 {
+            return Err(refused(Reason::ReplaceNotAllowed));
+        }
+        if terms.display.0 != 0
+            && (terms.display > request.quantity
+                || !terms
+                    .display
+                    .0
+                    .is_multiple_of(instrument.quantity_increment.0))
+        {
+            return Err(refused(Reason::DisplayQuantityInvalid));
+        }
+        let moved = Order {
+            price: request.price.0,
+            ..order.clone()
+        };
+        let best = self.books[order.instrument as usize - 1].best_opposite(order.side);
+        if order.is(Instructions::POST_ONLY)
+            && request.quantity.0 > order.filled
+            && best.is_some_and(|best| moved.reaches(best))
+        {
+            return Err(refused(Reason::PostOnlyWouldTake));
+        }
+        Ok(order.clone())
+    }
+
+    fn do_replace(&mut self, old: Order, request: &ReplaceOrder, terms: &OrderTerms) {
+        let client = number_of(&request.client_order_id);
+        let mut new = old.clone();
+        new.client = client;
+        if old.order_type != STOP {
+            new.price = request.price.0;
+        }
+        if terms.stop_price != NO_PRICE {
+            new.terms.stop_price = terms.stop_price;
+        }
+        if terms.display != Quantity(0) {
+            new.terms.display = terms.display;
+        }
+        if terms.expire_at != UtcNanos(0) {
+            new.terms.expire_at = terms.expire_at;
+        }
+        // Nothing open is left of a total at or below what is filled.
+        new.quantity = request.quantity.0.max(old.filled);
+        let ended = new.open() == 0;
+        let same_place = if old.is_waiting() {
+            new.terms.stop_price == old.terms.stop_price
+        } else {
+            new.price == old.price
+        };
+        let kept = !ended
+            && same_place
+            && new.open() <= old.open()
+            && new.terms.display <= old.terms.display;
+        let gone = (old.session, old.client);
+        self.known.insert(gone, Known::Ended(OrderStatus::Rejected));
+        let (status, reason, known) = if ended {
+            let filled = OrderStatus::Filled;
+            (filled, Reason::ReplacedToFilled, Known::Ended(filled))
+        } else {
+            (new.open_status(), Reason::None, Known::Open(new.number))
+        };
+        self.known.insert((new.session, client), known);
+        let what = What::Replaced {
+            order: new.state(status),
+            terms: new.terms,
+            original: old.client,
+            previous_price: old.price,
+            previous_leaves: old.open(),
+            kept,
+        };
+        self.tell(new.session, reason, what);
+        let where_it_is = match (old.is_waiting(), old.display() != 0) {
+            (true, _) => "a waiting stop",
+            (false, true) => "an iceberg",
+            (false, false) => "a resting order",
+        };
+        let how = match (ended, kept) {
+            (true, _) => "to filled",
+            (_, true) => "in place",
+            _ => "to another place",
+        };
+        self.saw(format!("replaced: {where_it_is} {how}"));
+        if kept {
+            let at = old.instrument as usize - 1;
+            let book = &mut self.books[at];
+            // Hidden lots go first; a smaller display hides what it no longer shows.
+            new.shown = old.shown.min(new.full_display());
+            for orders in [&mut book.bids, &mut book.asks, &mut book.waiting] {
+                for order in orders.iter_mut().filter(|one| one.number == new.number) {
+                    *order = new.clone();
+                }
+            }
+            return;
+        }
+        self.remove(old.number);
+        if !ended {
+            self.go(new);
+        }
+    }
+}
+
+/// What a request states must be its order's.
+fn agrees(order: &Order, instrument: u32, side: u8) -> Result<(), Refusal> {
+    if (instrument != 0 && instrument != order.instrument) || (side != 0 && side != order.side) {
+        return Err((Reason::TermsMismatch, order.open_status()));
+    }
+    Ok(())
 }

@@ -6,18 +6,19 @@
 use std::collections::HashMap;
 
 use trading_engine::engine::Engine;
-use trading_engine::engine::command::{CommandKind, name_text};
+use trading_engine::engine::command::{CommandKind, NO_PRICE, OrderTerms, name_text};
 use trading_engine::engine::event::{
-    AdminMessage, BusinessRejected, CommandRefused, DefinitionRefused, EventBody, EventHeader,
-    Fill, LogonAnswered, OrderAccepted, OrderCanceled, OrderRejected, OrderReplaced,
-    RequestRejected,
+    AdminMessage, BusinessRejected, CancelAfterSet, CommandRefused, DefinitionRefused, EventBody,
+    EventHeader, Fill, LogonAnswered, MassCancelDone, OrderCanceled, OrderRejected, OrderReplaced,
+    OrderRestated, OrderState, OrderTriggered, RequestRejected,
 };
 use trading_engine_protocol::types::{
     ClientOrderId, InstrumentId, Liquidity, OrderStatus, OrderType, Price, Reason, SessionId, Side,
 };
 
+use super::checks::Auditor;
 use super::words::mirrored_reason;
-use super::world::World;
+use super::world::{World, clock_text};
 
 /// Newest client id of each order that was accepted, by the venue's id.
 pub type Names = HashMap<u64, (SessionId, ClientOrderId)>;
@@ -32,10 +33,20 @@ pub struct View<'a> {
 /// An event as its line.
 pub fn line(view: &View<'_>, header: &EventHeader, body: EventBody<'_>) -> String {
     match body {
-        EventBody::OrderAccepted(event) => accepted(view, header, event),
+        EventBody::OrderAccepted(event) => accepted(view, header, &event.order, &OrderTerms::NONE),
+        EventBody::OrderAcceptedWithTerms(event) => {
+            accepted(view, header, &event.order, &event.terms)
+        }
         EventBody::Fill(event) => fill(view, header, event),
         EventBody::OrderCanceled(event) => canceled(view, header, event),
-        EventBody::OrderReplaced(event) => replaced(view, header, event),
+        EventBody::OrderReplaced(event) => replaced(view, header, event, &OrderTerms::NONE),
+        EventBody::OrderReplacedWithTerms(event) => {
+            replaced(view, header, &event.replaced, &event.terms)
+        }
+        EventBody::OrderTriggered(event) => triggered(view, header, event),
+        EventBody::OrderRestated(event) => restated(view, header, event),
+        EventBody::MassCancelDone(event) => mass_canceled(view, header, event),
+        EventBody::CancelAfterSet(event) => cancel_after(view, header, event),
         EventBody::OrderRejected(event) => rejected(view, header, event),
         EventBody::RequestRejected(event) => request_rejected(view, header, event),
         EventBody::CommandRefused(event) => ignored(view, header, event),
@@ -58,15 +69,77 @@ pub fn line(view: &View<'_>, header: &EventHeader, body: EventBody<'_>) -> Strin
     }
 }
 
-fn accepted(view: &View<'_>, header: &EventHeader, event: &OrderAccepted) -> String {
-    let order = &event.order;
+fn accepted(
+    view: &View<'_>,
+    header: &EventHeader,
+    order: &OrderState,
+    terms: &OrderTerms,
+) -> String {
     let name = name(header.session, &order.client_order_id);
     let mut line = format!("{name} accepted, open {}", order.leaves.0);
-    if order.order_type != OrderType::Limit.as_u8() {
-        let price = view.price(order.instrument, order.price);
-        line += &format!(", protected at {price}");
+    match OrderType::try_from(order.order_type) {
+        Ok(OrderType::Market) => line += &protected(view, order),
+        Ok(OrderType::MarketToLimit) => {
+            line += &format!(" @ {}", view.price(order.instrument, order.price));
+        }
+        // The limit is as asked for; a stop has none yet.
+        Ok(OrderType::Limit | OrderType::StopLimit | OrderType::Stop) | Err(_) => {}
     }
-    line
+    line + &view.terms(order, terms)
+}
+
+fn protected(view: &View<'_>, order: &OrderState) -> String {
+    format!(
+        ", protected at {}",
+        view.price(order.instrument, order.price)
+    )
+}
+
+/// `a1 triggered, open 5 @ 106`, or `, protected at 110`; neither if there is nothing to trade with.
+fn triggered(view: &View<'_>, header: &EventHeader, event: &OrderTriggered) -> String {
+    let order = &event.order;
+    let name = name(header.session, &order.client_order_id);
+    let line = format!("{name} triggered, open {}", order.leaves.0);
+    if order.order_type == OrderType::StopLimit.as_u8() {
+        format!("{line} @ {}", view.price(order.instrument, order.price))
+    } else if order.price == Price(0) {
+        line
+    } else {
+        line + &protected(view, order)
+    }
+}
+
+/// `a1 restated, open 6, reduced by 4, shows 2, SelfTradePrevented`.
+fn restated(view: &View<'_>, header: &EventHeader, event: &OrderRestated) -> String {
+    let order = &event.order;
+    let name = name(header.session, &order.client_order_id);
+    let mut line = format!("{name} restated, open {}", order.leaves.0);
+    if event.reduced.0 != 0 {
+        line += &format!(", reduced by {}", event.reduced.0);
+    }
+    if event.shown != order.leaves {
+        line += &format!(", shows {}", event.shown.0);
+    }
+    line + &format!(", {}", view.reason(header))
+}
+
+fn mass_canceled(view: &View<'_>, header: &EventHeader, event: &MassCancelDone) -> String {
+    let id = match event.client_order_id.is_none() {
+        true => "-".to_owned(),
+        false => name(header.session, &event.client_order_id),
+    };
+    if header.reason == 0 {
+        return format!("{id} mass canceled {}", event.canceled);
+    }
+    format!("{id} cannot mass cancel, {}", view.reason(header))
+}
+
+fn cancel_after(_: &View<'_>, header: &EventHeader, event: &CancelAfterSet) -> String {
+    let who = World::session_letter(header.session);
+    match event.cancel_at.0 {
+        0 => format!("{who} cancels after never"),
+        at => format!("{who} cancels after {}", clock_text(at)),
+    }
 }
 
 fn fill(view: &View<'_>, header: &EventHeader, event: &Fill) -> String {
@@ -100,23 +173,32 @@ fn canceled(view: &View<'_>, header: &EventHeader, event: &OrderCanceled) -> Str
     line
 }
 
-fn replaced(view: &View<'_>, header: &EventHeader, event: &OrderReplaced) -> String {
+fn replaced(
+    view: &View<'_>,
+    header: &EventHeader,
+    event: &OrderReplaced,
+    terms: &OrderTerms,
+) -> String {
     let order = &event.order;
     let [new, old] = [&order.client_order_id, &event.original].map(|id| name(header.session, id));
     if order.leaves.0 == 0 {
         let (how, why) = (status(order.status), view.reason(header));
         return format!("{new} replaces {old}, done {how}, {why}");
     }
-    let price = view.price(order.instrument, order.price);
+    // A stop has no limit while it waits.
+    let price = if order.order_type == OrderType::Stop.as_u8() {
+        String::new()
+    } else {
+        format!(" @ {}", view.price(order.instrument, order.price))
+    };
     let place = if event.priority_kept == 1 {
         "keeps"
     } else {
         "loses"
     };
-    format!(
-        "{new} replaces {old}, open {} @ {price}, {place} its place",
-        order.leaves.0
-    )
+    let terms = view.terms(order, terms);
+    let open = order.leaves.0;
+    format!("{new} replaces {old}, open {open}{price}, {place} its place{terms}")
 }
 
 fn rejected(view: &View<'_>, header: &EventHeader, event: &OrderRejected) -> String {
@@ -265,6 +347,25 @@ impl View<'_> {
         }
     }
 
+    /// `, stop 105, display 3, min 2, until 09:00:05`: those that there are.
+    fn terms(&self, order: &OrderState, terms: &OrderTerms) -> String {
+        let mut text = String::new();
+        if terms.stop_price != NO_PRICE {
+            let price = self.price(order.instrument, terms.stop_price);
+            text += &format!(", stop {price}");
+        }
+        if terms.display.0 != 0 {
+            text += &format!(", display {}", terms.display.0);
+        }
+        if terms.minimum.0 != 0 {
+            text += &format!(", min {}", terms.minimum.0);
+        }
+        if terms.expire_at.0 != 0 {
+            text += &format!(", until {}", clock_text(terms.expire_at.0));
+        }
+        text
+    }
+
     fn side(&self, side: Side) -> Side {
         if self.mirrored { side.opposite() } else { side }
     }
@@ -297,14 +398,24 @@ impl View<'_> {
         })
     }
 
-    /// `queue`: the same with the orders of each level, first in the queue first.
-    pub fn queue(&self, engine: &Engine, instrument: InstrumentId) -> Vec<String> {
+    /// `queue`: the same with the orders of each level, first in the queue first; of an order that
+    /// shows a part, `a1 3 of 10`.
+    pub fn queue(
+        &self,
+        engine: &Engine,
+        instrument: InstrumentId,
+        auditor: &Auditor,
+    ) -> Vec<String> {
         self.picture(|side| {
             let mut levels: Vec<(i64, String)> = Vec::new();
             for (session, order) in engine.resting(instrument, side) {
                 let price = self.price(instrument, order.price);
                 let name = name(session, &order.client_order_id);
-                let text = format!("{name} {}", order.leaves.0);
+                let open = order.leaves.0;
+                let text = match auditor.shown(order.order_id) {
+                    Some(shown) if shown != open => format!("{name} {shown} of {open}"),
+                    _ => format!("{name} {open}"),
+                };
                 match levels.last_mut() {
                     Some((last, orders)) if *last == price => *orders += &format!(", {text}"),
                     _ => levels.push((price, text)),

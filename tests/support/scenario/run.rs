@@ -17,10 +17,8 @@ use super::checks::Auditor;
 use super::lines::{self, Names, View};
 use super::text::{Scenario, Step};
 use super::words::{self, OrderIds, Request, Sealed};
-use super::world::{Definition, World, moment};
+use super::world::{Definition, OPENING, World, moment};
 
-/// Monday, 5 January 2026, 09:00:00 UTC.
-const OPENING: u64 = 1_767_603_600_000_000_000;
 /// Between two commands, unless the scenario says otherwise.
 const STEP: u64 = 1_000_000;
 /// The day that the first `day roll` without a date begins.
@@ -151,7 +149,7 @@ impl<'a> Run<'a> {
             let view = self.view();
             return Ok(match verb {
                 "book" => view.book(&self.engine, instrument),
-                _ => view.queue(&self.engine, instrument),
+                _ => view.queue(&self.engine, instrument, &self.auditor),
             });
         }
         if verb == "time" {
@@ -223,7 +221,14 @@ impl<'a> Run<'a> {
             let (event, body) = event::read(rest).map_err(|error| error.to_string())?;
             rest = &rest[event.length as usize..];
             if let EventBody::OrderAccepted(event::OrderAccepted { order })
-            | EventBody::OrderReplaced(event::OrderReplaced { order, .. }) = body
+            | EventBody::OrderAcceptedWithTerms(event::OrderAcceptedWithTerms {
+                order, ..
+            })
+            | EventBody::OrderReplaced(event::OrderReplaced { order, .. })
+            | EventBody::OrderReplacedWithTerms(event::OrderReplacedWithTerms {
+                replaced: event::OrderReplaced { order, .. },
+                ..
+            }) = body
             {
                 let name = (event.session, order.client_order_id);
                 self.names.insert(order.order_id.0, name);

@@ -8,17 +8,18 @@
 use std::collections::HashMap;
 
 use trading_engine::engine::command::{
-    Body, BusinessReject, CancelOrder, Command, CommandHeader, CommandKind, DayRoll,
-    DefineInstrument, EnterOrder, Genesis, RefuseOrder, RefuseRequest, ReplaceOrder,
-    SessionDisconnected, SessionLogon, SessionMessage, Tick,
+    Body, BusinessReject, CancelAfter, CancelOrder, Command, CommandHeader, CommandKind, DayRoll,
+    DefineInstrument, EnterOrder, EnterOrderWithTerms, Genesis, MassCancel, OrderTerms,
+    RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms, SessionDisconnected,
+    SessionLogon, SessionMessage, Tick,
 };
 use trading_engine_protocol::types::{
-    AccountId, ClientOrderId, Epoch, InstrumentId, OrderId, OrderType, Price, Quantity, Reason,
-    Side, TimeInForce,
+    AccountId, ClientOrderId, Epoch, Instructions, InstrumentId, MassCancelScope, OrderId,
+    OrderType, Price, Quantity, Reason, SelfTradePrevention, Side, TimeInForce, UtcNanos,
 };
 use zerocopy::IntoBytes;
 
-use super::world::{Definition, World, number};
+use super::world::{Definition, World, instant, milliseconds, number};
 
 /// A price that is not stated.
 pub const NO_PRICE: i64 = i64::MIN;
@@ -50,7 +51,20 @@ pub struct Request {
     /// 0 = not stated.
     pub instrument: u32,
     pub account: u32,
+    /// `account` is stated (a mass cancel asks for account 0, too).
+    pub by_account: u8,
     pub possible_resend: u8,
+    pub instructions: u8,
+    pub self_trade_prevention: u8,
+    pub protection_group: u16,
+    /// What only some orders have; the command is the one with terms if one is stated.
+    pub terms: OrderTerms,
+    /// Terms are stated although there are none.
+    pub with_terms: bool,
+    /// Mass cancels.
+    pub scope: u8,
+    /// Milliseconds of a dead man's switch.
+    pub after_ms: u32,
     pub reason: Reason,
     pub tag: u32,
     /// Instead of the numbers that the session has.
@@ -63,6 +77,8 @@ pub struct Request {
     pub connection: u64,
     pub from: u64,
     pub next_expected: u64,
+    pub cancel_on_disconnect: u8,
+    pub cancel_grace_ms: u32,
     /// Session-level messages.
     pub kind_in: u8,
     pub kind_out: u8,
@@ -95,7 +111,15 @@ impl Request {
             time_in_force: NOT_STATED,
             instrument: 0,
             account: 0,
+            by_account: 0,
             possible_resend: 0,
+            instructions: 0,
+            self_trade_prevention: 0,
+            protection_group: 0,
+            terms: OrderTerms::NONE,
+            with_terms: false,
+            scope: MassCancelScope::Session as u8,
+            after_ms: 0,
             reason: Reason::None,
             tag: 0,
             generation: None,
@@ -106,6 +130,8 @@ impl Request {
             connection: 0,
             from: 0,
             next_expected: 0,
+            cancel_on_disconnect: 0,
+            cancel_grace_ms: 0,
             kind_in: 0,
             kind_out: 0,
             closes: 0,
@@ -128,6 +154,9 @@ impl Request {
         };
         if self.price != NO_PRICE {
             self.price = world.reflect(self.instrument, self.price)?;
+        }
+        if self.terms.stop_price.0 != NO_PRICE {
+            self.terms.stop_price.0 = world.reflect(self.instrument, self.terms.stop_price.0)?;
         }
         self.reason = mirrored_reason(self.reason);
         Ok(self)
@@ -182,7 +211,51 @@ const WORDS: &[(&str, Fills)] = &[
         "fok",
         Fills::Flag(|r| r.time_in_force = TimeInForce::FillOrKill.as_u8()),
     ),
-    ("account", Fills::Value(|r, v| set(&mut r.account, v))),
+    (
+        "stop-market",
+        Fills::Flag(|r| r.order_type = OrderType::Stop.as_u8()),
+    ),
+    (
+        "stop-limit",
+        Fills::Flag(|r| r.order_type = OrderType::StopLimit.as_u8()),
+    ),
+    (
+        "market-to-limit",
+        Fills::Flag(|r| r.order_type = OrderType::MarketToLimit.as_u8()),
+    ),
+    (
+        "gtc",
+        Fills::Flag(|r| r.time_in_force = TimeInForce::GoodTillCancel.as_u8()),
+    ),
+    ("gtd", Fills::Value(set_good_till)),
+    ("expires", Fills::Value(set_expiry)),
+    (
+        "stop",
+        Fills::Value(|r, v| set(&mut r.terms.stop_price.0, v)),
+    ),
+    (
+        "display",
+        Fills::Value(|r, v| set(&mut r.terms.display.0, v)),
+    ),
+    ("min", Fills::Value(|r, v| set(&mut r.terms.minimum.0, v))),
+    ("with-terms", Fills::Flag(|r| r.with_terms = true)),
+    (
+        "post-only",
+        Fills::Flag(|r| r.instructions |= Instructions::POST_ONLY.0),
+    ),
+    (
+        "exempt",
+        Fills::Flag(|r| r.instructions |= Instructions::DISCONNECT_EXEMPT.0),
+    ),
+    ("stp", Fills::Value(set_self_trade)),
+    ("firm", Fills::Flag(widen)),
+    (
+        "account",
+        Fills::Value(|r, v| {
+            r.by_account = 1;
+            set(&mut r.account, v)
+        }),
+    ),
     ("possible-resend", Fills::Flag(|r| r.possible_resend = 1)),
     // Which order is meant.
     ("order", Fills::Order(|r, id| r.order_id = id)),
@@ -192,6 +265,16 @@ const WORDS: &[(&str, Fills)] = &[
     ("tif", Fills::Value(|r, v| set(&mut r.time_in_force, v))),
     ("instrument", Fills::Value(|r, v| set(&mut r.instrument, v))),
     ("quantity", Fills::Value(set_quantity)),
+    (
+        "instructions",
+        Fills::Value(|r, v| set(&mut r.instructions, v)),
+    ),
+    (
+        "group",
+        Fills::Value(|r, v| set(&mut r.protection_group, v)),
+    ),
+    ("scope", Fills::Value(|r, v| set(&mut r.scope, v))),
+    ("by-account", Fills::Value(|r, v| set(&mut r.by_account, v))),
     // Connections and their numbers.
     (
         "generation",
@@ -209,6 +292,15 @@ const WORDS: &[(&str, Fills)] = &[
     (
         "next-expected",
         Fills::Value(|r, v| set(&mut r.next_expected, v)),
+    ),
+    ("cod", Fills::Value(set_cancel_on_disconnect)),
+    (
+        "grace",
+        Fills::Value(|r, v| milliseconds(v).map(|ms| r.cancel_grace_ms = ms)),
+    ),
+    (
+        "after",
+        Fills::Value(|r, v| milliseconds(v).map(|ms| r.after_ms = ms)),
     ),
     // Session-level messages and business rejects.
     (
@@ -240,6 +332,8 @@ const VERBS: &[(&str, CommandKind, &str)] = &[
     ("enter", CommandKind::EnterOrder, ""),
     ("replace", CommandKind::ReplaceOrder, ""),
     ("cancel", CommandKind::CancelOrder, ""),
+    ("mass cancel", CommandKind::MassCancel, ""),
+    ("cancel after", CommandKind::CancelAfter, "after"),
     ("logon", CommandKind::SessionLogon, ""),
     ("disconnect", CommandKind::SessionDisconnected, ""),
     ("admin", CommandKind::SessionMessage, ""),
@@ -248,6 +342,48 @@ const VERBS: &[(&str, CommandKind, &str)] = &[
 
 fn set<T: TryFrom<i128>>(field: &mut T, value: &str) -> Result<(), String> {
     *field = number(value)?;
+    Ok(())
+}
+
+fn set_good_till(request: &mut Request, value: &str) -> Result<(), String> {
+    request.time_in_force = TimeInForce::GoodTillDate.as_u8();
+    set_expiry(request, value)
+}
+
+fn set_expiry(request: &mut Request, value: &str) -> Result<(), String> {
+    request.terms.expire_at = UtcNanos(instant(request.now, value)?);
+    Ok(())
+}
+
+fn set_self_trade(request: &mut Request, value: &str) -> Result<(), String> {
+    let action = match value {
+        "newest" => SelfTradePrevention::CancelNewest.as_u8(),
+        "oldest" => SelfTradePrevention::CancelOldest.as_u8(),
+        "both" => SelfTradePrevention::CancelBoth.as_u8(),
+        "decrement" => SelfTradePrevention::Decrement.as_u8(),
+        byte => number(byte)?,
+    };
+    request.self_trade_prevention |= action;
+    Ok(())
+}
+
+/// From the account to the firm; in a mass cancel, from the session to the firm.
+fn widen(request: &mut Request) {
+    if request.kind == CommandKind::MassCancel {
+        request.scope = MassCancelScope::Firm.as_u8();
+    } else {
+        request.self_trade_prevention |= SelfTradePrevention::FirmCancelNewest.as_u8()
+            - SelfTradePrevention::CancelNewest.as_u8();
+    }
+}
+
+fn set_cancel_on_disconnect(request: &mut Request, value: &str) -> Result<(), String> {
+    request.cancel_on_disconnect = match value {
+        "lost" => 1,
+        "logout" => 2,
+        "both" => 3,
+        byte => number(byte)?,
+    };
     Ok(())
 }
 
@@ -321,7 +457,13 @@ pub fn parse(line: &str, world: &World, known: &OrderIds, now: u64) -> Result<Re
         return Err(format!("{first:?} is no session: they are A to Z"));
     }
     let refuse = words.next_if_eq(&"refuse").is_some();
-    let verb = words.next().unwrap_or("");
+    let mut verb = words.next().unwrap_or("").to_owned();
+    for (one, two) in [("mass", "cancel"), ("cancel", "after")] {
+        if verb == one && words.next_if_eq(&two).is_some() {
+            verb = format!("{one} {two}");
+            break;
+        }
+    }
     let &(_, kind, means) = VERBS
         .iter()
         .find(|(name, ..)| *name == verb)
@@ -376,7 +518,11 @@ fn fill<'a>(
             return Err(format!("word {word:?} is unknown"));
         }
     }
-    let needs_id = names_order || request.kind == CommandKind::EnterOrder;
+    let needs_id = names_order
+        || matches!(
+            request.kind,
+            CommandKind::EnterOrder | CommandKind::MassCancel
+        );
     if needs_id && !id_stated {
         return Err("no #id (say `#-` for a request without one)".into());
     }
@@ -406,7 +552,8 @@ fn order_id(
     found.ok_or_else(|| format!("no order {text} was accepted"))
 }
 
-/// What an order line leaves unsaid: the first instrument, limit, day (market: at once).
+/// What an order line leaves unsaid: the first instrument, limit (with `stop`: a stop limit order if
+/// there is a price, a stop order if not), day (market: at once).
 fn complete(request: &mut Request, world: &World) -> Result<(), String> {
     if request.kind != CommandKind::EnterOrder {
         if request.kind == CommandKind::ReplaceOrder && request.instrument == 0 {
@@ -418,7 +565,12 @@ fn complete(request: &mut Request, world: &World) -> Result<(), String> {
         request.instrument = world.instruments[0].instrument.0;
     }
     if request.order_type == 0 {
-        request.order_type = OrderType::Limit.as_u8();
+        let kind = match (request.terms.stop_price.0, request.price) {
+            (NO_PRICE, _) => OrderType::Limit,
+            (_, NO_PRICE) => OrderType::Stop,
+            _ => OrderType::StopLimit,
+        };
+        request.order_type = kind.as_u8();
     }
     if request.time_in_force == NOT_STATED {
         request.time_in_force = if request.order_type == OrderType::Market.as_u8() {
@@ -444,6 +596,7 @@ fn venue_command(line: &str, world: &World) -> Result<Request, String> {
             Ok(roll)
         }
         "time" => Ok(request(CommandKind::Tick)),
+        "tick" if rest.is_empty() => Ok(request(CommandKind::Tick)),
         "genesis" => Ok(request(CommandKind::Genesis)),
         "define" => {
             let definition = world.definition(rest)?;
@@ -472,25 +625,56 @@ fn seal<B: Body>(header: CommandHeader, body: B) -> Sealed {
     sealed
 }
 
+fn enter(r: &Request, header: CommandHeader) -> Sealed {
+    let order = EnterOrder {
+        client_order_id: r.id,
+        price: Price(r.price),
+        quantity: Quantity(r.quantity),
+        instrument: InstrumentId(r.instrument),
+        account: AccountId(r.account),
+        side: r.side,
+        order_type: r.order_type,
+        time_in_force: r.time_in_force,
+        possible_resend: r.possible_resend,
+        instructions: r.instructions,
+        self_trade_prevention: r.self_trade_prevention,
+        protection_group: r.protection_group,
+    };
+    if r.with_terms || r.terms != OrderTerms::NONE {
+        let terms = r.terms;
+        seal(header, EnterOrderWithTerms { order, terms })
+    } else {
+        seal(header, order)
+    }
+}
+
+fn replace(r: &Request, header: CommandHeader) -> Sealed {
+    let replace = ReplaceOrder {
+        client_order_id: r.id,
+        original: r.original,
+        order_id: r.order_id,
+        price: Price(r.price),
+        quantity: Quantity(r.quantity),
+        instrument: InstrumentId(r.instrument),
+        side: r.side,
+        order_type: r.order_type,
+        time_in_force: r.time_in_force,
+        ..ReplaceOrder::default()
+    };
+    if r.with_terms || r.terms != OrderTerms::NONE {
+        let terms = r.terms;
+        seal(header, ReplaceOrderWithTerms { replace, terms })
+    } else {
+        seal(header, replace)
+    }
+}
+
 /// The command that a request makes; `header` says who and when.
 pub fn build(request: &Request, header: CommandHeader) -> Sealed {
     let r = request;
     match (r.kind, r.refuse) {
-        (CommandKind::EnterOrder, false) => seal(
-            header,
-            EnterOrder {
-                client_order_id: r.id,
-                price: Price(r.price),
-                quantity: Quantity(r.quantity),
-                instrument: InstrumentId(r.instrument),
-                account: AccountId(r.account),
-                side: r.side,
-                order_type: r.order_type,
-                time_in_force: r.time_in_force,
-                possible_resend: r.possible_resend,
-                ..EnterOrder::default()
-            },
-        ),
+        (CommandKind::EnterOrder, false) => enter(r, header),
+        (CommandKind::ReplaceOrder, false) => replace(r, header),
         (CommandKind::EnterOrder, true) => seal(
             header,
             RefuseOrder {
@@ -505,21 +689,6 @@ pub fn build(request: &Request, header: CommandHeader) -> Sealed {
                 time_in_force: r.time_in_force,
                 possible_resend: r.possible_resend,
                 ..RefuseOrder::default()
-            },
-        ),
-        (CommandKind::ReplaceOrder, false) => seal(
-            header,
-            ReplaceOrder {
-                client_order_id: r.id,
-                original: r.original,
-                order_id: r.order_id,
-                price: Price(r.price),
-                quantity: Quantity(r.quantity),
-                instrument: InstrumentId(r.instrument),
-                side: r.side,
-                order_type: r.order_type,
-                time_in_force: r.time_in_force,
-                ..ReplaceOrder::default()
             },
         ),
         (CommandKind::CancelOrder, false) => seal(
@@ -561,6 +730,8 @@ fn build_other(request: &Request, header: CommandHeader) -> Sealed {
                 connection: r.connection,
                 from_seq: r.from,
                 next_expected: r.next_expected,
+                cancel_on_disconnect: r.cancel_on_disconnect,
+                cancel_grace_ms: r.cancel_grace_ms,
                 ..SessionLogon::default()
             },
         ),
@@ -593,6 +764,25 @@ fn build_other(request: &Request, header: CommandHeader) -> Sealed {
                 ..BusinessReject::default()
             },
         ),
+        CommandKind::MassCancel => seal(
+            header,
+            MassCancel {
+                client_order_id: r.id,
+                instrument: InstrumentId(r.instrument),
+                account: AccountId(r.account),
+                scope: r.scope,
+                side: r.side,
+                by_account: r.by_account,
+                ..MassCancel::default()
+            },
+        ),
+        CommandKind::CancelAfter => seal(
+            header,
+            CancelAfter {
+                after_ms: r.after_ms,
+                reserved: 0,
+            },
+        ),
         CommandKind::Tick => seal(header, Tick::default()),
         CommandKind::DayRoll => seal(
             header,
@@ -620,7 +810,9 @@ fn build_other(request: &Request, header: CommandHeader) -> Sealed {
         | CommandKind::ReplaceOrder
         | CommandKind::CancelOrder
         | CommandKind::RefuseOrder
-        | CommandKind::RefuseRequest => unreachable!("built by `build`"),
+        | CommandKind::RefuseRequest
+        | CommandKind::EnterOrderWithTerms
+        | CommandKind::ReplaceOrderWithTerms => unreachable!("built by `build`"),
     }
 }
 

@@ -19,6 +19,8 @@ pub fn number<T: TryFrom<i128>>(text: &str) -> Result<T, String> {
     T::try_from(value).map_err(|_| format!("{text} does not fit its field"))
 }
 
+/// Monday, 5 January 2026, 09:00:00 UTC: when scenarios begin.
+pub const OPENING: u64 = 1_767_603_600_000_000_000;
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 86_400 * SECOND;
 
@@ -330,10 +332,25 @@ impl World {
     }
 }
 
-/// A time as a scenario states it: `+5s` from now, or `10:30:00` of the same day.
+/// A time of the log as a scenario states it: `+5s` from now, or `10:30:00` of the same day.
 pub fn moment(clock: u64, text: &str) -> Result<u64, String> {
+    if text.starts_with('-') {
+        return Err(format!("{text:?} is neither +5s nor 10:30:00"));
+    }
+    let time = instant(clock, text)?;
+    if time < clock {
+        return Err("log time never goes back".into());
+    }
+    Ok(time)
+}
+
+/// Any time: also `-5s` before now, or an earlier time of the day.
+pub fn instant(clock: u64, text: &str) -> Result<u64, String> {
     if let Some(duration) = text.strip_prefix('+') {
         return Ok(clock + nanoseconds(duration)?);
+    }
+    if let Some(duration) = text.strip_prefix('-') {
+        return Ok(clock - nanoseconds(duration)?);
     }
     let parts: Vec<&str> = text.split(':').collect();
     let at = match parts.as_slice() {
@@ -342,11 +359,38 @@ pub fn moment(clock: u64, text: &str) -> Result<u64, String> {
         _ => return Err(format!("{text:?} is neither +5s nor 10:30:00")),
     };
     let [hour, minute, second] = at.map(number::<u64>);
-    let time = clock - clock % DAY + (hour? * 3600 + minute? * 60 + second?) * SECOND;
-    if time < clock {
-        return Err("log time never goes back".into());
+    Ok(clock - clock % DAY + (hour? * 3600 + minute? * 60 + second?) * SECOND)
+}
+
+/// A time as lines show it: `09:00:05.001`, on a later day `+1d 09:00:05.001`.
+pub fn clock_text(time: u64) -> String {
+    let (day, rest) = (time / DAY, time % DAY);
+    let (second, part) = (rest / SECOND, rest % SECOND);
+    let mut text = String::new();
+    match day.checked_sub(OPENING / DAY) {
+        Some(0) => {}
+        Some(days) => text += &format!("+{days}d "),
+        None => text += &format!("-{}d ", OPENING / DAY - day),
     }
-    Ok(time)
+    text += &format!(
+        "{:02}:{:02}:{:02}",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    );
+    if part > 0 {
+        text += format!(".{part:09}").trim_end_matches('0');
+    }
+    text
+}
+
+/// A duration, `500ms`, as the whole milliseconds that commands state.
+pub fn milliseconds(text: &str) -> Result<u32, String> {
+    let whole = nanoseconds(text)?;
+    if whole % 1_000_000 != 0 {
+        return Err(format!("{text} is no whole number of milliseconds"));
+    }
+    u32::try_from(whole / 1_000_000).map_err(|_| format!("{text} does not fit its field"))
 }
 
 fn nanoseconds(text: &str) -> Result<u64, String> {

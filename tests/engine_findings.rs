@@ -1,0 +1,267 @@
+//! What the oracle once found the engine to do otherwise than `protocol/ORDERS.md` says: the
+//! shortest commands that show each.
+
+mod support;
+
+use support::venue::{self, Driver, NO_PRICE, enter, replace};
+use trading_engine::engine::command::{
+    DayRoll, DefineSession, EnterOrder, EnterOrderWithTerms, OrderTerms, SessionDisconnected,
+    SessionLogon,
+};
+use trading_engine::engine::event::EventBody;
+use trading_engine::limits::EngineLimits;
+use trading_engine_protocol::types::{
+    AccountId, ClientOrderId, InstrumentId, Price, Quantity, Reason, SessionId, SessionProtocol,
+};
+
+const ONE: SessionId = SessionId(1);
+const DAY: u8 = 0;
+const NEXT_DAY: DayRoll = DayRoll {
+    trading_day: 20_260_102,
+    reserved: 0,
+};
+const GOOD_TILL_CANCEL: u8 = 1;
+
+fn small() -> EngineLimits {
+    EngineLimits {
+        orders: 1 << 10,
+        client_order_ids: 1 << 12,
+        ..EngineLimits::default()
+    }
+}
+
+fn world() -> Driver {
+    Driver::world(small(), 2, 1)
+}
+
+/// Name of each event's kind with the client order id and the reason that it states.
+fn told(bytes: &[u8]) -> Vec<(&'static str, u64, Reason)> {
+    let mut told = Vec::new();
+    let number = |id: &ClientOrderId| id.as_u64().unwrap_or(0);
+    venue::for_each_event(bytes, |header, body| {
+        let (kind, id) = match body {
+            EventBody::OrderAccepted(e) => ("accepted", number(&e.order.client_order_id)),
+            EventBody::OrderAcceptedWithTerms(e) => ("accepted", number(&e.order.client_order_id)),
+            EventBody::OrderReplaced(e) => ("replaced", number(&e.order.client_order_id)),
+            EventBody::OrderTriggered(e) => ("triggered", number(&e.order.client_order_id)),
+            EventBody::OrderCanceled(e) => ("ended", number(&e.order.client_order_id)),
+            EventBody::OrderRestated(e) => ("restated", number(&e.order.client_order_id)),
+            EventBody::OrderRejected(e) => ("rejected", number(&e.client_order_id)),
+            EventBody::RequestRejected(e) => ("refused", number(&e.client_order_id)),
+            EventBody::Fill(e) => ("fill", number(&e.order.client_order_id)),
+            EventBody::SessionClosed(_) => ("closed", 0),
+            EventBody::DayRolled(_) => ("rolled", 0),
+            EventBody::LogonAnswered(_) => ("logged on", 0),
+            _ => ("other", 0),
+        };
+        told.push((kind, id, Reason::try_from(header.reason).unwrap()));
+    });
+    told
+}
+
+fn kinds(bytes: &[u8]) -> Vec<(&'static str, u64)> {
+    (told(bytes).into_iter())
+        .map(|(kind, id, _)| (kind, id))
+        .collect()
+}
+
+fn stop_limit(id: u64, side: u8, stop: i64, price: i64) -> EnterOrderWithTerms {
+    EnterOrderWithTerms {
+        order: EnterOrder {
+            order_type: 4,
+            ..enter(id, 1, side, GOOD_TILL_CANCEL, price, 10)
+        },
+        terms: OrderTerms {
+            stop_price: Price(stop),
+            ..OrderTerms::NONE
+        },
+    }
+}
+
+/// Stops: "released one at a time ... before the next is looked for", until none is left.
+#[test]
+fn all_stops_that_a_trade_reached_are_released() {
+    let (mut driver, mut out) = (world(), Vec::new());
+    driver.apply(ONE, stop_limit(1, 1, 100, 95), &mut out);
+    driver.apply(ONE, stop_limit(2, 1, 100, 95), &mut out);
+    driver.apply(ONE, enter(3, 1, 2, DAY, 100, 1), &mut out);
+    out.clear();
+    driver.apply(ONE, enter(4, 1, 1, DAY, 100, 1), &mut out);
+    let expected = [
+        ("accepted", 4),
+        ("fill", 3),
+        ("fill", 4),
+        ("triggered", 1),
+        ("triggered", 2),
+    ];
+    assert_eq!(kinds(&out), expected);
+}
+
+/// The prices that traded are of one instrument; in a debug build the key of a price below
+/// another instrument's lowest overflows.
+#[test]
+fn a_trade_releases_stops_of_its_instrument_only() {
+    let (mut driver, mut out) = (world(), Vec::new());
+    let mut other = stop_limit(1, 1, 80, 70);
+    other.order.instrument = InstrumentId(2);
+    driver.apply(ONE, other, &mut out);
+    driver.apply(ONE, stop_limit(2, 1, 100, 95), &mut out);
+    driver.apply(ONE, enter(3, 1, 2, DAY, 100, 1), &mut out);
+    driver.apply(ONE, enter(4, 1, 1, DAY, 100, 1), &mut out);
+    // A trade at 50 in the second instrument reaches no stop at 80.
+    driver.apply(ONE, enter(5, 2, 2, DAY, 50, 1), &mut out);
+    out.clear();
+    driver.apply(ONE, enter(6, 2, 1, DAY, 50, 1), &mut out);
+    assert_eq!(kinds(&out), [("accepted", 6), ("fill", 5), ("fill", 6)]);
+}
+
+/// A session whose numbers restart, with an order that outlives the day.
+fn restarting(grace_ms: u32) -> Driver {
+    let session = DefineSession {
+        reset_at_day_roll: 1,
+        ..venue::session(1, SessionProtocol::Binary)
+    };
+    let mut driver = Driver::world_of(small(), 1, &[session]);
+    let logon = SessionLogon {
+        cancel_on_disconnect: 1,
+        cancel_grace_ms: grace_ms,
+        ..SessionLogon::default()
+    };
+    driver.logon_with(ONE, logon, &mut Vec::new());
+    let order = enter(1, 1, 1, GOOD_TILL_CANCEL, 100, 1);
+    driver.apply(ONE, order, &mut Vec::new());
+    driver
+}
+
+/// The day roll: "sessions whose numbers restart are closed ...; every order that stays is
+/// restated": neither a lost connection nor a logout, so that orders stay.
+#[test]
+fn the_day_roll_is_no_lost_connection() {
+    let (mut driver, mut out) = (restarting(0), Vec::new());
+    driver.apply(SessionId(0), NEXT_DAY, &mut out);
+    assert_eq!(kinds(&out), [("closed", 0), ("restated", 1), ("rolled", 0)]);
+    driver.restart_numbers(ONE);
+    out.clear();
+    driver.logon(ONE, &mut out);
+    assert_eq!(kinds(&out), [("logged on", 0)]);
+}
+
+/// A lost connection without a grace cancels with the command itself, and does so.
+#[test]
+fn a_lost_connection_without_a_grace_cancels_at_once() {
+    let (mut driver, mut out) = (restarting(0), Vec::new());
+    driver.apply(ONE, SessionDisconnected::default(), &mut out);
+    assert_eq!(kinds(&out), [("closed", 0), ("ended", 1)]);
+}
+
+/// Replacing: "at or below what is filled, the order ends Filled"; "a post-only order's replace
+/// that would trade is refused", and this one leaves nothing to trade.
+#[test]
+fn a_post_only_order_can_be_replaced_to_filled_at_any_price() {
+    let (mut driver, mut out) = (world(), Vec::new());
+    let post_only = EnterOrder {
+        instructions: 1,
+        ..enter(1, 1, 1, DAY, 100, 10)
+    };
+    driver.apply(ONE, post_only, &mut out);
+    driver.apply(ONE, enter(2, 1, 2, DAY, 100, 4), &mut out);
+    driver.apply(ONE, enter(3, 1, 2, DAY, 101, 1), &mut out);
+    out.clear();
+    driver.apply(ONE, replace(4, 1, 1, 101, 4), &mut out);
+    assert_eq!(told(&out), [("replaced", 4, Reason::ReplacedToFilled)]);
+}
+
+/// Order of checks: display quantity, then "a Market order that rests".
+#[test]
+fn a_market_order_has_no_display_quantity() {
+    let (mut driver, mut out) = (world(), Vec::new());
+    let order = enter(1, 1, 1, DAY, NO_PRICE.0, 10);
+    let terms = OrderTerms {
+        display: Quantity(5),
+        ..OrderTerms::NONE
+    };
+    driver.apply(ONE, EnterOrderWithTerms { order, terms }, &mut out);
+    assert_eq!(
+        told(&out),
+        [("rejected", 1, Reason::DisplayQuantityInvalid)]
+    );
+}
+
+/// `OrderRestated::shown` is what is shown now: of a stop that waits, nothing.
+#[test]
+fn a_waiting_stop_that_is_carried_over_shows_nothing() {
+    let (mut driver, mut out) = (world(), Vec::new());
+    let mut stop = stop_limit(1, 1, 100, 95);
+    stop.terms.display = Quantity(3);
+    driver.apply(ONE, stop, &mut out);
+    out.clear();
+    driver.apply(SessionId(0), NEXT_DAY, &mut out);
+    let mut shown = Vec::new();
+    venue::for_each_event(&out, |_, body| {
+        if let EventBody::OrderRestated(e) = body {
+            shown.push(e.shown.0);
+        }
+    });
+    assert_eq!(shown, [0]);
+}
+
+/// `EnterOrder::possible_resend`: "a used ClOrdID is no new order and gets no answer". A reject
+/// would tell the client that its open order never was.
+#[test]
+fn a_possible_resend_gets_no_answer_when_ids_are_exhausted() {
+    let limits = EngineLimits {
+        orders: 1,
+        client_order_ids: 1,
+        ..EngineLimits::default()
+    };
+    let (mut driver, mut out) = (Driver::world(limits, 1, 1), Vec::new());
+    let order = enter(1, 1, 1, DAY, 100, 1);
+    driver.apply(ONE, order, &mut out);
+    out.clear();
+    let again = EnterOrder {
+        possible_resend: 1,
+        ..order
+    };
+    driver.apply(ONE, again, &mut out);
+    assert_eq!(
+        told(&out),
+        [("other", 0, Reason::DuplicateClientOrderId)],
+        "CommandRefused, for metrics and logs"
+    );
+}
+
+/// An order that traded in one step and goes on without a trade in the next, here because all
+/// others are its own, releases stops as any other. (What traded is then kept, as above.)
+#[test]
+fn all_trades_of_an_order_of_several_steps_release_stops() {
+    let (mut driver, mut out) = (world(), Vec::new());
+    driver.apply(ONE, stop_limit(1, 1, 100, 95), &mut out);
+    for id in 0..300 {
+        let order = EnterOrder {
+            account: AccountId(u32::from(id > 0)),
+            ..enter(10 + id, 1, 2, DAY, 100, 1)
+        };
+        driver.apply(ONE, order, &mut out);
+    }
+    out.clear();
+    let order = EnterOrder {
+        account: AccountId(1),
+        self_trade_prevention: 2,
+        ..enter(2, 1, 1, DAY, 100, 300)
+    };
+    driver.apply(ONE, order, &mut out);
+    assert_eq!(kinds(&out).last(), Some(&("triggered", 1)));
+}
+
+/// An order that trades in several steps releases stops as any other.
+#[test]
+fn a_sweep_of_several_steps_releases_stops() {
+    let (mut driver, mut out) = (world(), Vec::new());
+    driver.apply(ONE, stop_limit(1, 1, 100, 95), &mut out);
+    for id in 0..300 {
+        driver.apply(ONE, enter(10 + id, 1, 2, DAY, 100, 1), &mut out);
+    }
+    out.clear();
+    driver.apply(ONE, enter(2, 1, 1, DAY, 100, 300), &mut out);
+    assert_eq!(kinds(&out).last(), Some(&("triggered", 1)));
+}
