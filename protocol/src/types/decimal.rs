@@ -85,7 +85,8 @@ impl Decimal8 {
 
     /// [`Decimal8::parse`] of any number of digits.
     fn parse_long(negative: bool, digits: &[u8]) -> Result<Self, DecimalError> {
-        if !is_float(digits) {
+        // Its sign is taken off already.
+        if digits.starts_with(b"-") || !is_float(digits) {
             return Err(DecimalError::Malformed);
         }
         let mut mantissa = 0i64;
@@ -181,6 +182,7 @@ mod tests {
 
     #[test]
     fn parses_fix_floats() {
+        check("--2222.2022222202200", Err(DecimalError::Malformed));
         check("0", Ok(0));
         check("221.50", Ok(22_150_000_000));
         check("-0.00000001", Ok(-1));
