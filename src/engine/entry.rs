@@ -27,7 +27,19 @@ struct Admission {
 }
 
 impl Engine {
-    #[inline]
+    /// An order with terms: the same code as without, but in a place of its own, so that what
+    /// plain orders run has no terms to look at.
+    #[inline(never)]
+    pub(super) fn enter_special(
+        &mut self,
+        order: &EnterOrder,
+        terms: &OrderTerms,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        self.enter(order, terms, sink)
+    }
+
+    #[inline(always)]
     pub(super) fn enter(
         &mut self,
         order: &EnterOrder,
@@ -98,6 +110,7 @@ impl Engine {
         self.match_on(slot, sink)
     }
 
+    #[inline(never)]
     fn enter_with_terms(
         &mut self,
         slot: u32,
@@ -159,7 +172,7 @@ impl Engine {
             .ok_or(Reason::UnknownInstrument)
     }
 
-    #[inline]
+    #[inline(always)]
     fn check_entry(&self, order: &EnterOrder, terms: &OrderTerms) -> Result<Admission, Reason> {
         let instrument = self.defined(order.instrument)?;
         #[allow(
@@ -239,6 +252,7 @@ impl Engine {
         })
     }
 
+    #[inline(never)]
     fn check_terms(
         &self,
         order: &EnterOrder,
@@ -400,6 +414,7 @@ fn is_dated(time_in_force: TimeInForce) -> bool {
 }
 
 /// Instructions that an order of this type and time in force may have.
+#[inline(never)]
 fn check_instructions(
     order: &EnterOrder,
     order_type: OrderType,

@@ -388,7 +388,7 @@ impl Engine {
                 if !self.admit(header, sink) {
                     return Progress::Done;
                 }
-                self.enter(&entry.order, &entry.terms, sink)
+                self.enter_special(&entry.order, &entry.terms, sink)
             }
             CommandBody::ReplaceOrderWithTerms(request) => {
                 if !self.admit(header, sink) {

@@ -252,6 +252,7 @@ impl Engine {
         Ok((tick, stop_tick, after))
     }
 
+    #[inline(never)]
     fn check_new_terms(
         &self,
         slot: u32,
@@ -389,6 +390,7 @@ impl Engine {
     }
 
     /// An order at rest gets smaller and keeps its place: what it does not show goes first.
+    #[inline]
     fn shrink_in_place(&mut self, slot: u32, open: u64, change: &Change) {
         let at = slot as usize;
         let place = self.place_of(slot);
