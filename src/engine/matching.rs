@@ -207,14 +207,19 @@ impl Engine {
             return self.trade(place, maker, taker, open, sink);
         }
         self.ladders.remove(&mut self.orders, place, maker);
-        let extra = &mut self.orders.extra[maker as usize];
-        let next = extra.terms.display.0.min(extra.hidden);
-        extra.hidden -= next;
-        self.orders.hot[maker as usize].leaves = shown + next;
+        self.show_next(maker);
         self.fill_both(maker, taker, shown, sink);
         let (side, key) = (place.side(), place.key());
         self.ladders.append(&mut self.orders, side, key, maker);
         shown
+    }
+
+    /// An iceberg whose shown part is about to go gets the next one beside it.
+    fn show_next(&mut self, slot: u32) {
+        let extra = &mut self.orders.extra[slot as usize];
+        let next = extra.terms.display.0.min(extra.hidden);
+        extra.hidden -= next;
+        self.orders.hot[slot as usize].leaves += next;
     }
 
     #[inline(always)]
@@ -303,19 +308,11 @@ impl Engine {
             self.shrink(maker, lots, sink);
         } else {
             self.ladders.remove(&mut self.orders, place, maker);
-            let hidden = if self.orders.hot[maker as usize].flags.any(Flags::ICEBERG) {
-                self.orders.extra[maker as usize].hidden
-            } else {
-                0
-            };
-            if hidden == 0 {
+            if self.orders.open(maker) == shown {
                 let reason = Reason::SelfTradePrevented;
                 self.end(maker, OrderStatus::Canceled, reason, sink);
             } else {
-                let extra = &mut self.orders.extra[maker as usize];
-                let next = extra.terms.display.0.min(hidden);
-                extra.hidden -= next;
-                self.orders.hot[maker as usize].leaves = shown + next;
+                self.show_next(maker);
                 self.shrink(maker, lots, sink);
                 let (side, key) = (place.side(), place.key());
                 self.ladders.append(&mut self.orders, side, key, maker);
