@@ -17,8 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use support::server::Server;
 
 const ORDERS: u64 = 1_000;
-/// Bytes of the client after which its first and second connection are cut, each in the middle of
-/// a message, and bytes of the venue after which its third is.
+/// Bytes of the client after which its first connection is cut, and bytes of the venue after which
+/// its second and third are, each in the middle of a message. What the client still has to send
+/// then depends on how far it came; what the venue owes it is always more than that.
 const CUTS: [Cut; 3] = [
     Cut {
         of_client: 30_007,
@@ -29,8 +30,8 @@ const CUTS: [Cut; 3] = [
         of_venue: 20_003,
     },
     Cut {
-        of_client: 60_011,
-        of_venue: u64::MAX,
+        of_client: u64::MAX,
+        of_venue: 60_011,
     },
 ];
 
