@@ -12,8 +12,8 @@ use trading_engine_protocol::binary::message::{
     Fill, InstrumentDefinition, NewOrder, OrderAccepted, OrderCanceled, OrderRejected,
 };
 
-use super::Session;
 use super::credentials::BinaryCredentials;
+use super::{Place, Session};
 
 /// Ticks between the reference price and the first quote.
 const SPREAD_TICKS: i64 = 2;
@@ -29,7 +29,7 @@ pub fn run(
     references: &[(&str, i64)],
     stop: &Arc<AtomicBool>,
 ) {
-    let mut resume = 1;
+    let mut place = Place::BEGINNING;
     let mut quotes = Quotes::default();
     while !stop.load(Ordering::Acquire) {
         match quote(
@@ -37,12 +37,17 @@ pub fn run(
             credentials,
             references,
             stop,
-            &mut resume,
+            &mut place,
             &mut quotes,
         ) {
             Ok(()) => return,
             Err(error) => {
                 tracing::info!(%error, "maker bot reconnects");
+                if error.kind() == io::ErrorKind::PermissionDenied {
+                    // A new day: its numbers begin again, and yesterday's quotes are gone.
+                    place = Place::BEGINNING;
+                    quotes = Quotes::default();
+                }
                 std::thread::park_timeout(Duration::from_millis(500));
             }
         }
@@ -98,11 +103,11 @@ fn quote(
     credentials: &BinaryCredentials,
     references: &[(&str, i64)],
     stop: &Arc<AtomicBool>,
-    resume: &mut u64,
+    place: &mut Place,
     quotes: &mut Quotes,
 ) -> io::Result<()> {
     let mut again = Vec::new();
-    let mut session = Session::logon(address, credentials, *resume, 5_000, |message| {
+    let mut session = Session::logon(address, credentials, *place, 5_000, |message| {
         quotes.apply(message, &mut again);
     })?;
     again.clear();
@@ -159,7 +164,10 @@ fn quote(
         if let Some(message) = session.next(Duration::from_millis(200))? {
             quotes.apply(&message, &mut again);
         }
-        *resume = session.next_expected();
+        *place = Place {
+            from_seq: session.next_expected(),
+            epoch: session.accepted.session_epoch,
+        };
     }
     session.logout()
 }

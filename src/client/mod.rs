@@ -78,16 +78,33 @@ pub fn sign(secret: &Secret, text: &[u8; SIGNED_LENGTH]) -> io::Result<[u8; 64]>
     }
 }
 
+/// Where in a session's stream a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// First number not yet seen, 0 = whatever is live.
+    pub from_seq: u64,
+    /// Numbering run, 0 = the current one.
+    pub epoch: u64,
+}
+
+impl Place {
+    /// The beginning of the current run.
+    pub const BEGINNING: Self = Self {
+        from_seq: 1,
+        epoch: 0,
+    };
+}
+
 impl Session {
-    /// Connects and logs on; `from_seq` is the first number not yet seen (0 = live only). Replayed
-    /// messages go to `each`.
+    /// Connects and logs on; `place` is the first number not yet seen (0 = live only) and the numbering
+    /// run it belongs to (0 = the current one). Replayed messages go to `each`.
     ///
     /// # Errors
-    /// The network's, a refused logon, a broken stream.
+    /// The network's, a refused logon ([`io::ErrorKind::PermissionDenied`]), a broken stream.
     pub fn logon(
         address: impl ToSocketAddrs,
         credentials: &BinaryCredentials,
-        from_seq: u64,
+        place: Place,
         heartbeat_ms: u32,
         mut each: impl FnMut(&Received),
     ) -> io::Result<Self> {
@@ -109,8 +126,8 @@ impl Session {
             key_id,
             auth_type,
             heartbeat_ms,
-            epoch: 0,
-            from_seq,
+            epoch: place.epoch,
+            from_seq: place.from_seq,
         };
         let mut session = Self {
             socket,
@@ -260,7 +277,8 @@ impl Session {
                 body: body.to_vec(),
             }),
             ClientAction::Rejected(rejected) => {
-                return Err(refused("logon rejected", rejected.reason));
+                let why = refused("logon rejected", rejected.reason);
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
             }
             ClientAction::Logout(logout) => return Err(refused("logged out", logout.reason)),
             ClientAction::Broken(reason) => return Err(refused("broken stream", reason.code())),

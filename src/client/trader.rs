@@ -13,7 +13,7 @@ use trading_engine_protocol::binary::message::{
 use trading_engine_protocol::types::{Decimal8, Reason};
 
 use super::credentials::BinaryCredentials;
-use super::{Received, Session};
+use super::{Place, Received, Session};
 
 /// How commands are given, for `help` and for wrong ones.
 pub const COMMANDS: &str = "\
@@ -47,7 +47,7 @@ impl<'a> Trader<'a> {
     ) -> io::Result<Self> {
         let mut next_id = 1;
         let mut orders = Vec::new();
-        let session = Session::logon(address, credentials, 1, 5_000, |message| {
+        let session = Session::logon(address, credentials, Place::BEGINNING, 5_000, |message| {
             let (id, instrument) = if let Some(m) = message.read::<OrderAccepted>() {
                 (m.cl_ord_id, m.instrument_id)
             } else if let Some(m) = message.read::<OrderReplaced>() {
