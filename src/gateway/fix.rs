@@ -812,7 +812,7 @@ fn entry(
                 quantity,
                 instrument: instrument.definition.instrument,
                 side: order.side - b'0',
-                order_type: fix_value(order.order_type),
+                order_type: order_type(order),
                 time_in_force: order.time_in_force.unwrap_or(b'0') - b'0',
                 account: order.account,
                 possible_resend: u8::from(order.possible_resend),
@@ -956,7 +956,7 @@ fn replacement(
                 quantity,
                 instrument: instrument.definition.instrument,
                 side: side_byte(order.side),
-                order_type: fix_value(order.order_type),
+                order_type: order_type(order),
                 time_in_force: order.time_in_force.map_or(NOT_STATED, |tif| tif - b'0'),
                 ..ReplaceOrder::default()
             },
@@ -1010,13 +1010,9 @@ fn fix_digit(value: u8) -> u8 {
     }
 }
 
-/// The value of FIX's character; what is neither digit nor letter is no value.
-fn fix_value(character: u8) -> u8 {
-    match character {
-        b'0'..=b'9' => character - b'0',
-        b'A'..=b'Z' => character - b'A' + 10,
-        _ => u8::MAX,
-    }
+/// OrdType as the core's byte, read where FIX is read; one that is not known was refused before.
+fn order_type(order: &OrderRequest) -> u8 {
+    order.order_type().map_or(0, OrderType::as_u8)
 }
 
 fn states_limit(order: &OrderState) -> bool {

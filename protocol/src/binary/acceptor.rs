@@ -8,7 +8,9 @@
 //! The caller owns the socket, the key check, the core and the replay; this owns the order in
 //! which things may happen, timers, and every answer that does not come from the core.
 
-use crate::types::{Instructions, OrderType, Reason, SelfTradePrevention, Side, TimeInForce};
+use crate::types::{
+    CANCEL_GRACE_MS_MAX, Instructions, OrderType, Reason, SelfTradePrevention, Side, TimeInForce,
+};
 
 use super::frame::{Frame, FrameHeader, block, decode_frame, write_message};
 use super::message::{
@@ -281,7 +283,7 @@ impl Acceptor {
         if header.seq != 0 || logon.flags != 0 {
             return self.protocol_error(now_ns, Some(header), out);
         }
-        if logon.cod_type > 3 || logon.cod_grace_ms > COD_GRACE_MS_MAX {
+        if logon.cod_type > 3 || logon.cod_grace_ms > CANCEL_GRACE_MS_MAX {
             return self.refuse_logon(Reason::CancelOnDisconnectUnsupported, out);
         }
         if !matches!(logon.auth_type, 1 | 2) {
@@ -630,8 +632,6 @@ impl Acceptor {
     }
 }
 
-/// Longest grace of a cancel on disconnect.
-pub const COD_GRACE_MS_MAX: u32 = 60_000;
 /// Flag of a mass cancel.
 pub const MASS_CANCEL_BY_ACCOUNT: u8 = 16;
 

@@ -7,8 +7,7 @@ pub mod initiator;
 pub mod message;
 
 pub use acceptor::{
-    Acceptor, AcceptorSettings, Action, COD_GRACE_MS_MAX, LogonRequest, MASS_CANCEL_BY_ACCOUNT,
-    Received,
+    Acceptor, AcceptorSettings, Action, LogonRequest, MASS_CANCEL_BY_ACCOUNT, Received,
 };
 pub use frame::{Frame, FrameError, FrameHeader, decode_frame, write_message};
 pub use initiator::{ClientAction, Initiator, LogonSettings};

@@ -17,7 +17,7 @@ use super::dictionary;
 use super::order::{self, Request};
 use super::validate::{Refusal, validate_as};
 use super::{BEGIN_STRING, SOH};
-use crate::types::{Reason, UtcNanos};
+use crate::types::{CANCEL_GRACE_MS_MAX, Reason, UtcNanos};
 
 /// Identity and bounds.
 #[derive(Clone, Debug)]
@@ -771,9 +771,6 @@ impl Acceptor {
     }
 }
 
-/// Longest grace of a cancel on disconnect.
-const CANCEL_GRACE_MS_MAX: u64 = 60_000;
-
 /// What a Logon asks for; `None` = not to be had.
 fn cancel_on_disconnect(message: &Message, bytes: &[u8]) -> Option<(u8, u32)> {
     let kind = message.number(bytes, 35002).unwrap_or(0);
@@ -781,7 +778,7 @@ fn cancel_on_disconnect(message: &Message, bytes: &[u8]) -> Option<(u8, u32)> {
     let kind = u8::try_from(kind).ok().filter(|kind| *kind <= 3)?;
     let grace = u32::try_from(grace)
         .ok()
-        .filter(|grace| u64::from(*grace) <= CANCEL_GRACE_MS_MAX)?;
+        .filter(|grace| *grace <= CANCEL_GRACE_MS_MAX)?;
     Some((kind, grace))
 }
 

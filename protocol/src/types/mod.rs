@@ -20,8 +20,8 @@ pub use ids::{
     SessionId, SessionSequence, TradeId,
 };
 pub use order::{
-    ExecutionKind, Instructions, Liquidity, MassCancelScope, OrderStatus, OrderType,
-    SelfTradePrevention, SessionProtocol, Side, TimeInForce, UnknownValue,
+    CANCEL_GRACE_MS_MAX, ExecutionKind, Instructions, Liquidity, MassCancelScope, OrderStatus,
+    OrderType, SelfTradePrevention, SessionProtocol, Side, TimeInForce, UnknownValue,
 };
 pub use reason::Reason;
 pub use time::UtcNanos;

@@ -177,6 +177,9 @@ impl Side {
     }
 }
 
+/// Longest grace of a cancel on disconnect, over either door.
+pub const CANCEL_GRACE_MS_MAX: u32 = 60_000;
+
 /// ExecInst(18) and its like, as bits; a bit that is not here is refused by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Instructions(pub u8);
