@@ -12,7 +12,7 @@ use trading_engine_protocol::types::UtcNanos;
 use crate::clock::Clock;
 use crate::engine::event::EventSink;
 use crate::engine::{Engine, Progress};
-use crate::limits::{EVENT_LENGTH_MAX, STEP_BYTES_MAX, STEP_EVENTS_MAX};
+use crate::limits::{STEP_BYTES_MAX, STEP_EVENTS_MAX};
 use crate::ring::{Cursor, Doorbell, Reader, Writer, pin_to_core, prefetch};
 
 /// One job, done in bounded steps.
@@ -182,7 +182,6 @@ impl EngineAgent {
     }
 
     fn step_fits(&mut self) -> bool {
-        const _: () = assert!(STEP_BYTES_MAX == STEP_EVENTS_MAX * EVENT_LENGTH_MAX);
         self.events.has_room_for(
             STEP_EVENTS_MAX,
             STEP_BYTES_MAX + STEP_EVENTS_MAX * Self::STAMP_BYTES,

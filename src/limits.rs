@@ -9,19 +9,31 @@ pub const ORDER_SLOT_BITS: u32 = 24;
 pub const ORDER_ENTRY_BITS: u32 = 40;
 
 /// Longest command in bytes, header included (a mass quote of 100 entries fits).
-pub const COMMAND_LENGTH_MAX: usize = 8192;
-/// Longest event in bytes, header included.
-pub const EVENT_LENGTH_MAX: usize = 512;
+pub const COMMAND_LENGTH_MAX: usize = 9216;
+/// Longest event in bytes, header included: the answer to a mass quote. It is the only event of its
+/// step that is longer than `SHORT_EVENT_LENGTH_MAX`.
+pub const EVENT_LENGTH_MAX: usize = 10_752;
+/// Longest event of any other kind.
+pub const SHORT_EVENT_LENGTH_MAX: usize = 512;
 /// Events that one [`crate::engine::Engine::apply`] or `resume` step may write at most. A command
 /// that causes more (a deep sweep, a day roll) goes on in further steps.
 pub const STEP_EVENTS_MAX: usize = 256;
 /// Room an event sink must have before a step.
-pub const STEP_BYTES_MAX: usize = STEP_EVENTS_MAX * EVENT_LENGTH_MAX;
+pub const STEP_BYTES_MAX: usize = STEP_EVENTS_MAX * SHORT_EVENT_LENGTH_MAX;
 
 /// Ticks between an instrument's lowest and highest price: three bitmap levels of 64.
 pub const PRICE_TICKS_MAX: u64 = 64 * 64 * 64;
 /// Highest lots of one order, so that sums over a full book stay within `u64`.
 pub const QUANTITY_MAX: u64 = 1 << 38;
+
+/// Fills that a protection group's window can hold; one more trips it, whatever its limits are.
+pub const PROTECTION_FILLS_MAX: u32 = 512;
+/// Longest window of a protection group.
+pub const PROTECTION_WINDOW_MS_MAX: u32 = 60_000;
+/// Tick tables.
+pub const TICK_TABLES_MAX: u32 = 64;
+/// How often what an auction would trade at is published at most, nanoseconds of log time.
+pub const AUCTION_INDICATIVE_INTERVAL_NS: u64 = 100_000_000;
 
 /// Longest symbol, firm, key or CompID text in bytes.
 pub const NAME_LENGTH_MAX: usize = 24;
@@ -45,6 +57,11 @@ pub struct EngineLimits {
     pub firms: u32,
     /// Sessions. Full: `Reason::DefinitionCapacity`.
     pub sessions: u32,
+    /// Two-sided quotes that are remembered between two day rolls: one per session, protection
+    /// group, instrument and layer. Full: `Reason::QuoteCapacity`.
+    pub quotes: u32,
+    /// Protection groups over all firms. Full: `Reason::ProtectionCapacity`.
+    pub protection_groups: u32,
 }
 
 impl Default for EngineLimits {
@@ -58,6 +75,8 @@ impl Default for EngineLimits {
             instruments: 1 << 12,
             firms: 1 << 10,
             sessions: 1 << 12,
+            quotes: 1 << 16,
+            protection_groups: 1 << 10,
         }
     }
 }

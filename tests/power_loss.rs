@@ -171,6 +171,8 @@ fn survives(seed: u64, preset: Preset, policy: Policy, fault: Option<Fault>, cut
                 instruments: 16,
                 firms: 16,
                 sessions: 64,
+                quotes: 64,
+                protection_groups: 8,
             },
             gateway: GatewaySettings::default(),
             gateway_threads: 1,

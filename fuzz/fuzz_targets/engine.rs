@@ -20,6 +20,8 @@ const LIMITS: EngineLimits = EngineLimits {
     instruments: 4,
     firms: 4,
     sessions: 4,
+    quotes: 64,
+    protection_groups: 8,
 };
 
 fuzz_target!(|data: &[u8]| {

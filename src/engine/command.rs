@@ -6,14 +6,15 @@
 
 use trading_engine_protocol::types::{
     AccountId, ClientOrderId, Epoch, FirmId, Generation, InstrumentId, OrderId, Price, Quantity,
-    Sequence, SessionId, UtcNanos,
+    Sequence, SessionId, TradeId, UtcNanos,
 };
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::limits::NAME_LENGTH_MAX;
 
-/// Layout version of all commands, in every header. 2: `SessionLogon` grew at its end.
-pub const COMMAND_VERSION: u8 = 2;
+/// Layout version of all commands, in every header. 2: `SessionLogon` grew at its end. 3:
+/// `DefineInstrument` did.
+pub const COMMAND_VERSION: u8 = 3;
 
 macro_rules! layout {
     ($(#[$doc:meta])* $name:ident, $size:literal { $($(#[$fdoc:meta])* $field:ident: $type:ty,)+ }) => {
@@ -105,6 +106,26 @@ pub enum CommandKind {
     Tick = 30,
     /// [`DayRoll`].
     DayRoll = 31,
+    /// [`SetPhase`].
+    SetPhase = 32,
+    /// [`KillSwitch`].
+    KillSwitch = 33,
+    /// [`AmendTrade`]: a bust or a correction.
+    AmendTrade = 34,
+    /// [`DefineTickTable`].
+    DefineTickTable = 36,
+    /// [`SetReference`].
+    SetReference = 37,
+    /// [`MassQuote`].
+    MassQuote = 40,
+    /// [`QuoteCancel`].
+    QuoteCancel = 41,
+    /// [`ConfigureProtection`].
+    ConfigureProtection = 42,
+    /// [`ResetProtection`].
+    ResetProtection = 43,
+    /// [`OrderStatusRequest`].
+    OrderStatusRequest = 44,
 }
 
 impl CommandKind {
@@ -129,6 +150,16 @@ impl CommandKind {
         Self::CancelAfter,
         Self::Tick,
         Self::DayRoll,
+        Self::SetPhase,
+        Self::KillSwitch,
+        Self::AmendTrade,
+        Self::DefineTickTable,
+        Self::SetReference,
+        Self::MassQuote,
+        Self::QuoteCancel,
+        Self::ConfigureProtection,
+        Self::ResetProtection,
+        Self::OrderStatusRequest,
     ];
 }
 
@@ -146,9 +177,9 @@ layout!(
 );
 
 layout!(
-    /// Defines or re-affirms an instrument. The price unit and lot size never change; a
-    /// second definition of the same id must agree on everything.
-    DefineInstrument, 104 {
+    /// Defines an instrument, or changes it: everything but symbol, price unit, lot size, tick and
+    /// price limits may be another with a second definition of the same id.
+    DefineInstrument, 136 {
         /// 1..; chosen by the operator.
         instrument: InstrumentId,
         /// Decimals a price is shown with.
@@ -175,6 +206,254 @@ layout!(
         protection_ticks: u64,
         /// Orders must be a multiple of this many lots (usually 1).
         quantity_increment: Quantity,
+        /// Orders' limits may be so many price units from the reference price, 0 = any.
+        static_band: u64,
+        /// Trades may be so many price units from the last one, 0 = any.
+        dynamic_band: u64,
+        /// How long a volatility interruption lasts, 0 = until the venue says so.
+        interruption_ms: u32,
+        /// Instrument group that mass cancels can name, 0 = none.
+        product: u32,
+        /// Prices must be on this [`DefineTickTable`], 0 = `tick` is all there is.
+        tick_table: u16,
+        /// `TradingPhase` in which it begins to exist.
+        first_phase: u8,
+        /// Reserved, 0.
+        reserved2: [u8; 5],
+    }
+);
+
+/// Steps a tick table may have.
+pub const TICK_STEPS_MAX: usize = 8;
+
+layout!(
+    /// From this price up, prices are multiples of this tick.
+    TickStep, 16 {
+        /// Price units, a multiple of its tick and of the one before.
+        from: Price,
+        /// Price units, 0 = no step.
+        tick: u64,
+    }
+);
+
+layout!(
+    /// Defines a tick table, or changes it. The first step holds below its own price, too; steps
+    /// ascend.
+    DefineTickTable, 136 {
+        /// 1..=64.
+        table: u32,
+        /// Reserved, 0.
+        reserved: u32,
+        /// Used ones first.
+        steps: [TickStep; TICK_STEPS_MAX],
+    }
+);
+
+layout!(
+    /// Sets an instrument's reference price.
+    SetReference, 16 {
+        /// Which.
+        instrument: InstrumentId,
+        /// Reserved, 0.
+        reserved: u32,
+        /// Price units, within the price limits.
+        price: Price,
+    }
+);
+
+layout!(
+    /// A new phase of trading.
+    SetPhase, 8 {
+        /// Which, 0 = all.
+        instrument: InstrumentId,
+        /// `TradingPhase`.
+        phase: u8,
+        /// Reserved, 0.
+        reserved: [u8; 3],
+    }
+);
+
+layout!(
+    /// Cancels all in its scope and blocks it, or releases the block. From a session with the risk
+    /// role for its own firm, or from the venue.
+    KillSwitch, 64 {
+        /// ClOrdID(11) of the request; may be none from the venue.
+        client_order_id: ClientOrderId,
+        /// Session, firm, user or instrument; 0 for the venue.
+        target: u32,
+        /// `KillScope`.
+        scope: u8,
+        /// 1 = release.
+        release: u8,
+        /// Reserved, 0.
+        reserved: [u8; 18],
+    }
+);
+
+layout!(
+    /// What a trade did to one of its orders, from the event log.
+    AmendedFill, 136 {
+        /// The order as its fill stated it.
+        order: super::event::OrderState,
+        /// Whose.
+        session: SessionId,
+        /// `Liquidity` of the fill.
+        liquidity: u8,
+        /// Reserved, 0.
+        reserved: [u8; 11],
+    }
+);
+
+layout!(
+    /// Busts or corrects a trade. The venue's side looks the two fills up in the event log, so that
+    /// the core need not keep trades.
+    AmendTrade, 304 {
+        /// TrdMatchID(880).
+        trade_id: TradeId,
+        /// What it traded at.
+        price: Price,
+        /// Lots it traded.
+        quantity: Quantity,
+        /// Corrected price; `i64::MIN` = bust.
+        new_price: Price,
+        /// Both fills, in the order of their ExecIDs.
+        fills: [AmendedFill; 2],
+    }
+);
+
+layout!(
+    /// One entry of a mass quote: up to two quotes of an instrument in a layer of the group.
+    QuoteEntry, 88 {
+        /// QuoteEntryID(299), or none.
+        entry_id: ClientOrderId,
+        /// Instrument.
+        instrument: InstrumentId,
+        /// Layer, from 0: a maker may quote an instrument once in each.
+        layer: u16,
+        /// 1 = says nothing of the bid, 2 = of the ask, 3 = of neither.
+        not_stated: u8,
+        /// `Reason` code (low byte is enough for edge reasons): what the edge could not express of
+        /// this entry, 0 = nothing.
+        edge_reason: u8,
+        /// Price units.
+        bid_price: Price,
+        /// Lots, 0 = no bid any more.
+        bid_quantity: Quantity,
+        /// Price units.
+        ask_price: Price,
+        /// Lots, 0 = no ask any more.
+        ask_quantity: Quantity,
+        /// FIX tag for `edge_reason`, 0 = the reason's own.
+        edge_tag: u16,
+        /// Reserved, 0.
+        reserved: [u16; 3],
+    }
+);
+
+/// Entries of one mass quote.
+pub const QUOTE_ENTRIES_MAX: usize = 100;
+
+/// Quotes many instruments at once. The only command whose length varies.
+#[derive(Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct MassQuote {
+    /// What its quotes have in common.
+    pub head: MassQuoteHead,
+    /// 1..=`QUOTE_ENTRIES_MAX`.
+    pub entries: [QuoteEntry],
+}
+
+layout!(
+    /// First part of a [`MassQuote`].
+    MassQuoteHead, 56 {
+        /// QuoteID(117); a number in binary.
+        quote_id: ClientOrderId,
+        /// Account of its orders.
+        account: AccountId,
+        /// Market-maker protection group, 0 = none.
+        protection_group: u16,
+        /// `Instructions` bits: `POST_ONLY` or nothing.
+        instructions: u8,
+        /// How much the answer shows, the door's own: opaque to the core.
+        response: u8,
+        /// `SelfTradePrevention`.
+        self_trade_prevention: u8,
+        /// Reserved, 0.
+        reserved: [u8; 7],
+    }
+);
+
+layout!(
+    /// Cancels quotes.
+    QuoteCancel, 56 {
+        /// QuoteID(117) of the request.
+        quote_id: ClientOrderId,
+        /// With scope instrument and entry.
+        instrument: InstrumentId,
+        /// With scope group and entry.
+        protection_group: u16,
+        /// With scope entry.
+        layer: u16,
+        /// `QuoteCancelScope`.
+        scope: u8,
+        /// Reserved, 0.
+        reserved: [u8; 7],
+    }
+);
+
+layout!(
+    /// Sets what protects a group of the firm's quotes. A limit of 0 does not limit.
+    ConfigureProtection, 80 {
+        /// ClOrdID(11) of the request.
+        client_order_id: ClientOrderId,
+        /// Lots that may trade in a window.
+        quantity: Quantity,
+        /// Lots bought less lots sold, or the other way round, in a window.
+        net: Quantity,
+        /// Fills in a window, at most `PROTECTION_FILLS_MAX`.
+        fills: u32,
+        /// Length of the sliding window, 1..=`PROTECTION_WINDOW_MS_MAX`; 0 takes the protection away.
+        window_ms: u32,
+        /// How long the group stays frozen, 0 = until it is reset.
+        frozen_ms: u32,
+        /// Group, 1..
+        protection_group: u16,
+        /// Reserved, 0.
+        reserved: u16,
+        /// Reserved, 0.
+        reserved2: u64,
+    }
+);
+
+layout!(
+    /// Lets a frozen group quote again; its window begins anew.
+    ResetProtection, 48 {
+        /// ClOrdID(11) of the request.
+        client_order_id: ClientOrderId,
+        /// Group, 1..
+        protection_group: u16,
+        /// Reserved, 0.
+        reserved: [u16; 3],
+    }
+);
+
+layout!(
+    /// Asks what an order is, or what all of the session's open ones are.
+    OrderStatusRequest, 104 {
+        /// OrdStatusReqID(790), MassStatusReqID(584).
+        client_order_id: ClientOrderId,
+        /// ClOrdID(11) of the order, or none.
+        original: ClientOrderId,
+        /// OrderID(37), or 0.
+        order_id: OrderId,
+        /// Must agree with the order; of all: only of this one. 0 = any.
+        instrument: InstrumentId,
+        /// Likewise.
+        side: u8,
+        /// 1 = of all.
+        all: u8,
+        /// Reserved, 0.
+        reserved: [u8; 10],
     }
 );
 
@@ -202,8 +481,12 @@ layout!(
         protocol: u8,
         /// 1 = numbers restart at 1 with the day roll.
         reset_at_day_roll: u8,
+        /// `Roles` bits.
+        roles: u8,
         /// Reserved, 0.
-        reserved: [u8; 6],
+        reserved: u8,
+        /// User it belongs to, 0 = none.
+        user: u32,
         /// FIX: the client's SenderCompID(49); binary: its key id (first 16 bytes).
         name: Name,
         /// Binary with Ed25519: the public key; all zero otherwise. Secrets never enter the log.
@@ -397,8 +680,14 @@ layout!(
         side: u8,
         /// 1 = only of `account`.
         by_account: u8,
+        /// 1 = only quotes, 2 = only orders that are no quotes, 0 = both.
+        kinds: u8,
+        /// Only of instruments of this group, 0 = any.
+        product: u32,
+        /// Only of this protection group, 0 = any.
+        protection_group: u16,
         /// Reserved, 0.
-        reserved: [u8; 13],
+        reserved: [u16; 3],
     }
 );
 
@@ -541,6 +830,16 @@ pub enum CommandBody<'a> {
     CancelAfter(&'a CancelAfter),
     Tick(&'a Tick),
     DayRoll(&'a DayRoll),
+    SetPhase(&'a SetPhase),
+    KillSwitch(&'a KillSwitch),
+    AmendTrade(&'a AmendTrade),
+    DefineTickTable(&'a DefineTickTable),
+    SetReference(&'a SetReference),
+    MassQuote(&'a MassQuote),
+    QuoteCancel(&'a QuoteCancel),
+    ConfigureProtection(&'a ConfigureProtection),
+    ResetProtection(&'a ResetProtection),
+    OrderStatusRequest(&'a OrderStatusRequest),
 }
 
 /// Bytes that are no command.
@@ -600,20 +899,33 @@ macro_rules! bodies {
             {
                 return Ok((&whole.header, CommandBody::$name(&whole.body)));
             })+
+            if kind == CommandKind::MassQuote as u8
+                && let Some(read) = read_mass_quote(bytes)
+            {
+                return Ok(read);
+            }
             Err(no_command(bytes))
         }
 
         impl CommandKind {
-            /// Bytes of the body that this kind announces.
+            /// Bytes of the body that this kind announces; of a mass quote, the longest.
             pub const fn body_length(self) -> usize {
-                match self { $(Self::$name => size_of::<$name>(),)+ }
+                match self {
+                    $(Self::$name => size_of::<$name>(),)+
+                    Self::MassQuote => {
+                        size_of::<MassQuoteHead>() + QUOTE_ENTRIES_MAX * size_of::<QuoteEntry>()
+                    }
+                }
             }
         }
 
         impl CommandBody<'_> {
             /// The body's bytes.
             pub fn as_bytes(&self) -> &[u8] {
-                match self { $(Self::$name(body) => body.as_bytes(),)+ }
+                match self {
+                    $(Self::$name(body) => body.as_bytes(),)+
+                    Self::MassQuote(body) => body.as_bytes(),
+                }
             }
         }
 
@@ -627,7 +939,7 @@ macro_rules! bodies {
                 return CommandError::Version(header.version);
             }
             let fits = header.length as usize <= bytes.len();
-            let known = [$(CommandKind::$name as u8),+].contains(&header.kind);
+            let known = CommandKind::ALL.iter().any(|kind| *kind as u8 == header.kind);
             if known || !fits {
                 CommandError::Length { kind: header.kind, length: header.length }
             } else {
@@ -667,7 +979,52 @@ bodies!(
     Genesis,
     DefineInstrument,
     DefineFirm,
-    DefineSession
+    DefineSession,
+    QuoteCancel,
+    ConfigureProtection,
+    ResetProtection,
+    OrderStatusRequest,
+    SetPhase,
+    KillSwitch,
+    AmendTrade,
+    DefineTickTable,
+    SetReference
+);
+
+/// A mass quote in place.
+fn read_mass_quote(bytes: &[u8]) -> Option<(&CommandHeader, CommandBody<'_>)> {
+    let (header, rest) = CommandHeader::ref_from_prefix(bytes).ok()?;
+    if header.version != COMMAND_VERSION {
+        return None;
+    }
+    let body = (header.length as usize).checked_sub(size_of::<CommandHeader>())?;
+    let quote = MassQuote::ref_from_bytes(rest.get(..body)?).ok()?;
+    let entries = 1..=QUOTE_ENTRIES_MAX;
+    entries
+        .contains(&quote.entries.len())
+        .then_some((header, CommandBody::MassQuote(quote)))
+}
+
+/// A mass quote's bytes, ready for a ring. At most [`QUOTE_ENTRIES_MAX`] entries count.
+pub fn mass_quote(header: CommandHeader, head: &MassQuoteHead, entries: &[QuoteEntry]) -> Vec<u8> {
+    let entries = &entries[..entries.len().min(QUOTE_ENTRIES_MAX)];
+    let length = size_of::<CommandHeader>() + size_of::<MassQuoteHead>() + size_of_val(entries);
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "at most COMMAND_LENGTH_MAX"
+    )]
+    let header = CommandHeader {
+        length: length as u32,
+        kind: CommandKind::MassQuote as u8,
+        version: COMMAND_VERSION,
+        ..header
+    };
+    [header.as_bytes(), head.as_bytes(), entries.as_bytes()].concat()
+}
+
+const _: () = assert!(
+    size_of::<CommandHeader>() + CommandKind::MassQuote.body_length()
+        <= crate::limits::COMMAND_LENGTH_MAX
 );
 
 /// A command of an older journal in the present layout. Layouts only ever grow at their end, and 0

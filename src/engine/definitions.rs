@@ -75,7 +75,17 @@ impl Engine {
             | CommandBody::MassCancel(_)
             | CommandBody::CancelAfter(_)
             | CommandBody::Tick(_)
-            | CommandBody::DayRoll(_) => None,
+            | CommandBody::DayRoll(_)
+            | CommandBody::SetPhase(_)
+            | CommandBody::KillSwitch(_)
+            | CommandBody::AmendTrade(_)
+            | CommandBody::MassQuote(_)
+            | CommandBody::QuoteCancel(_)
+            | CommandBody::ConfigureProtection(_)
+            | CommandBody::ResetProtection(_)
+            | CommandBody::OrderStatusRequest(_)
+            | CommandBody::DefineTickTable(_)
+            | CommandBody::SetReference(_) => None,
         };
         if let Some((command, id, reason)) = refused {
             let body = DefinitionRefused {

@@ -11,8 +11,10 @@ use trading_engine_protocol::types::{
 };
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
-use super::command::{DefineFirm, DefineInstrument, DefineSession, Name, OrderTerms, layout};
-use crate::limits::EVENT_LENGTH_MAX;
+use super::command::{
+    DefineFirm, DefineInstrument, DefineSession, DefineTickTable, Name, OrderTerms, layout,
+};
+use crate::limits::{EVENT_LENGTH_MAX, SHORT_EVENT_LENGTH_MAX};
 
 /// Layout version of all events, in every header.
 pub const EVENT_VERSION: u8 = 1;
@@ -102,6 +104,34 @@ pub enum EventKind {
     CancelAfterSet = 32,
     /// [`DayRolled`]: unnumbered.
     DayRolled = 31,
+    /// [`TickTableDefined`]: unnumbered.
+    TickTableDefined = 6,
+    /// [`ReferenceSet`]: unnumbered.
+    ReferenceSet = 7,
+    /// [`PhaseChanged`]: unnumbered. With reason `VolatilityInterruption` the core did it.
+    PhaseChanged = 33,
+    /// [`AuctionIndicative`]: unnumbered, what an auction would trade at now.
+    AuctionIndicative = 34,
+    /// [`AuctionUncrossed`]: unnumbered, before the fills it speaks of.
+    AuctionUncrossed = 35,
+    /// [`KillSwitchDone`]: after one end per order; unnumbered when the venue did it.
+    KillSwitchDone = 36,
+    /// [`TradeAmended`]: one side of a trade is busted or corrected.
+    TradeAmended = 37,
+    /// [`MassQuoteAnswered`]: before anything that its new quotes do.
+    MassQuoteAnswered = 40,
+    /// [`QuoteCanceled`]: a quote ended, unless a mass quote's answer says it.
+    QuoteCanceled = 41,
+    /// [`QuoteFill`]: one side of a trade, of a quote.
+    QuoteFill = 42,
+    /// [`QuoteCancelDone`]: after one `QuoteCanceled` per quote.
+    QuoteCancelDone = 43,
+    /// [`ProtectionSet`]: what protects a group now.
+    ProtectionSet = 44,
+    /// [`ProtectionTripped`]: before one end per quote and order of the group.
+    ProtectionTripped = 45,
+    /// [`OrderStatusReport`].
+    OrderStatusReport = 46,
 }
 
 layout!(
@@ -146,7 +176,7 @@ layout!(
 
 layout!(
     /// See [`EventKind::InstrumentDefined`].
-    InstrumentDefined, 104 {
+    InstrumentDefined, 136 {
         /// The definition as accepted.
         definition: DefineInstrument,
     }
@@ -415,6 +445,291 @@ layout!(
     }
 );
 
+layout!(
+    /// See [`EventKind::TickTableDefined`].
+    TickTableDefined, 136 {
+        /// The definition as accepted.
+        definition: DefineTickTable,
+    }
+);
+layout!(
+    /// See [`EventKind::ReferenceSet`].
+    ReferenceSet, 16 {
+        /// Which.
+        instrument: InstrumentId,
+        /// Reserved, 0.
+        reserved: u32,
+        /// Price units.
+        price: Price,
+    }
+);
+layout!(
+    /// See [`EventKind::PhaseChanged`].
+    PhaseChanged, 16 {
+        /// Which.
+        instrument: InstrumentId,
+        /// `TradingPhase` from now on.
+        phase: u8,
+        /// The one before.
+        previous: u8,
+        /// Reserved, 0.
+        reserved: u16,
+        /// When the core will end it by itself, 0 = it will not.
+        until: UtcNanos,
+    }
+);
+layout!(
+    /// See [`EventKind::AuctionIndicative`].
+    AuctionIndicative, 32 {
+        /// Which.
+        instrument: InstrumentId,
+        /// `Side` of the imbalance, 0 = none.
+        side: u8,
+        /// Reserved, 0.
+        reserved: [u8; 3],
+        /// Price it would trade at, price units; `i64::MIN` = it would not trade.
+        price: Price,
+        /// Lots that would trade.
+        volume: Quantity,
+        /// Lots of `side` that could trade at `price` and would not.
+        imbalance: Quantity,
+    }
+);
+layout!(
+    /// See [`EventKind::AuctionUncrossed`].
+    AuctionUncrossed, 32 {
+        /// Which.
+        instrument: InstrumentId,
+        /// `Side` of the imbalance, 0 = none.
+        side: u8,
+        /// Reserved, 0.
+        reserved: [u8; 3],
+        /// The one price, price units.
+        price: Price,
+        /// Lots that trade.
+        volume: Quantity,
+        /// Lots of `side` that could trade at `price` and do not.
+        imbalance: Quantity,
+    }
+);
+layout!(
+    /// See [`EventKind::KillSwitchDone`]. With a reason it was refused and did nothing.
+    KillSwitchDone, 64 {
+        /// ClOrdID(11) of the request, or none.
+        client_order_id: ClientOrderId,
+        /// Orders canceled.
+        canceled: u64,
+        /// As asked for.
+        target: u32,
+        /// As asked for.
+        scope: u8,
+        /// As asked for.
+        release: u8,
+        /// Reserved, 0.
+        reserved: [u8; 10],
+    }
+);
+layout!(
+    /// See [`EventKind::TradeAmended`].
+    TradeAmended, 176 {
+        /// The order after it.
+        order: OrderState,
+        /// TrdMatchID(880).
+        trade_id: TradeId,
+        /// ExecID(17) of the fill, ExecRefID(19).
+        reference: ExecId,
+        /// What it traded at, price units.
+        price: Price,
+        /// Lots it traded.
+        quantity: Quantity,
+        /// Corrected price, price units; `i64::MIN` = busted.
+        new_price: Price,
+        /// `Liquidity` of the fill.
+        liquidity: u8,
+        /// Reserved, 0.
+        reserved: [u8; 15],
+    }
+);
+layout!(
+    /// What became of one entry of a mass quote.
+    QuoteResult, 104 {
+        /// QuoteEntryID(299), or none.
+        entry_id: ClientOrderId,
+        /// The bid's OrderID(37); of one that is gone, its last. 0 = there is none.
+        bid_order: OrderId,
+        /// The bid as it rests, or is about to enter: price units.
+        bid_price: Price,
+        /// Its lots, 0 = there is none.
+        bid_quantity: Quantity,
+        /// As of the bid.
+        ask_order: OrderId,
+        /// As of the bid.
+        ask_price: Price,
+        /// As of the bid.
+        ask_quantity: Quantity,
+        /// Instrument.
+        instrument: InstrumentId,
+        /// Layer.
+        layer: u16,
+        /// `QuoteStatus` of the bid.
+        bid_status: u8,
+        /// `QuoteStatus` of the ask.
+        ask_status: u8,
+        /// `Reason` code of a refused bid.
+        bid_reason: u16,
+        /// `Reason` code of a refused ask.
+        ask_reason: u16,
+        /// FIX tag at fault, 0 = the reason's own.
+        ref_tag: u16,
+        /// Reserved, 0.
+        reserved: u16,
+    }
+);
+/// See [`EventKind::MassQuoteAnswered`]. With a reason in the header the whole message was refused
+/// and there are no results; else one for each entry, in order. New quotes then enter the book in
+/// the order of the entries, bid before ask.
+#[derive(Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct MassQuoteAnswered {
+    /// Of the message.
+    pub head: MassQuoteAnsweredHead,
+    /// Of its entries.
+    pub results: [QuoteResult],
+}
+layout!(
+    /// First part of a [`MassQuoteAnswered`].
+    MassQuoteAnsweredHead, 56 {
+        /// QuoteID(117).
+        quote_id: ClientOrderId,
+        /// Sides that were not refused, of those that were stated.
+        accepted: u16,
+        /// Sides that were.
+        refused: u16,
+        /// Its protection group.
+        protection_group: u16,
+        /// As the request has it.
+        response: u8,
+        /// Reserved, 0.
+        reserved: u8,
+        /// Account.
+        account: AccountId,
+        /// Reserved, 0.
+        reserved2: u32,
+    }
+);
+layout!(
+    /// See [`EventKind::QuoteCanceled`]. `canceled.order.client_order_id` is the QuoteID(117).
+    QuoteCanceled, 216 {
+        /// As an order's end.
+        canceled: OrderCanceled,
+        /// QuoteEntryID(299), or none.
+        entry_id: ClientOrderId,
+    }
+);
+layout!(
+    /// See [`EventKind::QuoteFill`]. `fill.order.client_order_id` is the QuoteID(117).
+    QuoteFill, 192 {
+        /// As an order's fill.
+        fill: Fill,
+        /// QuoteEntryID(299), or none.
+        entry_id: ClientOrderId,
+    }
+);
+layout!(
+    /// See [`EventKind::QuoteCancelDone`]. With a reason it was refused.
+    QuoteCancelDone, 64 {
+        /// QuoteID(117) of the request.
+        quote_id: ClientOrderId,
+        /// Quotes canceled, each side one.
+        canceled: u64,
+        /// As asked for.
+        instrument: InstrumentId,
+        /// As asked for.
+        protection_group: u16,
+        /// As asked for.
+        layer: u16,
+        /// As asked for.
+        scope: u8,
+        /// Reserved, 0.
+        reserved: [u8; 7],
+    }
+);
+layout!(
+    /// See [`EventKind::ProtectionSet`]. With a reason it was refused and nothing changed.
+    ProtectionSet, 104 {
+        /// ClOrdID(11) of the request.
+        client_order_id: ClientOrderId,
+        /// As configured.
+        quantity: Quantity,
+        /// As configured.
+        net: Quantity,
+        /// Frozen until then: 0 = it is not, `u64::MAX` = until it is reset.
+        frozen_until: UtcNanos,
+        /// Lots in the window.
+        window_quantity: Quantity,
+        /// As configured.
+        fills: u32,
+        /// As configured.
+        window_ms: u32,
+        /// As configured.
+        frozen_ms: u32,
+        /// Fills in the window.
+        window_fills: u32,
+        /// Group.
+        protection_group: u16,
+        /// Reserved, 0.
+        reserved: [u16; 3],
+        /// Reserved, 0.
+        reserved2: u64,
+    }
+);
+layout!(
+    /// See [`EventKind::ProtectionTripped`]; told to the session whose fill it was.
+    ProtectionTripped, 48 {
+        /// Frozen until then, `u64::MAX` = until it is reset.
+        frozen_until: UtcNanos,
+        /// Lots in the window, the last fill included.
+        window_quantity: Quantity,
+        /// Lots bought less lots sold in the window.
+        window_net: i64,
+        /// Fills in the window.
+        window_fills: u32,
+        /// Group.
+        protection_group: u16,
+        /// `ProtectionLimit` that was reached, the first of them in their order.
+        limit: u8,
+        /// Reserved, 0.
+        reserved: u8,
+        /// The order or quote that was filled.
+        order_id: OrderId,
+        /// Reserved, 0.
+        reserved2: u64,
+    }
+);
+layout!(
+    /// See [`EventKind::OrderStatusReport`]. Without an order (`order.order_id` 0) there is none.
+    OrderStatusReport, 208 {
+        /// The order; `exec_id` is 0.
+        order: OrderState,
+        /// What else it was entered with, or nothing.
+        terms: OrderTerms,
+        /// OrdStatusReqID(790), MassStatusReqID(584).
+        request: ClientOrderId,
+        /// How many of them there are.
+        total: u32,
+        /// 1 = the last of them.
+        is_last: u8,
+        /// 1 = asked for all.
+        all: u8,
+        /// 1 = it is a quote.
+        is_quote: u8,
+        /// 1 = a stop that waits, 2 = an at-the-close order that waits.
+        waits: u8,
+        /// Lots of it that are shown.
+        shown: Quantity,
+    }
+);
+
 /// An event read in place.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
@@ -441,6 +756,20 @@ pub enum EventBody<'a> {
     MassCancelDone(&'a MassCancelDone),
     CancelAfterSet(&'a CancelAfterSet),
     DayRolled(&'a DayRolled),
+    TickTableDefined(&'a TickTableDefined),
+    ReferenceSet(&'a ReferenceSet),
+    PhaseChanged(&'a PhaseChanged),
+    AuctionIndicative(&'a AuctionIndicative),
+    AuctionUncrossed(&'a AuctionUncrossed),
+    KillSwitchDone(&'a KillSwitchDone),
+    TradeAmended(&'a TradeAmended),
+    MassQuoteAnswered(&'a MassQuoteAnswered),
+    QuoteCanceled(&'a QuoteCanceled),
+    QuoteFill(&'a QuoteFill),
+    QuoteCancelDone(&'a QuoteCancelDone),
+    ProtectionSet(&'a ProtectionSet),
+    ProtectionTripped(&'a ProtectionTripped),
+    OrderStatusReport(&'a OrderStatusReport),
 }
 
 /// Bytes that are no event.
@@ -482,10 +811,17 @@ macro_rules! bodies {
                 let (body, _) = $name::ref_from_prefix(rest).map_err(|_| EventError)?;
                 return Ok((header, EventBody::$name(body)));
             })+
+            if header.kind == EventKind::MassQuoteAnswered as u8 {
+                let length = (header.length as usize).checked_sub(size_of::<EventHeader>());
+                let body = length.and_then(|length| rest.get(..length)).ok_or(EventError)?;
+                let body = MassQuoteAnswered::ref_from_bytes(body).map_err(|_| EventError)?;
+                return Ok((header, EventBody::MassQuoteAnswered(body)));
+            }
             Err(EventError)
         }
 
-        $(const _: () = assert!(size_of::<EventHeader>() + size_of::<$name>() <= EVENT_LENGTH_MAX);)+
+        $(const _: () =
+            assert!(size_of::<EventHeader>() + size_of::<$name>() <= SHORT_EVENT_LENGTH_MAX);)+
     };
 }
 
@@ -511,7 +847,27 @@ bodies!(
     InstrumentDefined,
     FirmDefined,
     SessionDefined,
-    DefinitionRefused
+    DefinitionRefused,
+    QuoteFill,
+    QuoteCanceled,
+    QuoteCancelDone,
+    ProtectionSet,
+    ProtectionTripped,
+    OrderStatusReport,
+    TickTableDefined,
+    ReferenceSet,
+    PhaseChanged,
+    AuctionIndicative,
+    AuctionUncrossed,
+    KillSwitchDone,
+    TradeAmended
+);
+
+const _: () = assert!(
+    size_of::<EventHeader>()
+        + size_of::<MassQuoteAnsweredHead>()
+        + super::command::QUOTE_ENTRIES_MAX * size_of::<QuoteResult>()
+        <= EVENT_LENGTH_MAX
 );
 
 /// A body that begins with an [`OrderState`].
@@ -531,6 +887,9 @@ impl OrderReport for OrderAcceptedWithTerms {}
 impl OrderReport for OrderReplacedWithTerms {}
 impl OrderReport for OrderTriggered {}
 impl OrderReport for OrderRestated {}
+impl OrderReport for QuoteFill {}
+impl OrderReport for QuoteCanceled {}
+impl OrderReport for OrderStatusReport {}
 
 impl EventHeader {
     /// This header before a body of that kind.

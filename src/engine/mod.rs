@@ -420,6 +420,14 @@ impl Engine {
                 }
                 Progress::Done
             }
+            CommandBody::SetPhase(_)
+            | CommandBody::AmendTrade(_)
+            | CommandBody::KillSwitch(_)
+            | CommandBody::MassQuote(_)
+            | CommandBody::QuoteCancel(_)
+            | CommandBody::ConfigureProtection(_)
+            | CommandBody::ResetProtection(_)
+            | CommandBody::OrderStatusRequest(_) => Progress::Done,
             CommandBody::DayRoll(roll) => self.day_roll(roll.trading_day, sink),
             CommandBody::Tick(_) => Progress::Done,
             CommandBody::SessionLogon(_)
@@ -432,7 +440,9 @@ impl Engine {
             CommandBody::Genesis(_)
             | CommandBody::DefineInstrument(_)
             | CommandBody::DefineFirm(_)
-            | CommandBody::DefineSession(_) => {
+            | CommandBody::DefineSession(_)
+            | CommandBody::DefineTickTable(_)
+            | CommandBody::SetReference(_) => {
                 self.apply_definition(body, sink);
                 Progress::Done
             }

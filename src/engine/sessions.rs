@@ -44,7 +44,17 @@ impl Engine {
             | CommandBody::MassCancel(_)
             | CommandBody::CancelAfter(_)
             | CommandBody::Tick(_)
-            | CommandBody::DayRoll(_) => {}
+            | CommandBody::DayRoll(_)
+            | CommandBody::SetPhase(_)
+            | CommandBody::KillSwitch(_)
+            | CommandBody::AmendTrade(_)
+            | CommandBody::DefineTickTable(_)
+            | CommandBody::SetReference(_)
+            | CommandBody::MassQuote(_)
+            | CommandBody::QuoteCancel(_)
+            | CommandBody::ConfigureProtection(_)
+            | CommandBody::ResetProtection(_)
+            | CommandBody::OrderStatusRequest(_) => {}
         }
     }
 

@@ -881,7 +881,21 @@ pub(super) fn encode(
         | EventBody::AdminMessage(_)
         | EventBody::BusinessRejected(_)
         | EventBody::CommandRefused(_)
-        | EventBody::DayRolled(_) => {}
+        | EventBody::DayRolled(_)
+        | EventBody::TickTableDefined(_)
+        | EventBody::ReferenceSet(_)
+        | EventBody::PhaseChanged(_)
+        | EventBody::AuctionIndicative(_)
+        | EventBody::AuctionUncrossed(_)
+        | EventBody::KillSwitchDone(_)
+        | EventBody::TradeAmended(_)
+        | EventBody::MassQuoteAnswered(_)
+        | EventBody::QuoteCanceled(_)
+        | EventBody::QuoteFill(_)
+        | EventBody::QuoteCancelDone(_)
+        | EventBody::ProtectionSet(_)
+        | EventBody::ProtectionTripped(_)
+        | EventBody::OrderStatusReport(_) => {}
     }
 }
 

@@ -1260,7 +1260,21 @@ fn write_body(
         | EventBody::AdminMessage(_)
         | EventBody::CommandRefused(_)
         | EventBody::CancelAfterSet(_)
-        | EventBody::DayRolled(_) => return,
+        | EventBody::DayRolled(_)
+        | EventBody::TickTableDefined(_)
+        | EventBody::ReferenceSet(_)
+        | EventBody::PhaseChanged(_)
+        | EventBody::AuctionIndicative(_)
+        | EventBody::AuctionUncrossed(_)
+        | EventBody::KillSwitchDone(_)
+        | EventBody::TradeAmended(_)
+        | EventBody::MassQuoteAnswered(_)
+        | EventBody::QuoteCanceled(_)
+        | EventBody::QuoteFill(_)
+        | EventBody::QuoteCancelDone(_)
+        | EventBody::ProtectionSet(_)
+        | EventBody::ProtectionTripped(_)
+        | EventBody::OrderStatusReport(_) => return,
     }
     writer.timestamp(60, header.sequenced_at);
 }

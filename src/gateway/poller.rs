@@ -240,6 +240,8 @@ pub struct Gateway {
     /// Connections with something to read or to parse.
     ready: Vec<usize>,
     outbox: Outbox,
+    /// Room for the event at work.
+    record: Box<[u64]>,
     ring: Reader,
     durable: Cursor,
     log_failed: Box<dyn Fn() -> bool + Send>,
@@ -345,6 +347,7 @@ impl Gateway {
             sessions: Vec::new(),
             ready: Vec::new(),
             outbox: links.outbox,
+            record: vec![0; (8 + crate::limits::EVENT_LENGTH_MAX) / 8].into(),
             ring: links.events,
             durable: links.durable,
             log_failed: links.log_failed,
@@ -947,7 +950,7 @@ impl Gateway {
         let mut done = 0;
         // The record is copied out, because handling it needs the whole gateway; an event is a
         // few cache lines.
-        let mut record = [0u64; (8 + crate::limits::EVENT_LENGTH_MAX) / 8];
+        let mut record = std::mem::take(&mut self.record);
         while done < EVENT_BATCH {
             let Some(bytes) = self.ring.peek() else { break };
             let length = bytes.len();
@@ -971,6 +974,7 @@ impl Gateway {
                 self.open_listeners();
             }
         }
+        self.record = record;
         if done > 0 {
             self.ring.release();
         }

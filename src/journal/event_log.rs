@@ -528,18 +528,28 @@ fn read_event(
     offset: u64,
     out: &mut Vec<u8>,
 ) -> Result<(), JournalError> {
-    // An event and its frame fit in one read.
-    let mut bytes = [0u8; size_of::<Frame>() + crate::limits::EVENT_LENGTH_MAX];
-    let count = file
-        .read_at(offset, &mut bytes)
-        .map_err(JournalError::io(format!("reading {name}")))?;
+    // Nearly every event and its frame fit in one read.
+    let mut bytes = [0u8; size_of::<Frame>() + crate::limits::SHORT_EVENT_LENGTH_MAX];
+    let read = |offset, bytes: &mut [u8]| {
+        file.read_at(offset, bytes)
+            .map_err(JournalError::io(format!("reading {name}")))
+    };
+    let count = read(offset, &mut bytes)?;
     let damaged = || JournalError::damaged(name, offset, "event checksum is wrong");
     let (frame, rest) = Frame::read_from_prefix(&bytes[..count]).map_err(|_| damaged())?;
-    let event = rest.get(..frame.length as usize).ok_or_else(damaged)?;
-    if crc32c::crc32c(event) != frame.crc {
+    let length = frame.length as usize;
+    let begin = out.len();
+    if let Some(event) = rest.get(..length) {
+        out.extend_from_slice(event);
+    } else if length <= crate::limits::EVENT_LENGTH_MAX {
+        out.resize(begin + length, 0);
+        let count = read(offset + size_of::<Frame>() as u64, &mut out[begin..])?;
+        out.truncate(begin + count);
+    }
+    if out.len() != begin + length || crc32c::crc32c(&out[begin..]) != frame.crc {
+        out.truncate(begin);
         return Err(damaged());
     }
-    out.extend_from_slice(event);
     Ok(())
 }
 

@@ -151,7 +151,21 @@ impl Depth {
             | EventBody::RequestRejected(_)
             | EventBody::MassCancelDone(_)
             | EventBody::CancelAfterSet(_)
-            | EventBody::DayRolled(_) => {}
+            | EventBody::DayRolled(_)
+            | EventBody::TickTableDefined(_)
+            | EventBody::ReferenceSet(_)
+            | EventBody::PhaseChanged(_)
+            | EventBody::AuctionIndicative(_)
+            | EventBody::AuctionUncrossed(_)
+            | EventBody::KillSwitchDone(_)
+            | EventBody::TradeAmended(_)
+            | EventBody::MassQuoteAnswered(_)
+            | EventBody::QuoteCanceled(_)
+            | EventBody::QuoteFill(_)
+            | EventBody::QuoteCancelDone(_)
+            | EventBody::ProtectionSet(_)
+            | EventBody::ProtectionTripped(_)
+            | EventBody::OrderStatusReport(_) => {}
         }
     }
 

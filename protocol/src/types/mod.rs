@@ -20,8 +20,9 @@ pub use ids::{
     SessionId, SessionSequence, TradeId,
 };
 pub use order::{
-    CANCEL_GRACE_MS_MAX, ExecutionKind, Instructions, Liquidity, MassCancelScope, OrderStatus,
-    OrderType, SelfTradePrevention, SessionProtocol, Side, TimeInForce, UnknownValue,
+    CANCEL_GRACE_MS_MAX, ExecutionKind, Instructions, KillScope, Liquidity, MassCancelScope,
+    OrderStatus, OrderType, ProtectionLimit, QuoteCancelScope, QuoteStatus, Roles,
+    SelfTradePrevention, SessionProtocol, Side, TimeInForce, TradingPhase, UnknownValue,
 };
 pub use reason::Reason;
 pub use time::UtcNanos;

@@ -68,12 +68,16 @@ byte_enum!(
         Day = 0,
         /// Good till cancel.
         GoodTillCancel = 1,
+        /// For the opening auction; what does not trade in it ends.
+        AtTheOpening = 2,
         /// Immediate or cancel: what does not trade at once is canceled.
         ImmediateOrCancel = 3,
         /// Fill or kill: all at once or nothing.
         FillOrKill = 4,
         /// Good till date: until ExpireTime(126).
         GoodTillDate = 6,
+        /// For the closing auction: out of the book until it begins, ends with it.
+        AtTheClose = 7,
     }
 );
 byte_enum!(
@@ -143,8 +147,87 @@ byte_enum!(
     MassCancelScope {
         /// The session's.
         Session = 1,
-        /// The firm's, over all its sessions.
+        /// The firm's, over all its sessions; needs the risk role.
         Firm = 2,
+        /// The user's, over all sessions that are his.
+        User = 3,
+    }
+);
+byte_enum!(
+    /// What a kill switch stops.
+    KillScope {
+        /// A session.
+        Session = 1,
+        /// A firm.
+        Firm = 2,
+        /// A user, over all sessions that are his.
+        User = 3,
+        /// An instrument, for everyone.
+        Instrument = 4,
+        /// The venue.
+        Venue = 5,
+    }
+);
+byte_enum!(
+    /// TradingPhase of an instrument: what may happen in its book.
+    TradingPhase {
+        /// Orders trade as they come.
+        Continuous = 0,
+        /// Nothing may be asked for.
+        Closed = 1,
+        /// Orders are collected.
+        PreOpen = 2,
+        /// Orders are collected, and what they would trade at is published.
+        OpeningAuction = 3,
+        /// Cancels only.
+        Halted = 4,
+        /// A re-opening auction after a volatility interruption or a halt.
+        VolatilityAuction = 5,
+        /// The day's last auction.
+        ClosingAuction = 6,
+    }
+);
+byte_enum!(
+    /// What a mass quote did with one side of an entry, or with a quote cancel's.
+    QuoteStatus {
+        /// The entry does not speak of this side.
+        NotStated = 0,
+        /// A new quote, about to enter the book; what was quoted there is gone.
+        Entered = 1,
+        /// Price unchanged and not more lots: changed in place.
+        Kept = 2,
+        /// Zero lots: the quote is gone.
+        Removed = 3,
+        /// Refused; what was quoted before stays.
+        Refused = 4,
+        /// Zero lots, and nothing was quoted.
+        Absent = 5,
+    }
+);
+byte_enum!(
+    /// Which quotes a quote cancel means.
+    QuoteCancelScope {
+        /// All of the session.
+        All = 1,
+        /// Of an instrument.
+        Instrument = 2,
+        /// Of a protection group.
+        Group = 3,
+        /// One: group, instrument and layer.
+        Entry = 4,
+    }
+);
+byte_enum!(
+    /// Which limit of a protection group was reached.
+    ProtectionLimit {
+        /// Lots.
+        Quantity = 1,
+        /// Fills.
+        Fills = 2,
+        /// Lots bought less lots sold, or the other way round.
+        Net = 3,
+        /// Nothing was: the venue's own bound on fills in a window.
+        Capacity = 4,
     }
 );
 byte_enum!(
@@ -154,6 +237,8 @@ byte_enum!(
         Added = 1,
         /// Taker: the incoming side.
         Removed = 2,
+        /// Traded in an auction.
+        Auction = 4,
     }
 );
 byte_enum!(
@@ -224,9 +309,44 @@ impl TimeInForce {
     #[inline]
     pub const fn rests(self) -> bool {
         match self {
-            Self::Day | Self::GoodTillCancel | Self::GoodTillDate => true,
+            Self::Day
+            | Self::GoodTillCancel
+            | Self::GoodTillDate
+            | Self::AtTheOpening
+            | Self::AtTheClose => true,
             Self::ImmediateOrCancel | Self::FillOrKill => false,
         }
+    }
+}
+
+impl TradingPhase {
+    /// Whether orders are collected without trading.
+    #[inline]
+    pub const fn is_call(self) -> bool {
+        match self {
+            Self::PreOpen
+            | Self::OpeningAuction
+            | Self::VolatilityAuction
+            | Self::ClosingAuction => true,
+            Self::Continuous | Self::Closed | Self::Halted => false,
+        }
+    }
+}
+
+/// What a session may do beyond its own orders, as bits of its definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Roles(pub u8);
+
+impl Roles {
+    /// May cancel for its whole firm, and stop and release its sessions.
+    pub const RISK: Self = Self(1);
+    /// Every bit that has a meaning.
+    pub const ALL: Self = Self(Self::RISK.0);
+
+    /// Whether all of `other` is there.
+    #[inline]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
     }
 }
 

@@ -86,6 +86,16 @@ reasons! {
     CanceledOnDisconnect = 13, "Canceled on disconnect", tag 0, ord 0, cxl 0;
     /// Canceled because its session did not renew its `cancel after`.
     CancelAfterElapsed = 14, "Not renewed in time", tag 0, ord 0, cxl 0;
+    /// Canceled, and blocked, by a kill switch.
+    KilledBySwitch = 15, "Canceled by kill switch", tag 0, ord 0, cxl 0;
+    /// A quote whose instrument left continuous trading.
+    PhaseEnded = 16, "Canceled at the end of the trading phase", tag 0, ord 0, cxl 0;
+    /// At-the-opening or at-the-close order: what its auction left of it.
+    AuctionRemainder = 17, "Not executed in its auction", tag 59, ord 0, cxl 0;
+    /// Pulled because its protection group reached a limit.
+    ProtectionTripped = 18, "Market-maker protection", tag 0, ord 0, cxl 0;
+    /// An at-the-close order came into the book.
+    AuctionBegun = 19, "Closing auction begun", tag 59, ord 0, cxl 0;
     // 20..=79: refusals of orders and requests by the core.
     /// No such instrument.
     UnknownInstrument = 20, "Unknown symbol", tag 55, ord 1, cxl 99;
@@ -159,6 +169,14 @@ reasons! {
     InvalidMassCancel = 54, "Invalid mass cancel request", tag 530, ord 99, cxl 99;
     /// A stop price off the tick or outside the instrument's limits.
     StopPriceInvalid = 55, "Stop price not on tick or outside the limits", tag 99, ord 99, cxl 99;
+    /// Not with this type or time in force, or not now.
+    NotAllowedInPhase = 56, "Not allowed in this trading phase", tag 336, ord 2, cxl 99;
+    /// A kill switch is on.
+    TradingBlocked = 57, "Blocked by kill switch", tag 0, ord 0, cxl 99;
+    /// It needs a role that the session does not have.
+    NotPermitted = 58, "Not permitted to this session", tag 0, ord 99, cxl 99;
+    /// Outside the static band, or (an end) the dynamic one.
+    PriceOutsideBand = 59, "Price outside the band", tag 44, ord 16, cxl 99;
     /// Resting-order capacity reached.
     OrderCapacity = 60, "Order capacity reached", tag 0, ord 3, cxl 99;
     /// ClientOrderId capacity of the trading day reached.
@@ -167,6 +185,26 @@ reasons! {
     PriceLevelCapacity = 62, "Price level capacity reached", tag 44, ord 3, cxl 99;
     /// Order-id space exhausted.
     OrderIdExhausted = 63, "Order id space exhausted", tag 0, ord 3, cxl 99;
+    /// An entry whose bid is not below its ask.
+    QuoteCrossed = 64, "Bid not below ask", tag 132, ord 99, cxl 99;
+    /// An instrument twice in the same layer of one mass quote.
+    DuplicateQuoteEntry = 65, "Instrument twice in one layer", tag 55, ord 99, cxl 99;
+    /// Quote capacity reached.
+    QuoteCapacity = 66, "Quote capacity reached", tag 0, ord 3, cxl 99;
+    /// The protection group is frozen.
+    ProtectionFrozen = 67, "Frozen by market-maker protection", tag 0, ord 99, cxl 99;
+    /// Protection settings outside what is allowed.
+    ProtectionInvalid = 68, "Invalid protection settings", tag 0, ord 99, cxl 99;
+    /// Protection-group capacity reached.
+    ProtectionCapacity = 69, "Protection group capacity reached", tag 0, ord 3, cxl 99;
+    /// The next trade would have been outside the dynamic band.
+    VolatilityInterruption = 70, "Would trade outside the dynamic band", tag 44, ord 16, cxl 99;
+    /// No such trade.
+    UnknownTrade = 71, "Unknown trade", tag 0, ord 99, cxl 99;
+    /// The trade is busted already.
+    TradeAlreadyBusted = 72, "Trade is busted", tag 0, ord 99, cxl 99;
+    /// A quote cancel whose scope is not known.
+    InvalidQuoteCancel = 73, "Invalid quote cancel", tag 298, ord 99, cxl 99;
     // 80..=99: reference data commands.
     /// Id or name already defined differently, or out of range.
     InvalidDefinition = 80, "Invalid definition", tag 0, ord 99, cxl 99;

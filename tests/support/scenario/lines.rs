@@ -55,6 +55,20 @@ pub fn line(view: &View<'_>, header: &EventHeader, body: EventBody<'_>) -> Strin
         EventBody::AdminMessage(event) => admin(view, header, event),
         EventBody::BusinessRejected(event) => business(view, header, event),
         EventBody::DayRolled(event) => format!("day rolled to {}", event.trading_day),
+        EventBody::TickTableDefined(_)
+        | EventBody::ReferenceSet(_)
+        | EventBody::PhaseChanged(_)
+        | EventBody::AuctionIndicative(_)
+        | EventBody::AuctionUncrossed(_)
+        | EventBody::KillSwitchDone(_)
+        | EventBody::TradeAmended(_)
+        | EventBody::MassQuoteAnswered(_)
+        | EventBody::QuoteCanceled(_)
+        | EventBody::QuoteFill(_)
+        | EventBody::QuoteCancelDone(_)
+        | EventBody::ProtectionSet(_)
+        | EventBody::ProtectionTripped(_)
+        | EventBody::OrderStatusReport(_) => "?".to_owned(),
         EventBody::InstrumentDefined(event) => {
             format!("instrument {} defined", name_text(&event.definition.symbol))
         }
@@ -150,6 +164,7 @@ fn fill(view: &View<'_>, header: &EventHeader, event: &Fill) -> String {
     let part = match Liquidity::try_from(event.liquidity) {
         Ok(Liquidity::Added) => "maker",
         Ok(Liquidity::Removed) => "taker",
+        Ok(Liquidity::Auction) => "auction",
         Err(_) => "?",
     };
     let left = match order.leaves.0 {

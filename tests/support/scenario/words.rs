@@ -813,6 +813,16 @@ fn build_other(request: &Request, header: CommandHeader) -> Sealed {
         | CommandKind::RefuseRequest
         | CommandKind::EnterOrderWithTerms
         | CommandKind::ReplaceOrderWithTerms => unreachable!("built by `build`"),
+        CommandKind::SetPhase
+        | CommandKind::KillSwitch
+        | CommandKind::AmendTrade
+        | CommandKind::DefineTickTable
+        | CommandKind::SetReference
+        | CommandKind::MassQuote
+        | CommandKind::QuoteCancel
+        | CommandKind::ConfigureProtection
+        | CommandKind::ResetProtection
+        | CommandKind::OrderStatusRequest => unreachable!("no words yet"),
     }
 }
 

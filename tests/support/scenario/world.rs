@@ -139,6 +139,8 @@ impl Default for World {
                 instruments: 8,
                 firms: 26,
                 sessions: 20,
+                quotes: 64,
+                protection_groups: 8,
             },
             instruments: vec![DefineInstrument {
                 instrument: InstrumentId(1),
