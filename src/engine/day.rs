@@ -5,6 +5,7 @@ use trading_engine_protocol::types::{OrderId, OrderStatus, Quantity, Reason, Ses
 use super::command::CommandKind;
 use super::deadlines::{Deadline, Places, Whose};
 use super::event::{DayRolled, EventSink, OrderRestated};
+use super::instrument::Instrument;
 use super::order::{Extra, Flags};
 use super::session::SessionState;
 use super::{Engine, Progress, Work};
@@ -17,6 +18,7 @@ const ORDERS_PER_STEP: usize = STEP_EVENTS_MAX - 2;
 pub(super) struct Owners<'a> {
     extra: &'a mut [Extra],
     sessions: &'a mut [SessionState],
+    instruments: &'a mut [Instrument],
 }
 
 impl Places for Owners<'_> {
@@ -24,6 +26,9 @@ impl Places for Owners<'_> {
         match whose {
             Whose::Session(code) => {
                 self.sessions[(code >> 1) as usize].deadlines[(code & 1) as usize] = place;
+            }
+            Whose::Instrument(code) => {
+                self.instruments[(code >> 1) as usize].deadlines[(code & 1) as usize] = place;
             }
             #[allow(clippy::cast_possible_truncation, reason = "masked to 24 bits")]
             Whose::Order(id) => {
@@ -38,6 +43,7 @@ impl Engine {
         let mut owners = Owners {
             extra: &mut self.orders.extra,
             sessions: &mut self.sessions,
+            instruments: &mut self.instruments,
         };
         self.deadlines.add(Deadline { at, whose }, &mut owners);
         self.next_deadline = self.deadlines.next_at();
@@ -47,6 +53,7 @@ impl Engine {
         let mut owners = Owners {
             extra: &mut self.orders.extra,
             sessions: &mut self.sessions,
+            instruments: &mut self.instruments,
         };
         self.deadlines.remove(place, &mut owners);
         self.next_deadline = self.deadlines.next_at();
@@ -86,8 +93,11 @@ impl Engine {
                 Some(Whose::Session(code)) if met == 0 => {
                     return self.cancel_session_at_deadline(code, sink);
                 }
+                Some(Whose::Instrument(code)) if met == 0 => {
+                    return self.meet_instrument_deadline(code, sink);
+                }
                 // Its orders, too, have a step's room for themselves.
-                Some(Whose::Session(_)) => break,
+                Some(Whose::Session(_) | Whose::Instrument(_)) => break,
             }
         }
         self.work = Work::Deadlines;
@@ -181,7 +191,7 @@ impl Engine {
             }
             let status = self.orders.cold[slot as usize].open_status();
             let hot = &self.orders.hot[slot as usize];
-            let waiting = hot.flags.any(Flags::WAITING);
+            let waiting = hot.flags.any(Flags::WAITING.with(Flags::PARKED));
             let body = OrderRestated {
                 shown: Quantity(if waiting { 0 } else { hot.leaves }),
                 ..OrderRestated::default()

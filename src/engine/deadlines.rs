@@ -14,6 +14,8 @@ pub(super) const NOWHERE: u32 = u32::MAX;
 pub(super) enum Whose {
     /// A session's cancel on disconnect, or its `cancel after`.
     Session(u32),
+    /// An instrument's indicative price, or the end of its interruption.
+    Instrument(u32),
     /// An order's expiry: its id, by which ties are broken, and so its slot.
     Order(u64),
 }

@@ -6,7 +6,10 @@ use trading_engine_protocol::types::{Reason, SessionId, SessionProtocol};
 use super::Engine;
 use super::command::{CommandBody, CommandKind, DefineFirm, DefineInstrument, DefineSession};
 use super::command::{Name, name, name_text};
-use super::event::{DefinitionRefused, EventSink, FirmDefined, InstrumentDefined, SessionDefined};
+use super::event::{
+    DefinitionRefused, EventSink, FirmDefined, InstrumentDefined, ReferenceSet, SessionDefined,
+    TickTableDefined,
+};
 use super::instrument::Instrument;
 use super::session::SessionState;
 
@@ -61,6 +64,28 @@ impl Engine {
                 }
                 Err(reason) => Some((CommandKind::DefineSession, definition.session.0, reason)),
             },
+            CommandBody::DefineTickTable(definition) => match self.define_tick_table(definition) {
+                Ok(()) => {
+                    let body = TickTableDefined {
+                        definition: *definition,
+                    };
+                    self.note(sink, nobody, Reason::None, body);
+                    None
+                }
+                Err(reason) => Some((CommandKind::DefineTickTable, definition.table, reason)),
+            },
+            CommandBody::SetReference(set) => match self.set_reference(set) {
+                Ok(()) => {
+                    let body = ReferenceSet {
+                        instrument: set.instrument,
+                        price: set.price,
+                        ..ReferenceSet::default()
+                    };
+                    self.note(sink, nobody, Reason::None, body);
+                    None
+                }
+                Err(reason) => Some((CommandKind::SetReference, set.instrument.0, reason)),
+            },
             CommandBody::SessionLogon(_)
             | CommandBody::SessionDisconnected(_)
             | CommandBody::SessionMessage(_)
@@ -83,9 +108,7 @@ impl Engine {
             | CommandBody::QuoteCancel(_)
             | CommandBody::ConfigureProtection(_)
             | CommandBody::ResetProtection(_)
-            | CommandBody::OrderStatusRequest(_)
-            | CommandBody::DefineTickTable(_)
-            | CommandBody::SetReference(_) => None,
+            | CommandBody::OrderStatusRequest(_) => None,
         };
         if let Some((command, id, reason)) = refused {
             let body = DefinitionRefused {

@@ -5,7 +5,7 @@
 
 use trading_engine_protocol::types::{
     ClientOrderId, Instructions, InstrumentId, OrderStatus, OrderType, Price, Quantity, Reason,
-    SelfTradePrevention, SessionId, Side, TimeInForce,
+    SelfTradePrevention, SessionId, Side, TimeInForce, TradingPhase,
 };
 
 use super::client_ids::IdHash;
@@ -180,39 +180,50 @@ impl Engine {
             reason = "instruments are named by 16 bits"
         )]
         let id = order.instrument.0 as u16;
+        let phase = instrument.phase;
+        if matches!(phase, TradingPhase::Closed | TradingPhase::Halted) {
+            return Err(Reason::InstrumentNotTrading);
+        }
         let side = Side::try_from(order.side).map_err(|_| Reason::UnsupportedSide)?;
         let order_type =
             OrderType::try_from(order.order_type).map_err(|_| Reason::UnsupportedOrderType)?;
         let time_in_force = TimeInForce::try_from(order.time_in_force)
             .map_err(|_| Reason::UnsupportedTimeInForce)?;
-        instrument.check_quantity(order.quantity)?;
         let mut flags = Flags::default();
+        let for_auction = is_for_auction(time_in_force);
+        if for_auction || phase != TradingPhase::Continuous {
+            flags = check_phase(phase, order_type, time_in_force)?;
+        }
+        instrument.check_quantity(order.quantity)?;
         let special = order.instructions != 0
             || order.self_trade_prevention != 0
             || order.protection_group != 0;
         if special {
-            flags = check_instructions(order, order_type, time_in_force)?;
+            flags = flags.with(check_instructions(order, order_type, time_in_force)?);
         }
         let mut stop_tick = 0;
         // Only a limit order without terms may go without this look.
         if *terms != OrderTerms::NONE || order_type.is_stop() || is_dated(time_in_force) {
             flags = flags.with(self.check_terms(order, terms, order_type, time_in_force)?);
             if order_type.is_stop() {
-                stop_tick = instrument
-                    .tick_of(terms.stop_price)
-                    .map_err(|_| Reason::StopPriceInvalid)?;
+                stop_tick = self.stop_tick(instrument, terms.stop_price)?;
             }
         }
         let tick = match order_type {
             OrderType::Limit | OrderType::StopLimit if order.price == NO_PRICE => {
                 return Err(Reason::PriceMissing);
             }
-            OrderType::Limit | OrderType::StopLimit => instrument.tick_of(order.price)?,
+            OrderType::Limit | OrderType::StopLimit => self.limit_tick(instrument, order.price)?,
             OrderType::Market | OrderType::Stop | OrderType::MarketToLimit
                 if order.price != NO_PRICE =>
             {
                 return Err(Reason::PriceNotAllowed);
             }
+            // It takes any price.
+            OrderType::Market if for_auction => match side {
+                Side::Buy => instrument.last_tick,
+                Side::Sell => 0,
+            },
             OrderType::Market if time_in_force.rests() => {
                 return Err(Reason::MarketMustBeImmediate);
             }
@@ -230,10 +241,16 @@ impl Engine {
         if order_type.is_stop() {
             self.check_level(stop_side(id, side), instrument.stop_key(side, stop_tick))?;
         } else if time_in_force.rests() {
-            self.check_level(ladder_side(id, side), instrument.key(side, tick))?;
+            // What is parked needs no level yet.
+            if !flags.any(Flags::AT_THE_CLOSE) || phase == TradingPhase::ClosingAuction {
+                self.check_level(ladder_side(id, side), instrument.key(side, tick))?;
+            }
             flags = flags.with(Flags::RESTS);
         }
-        if flags.any(Flags::POST_ONLY) && self.would_take(id, instrument, side, tick) {
+        if flags.any(Flags::POST_ONLY)
+            && phase == TradingPhase::Continuous
+            && self.would_take(id, instrument, side, tick)
+        {
             return Err(Reason::PostOnlyWouldTake);
         }
         let price = if order_type == OrderType::Stop {
@@ -351,9 +368,10 @@ impl Engine {
     ) -> Result<u32, Reason> {
         let best = self.best_tick(id, instrument, side.opposite())?;
         let reach = u32::try_from(instrument.definition.protection_ticks).unwrap_or(u32::MAX);
+        let (lowest, highest) = instrument.band();
         Ok(match side {
-            Side::Buy => best.saturating_add(reach).min(instrument.last_tick),
-            Side::Sell => best.saturating_sub(reach),
+            Side::Buy => best.saturating_add(reach).min(highest),
+            Side::Sell => best.saturating_sub(reach).max(lowest),
         })
     }
 
@@ -408,6 +426,41 @@ impl Engine {
     }
 }
 
+/// Whether an order is for one auction only.
+fn is_for_auction(time_in_force: TimeInForce) -> bool {
+    matches!(
+        time_in_force,
+        TimeInForce::AtTheOpening | TimeInForce::AtTheClose
+    )
+}
+
+/// What a phase that is not closed or halted takes.
+#[inline(never)]
+fn check_phase(
+    phase: TradingPhase,
+    order_type: OrderType,
+    time_in_force: TimeInForce,
+) -> Result<Flags, Reason> {
+    let for_auction = is_for_auction(time_in_force);
+    if for_auction && !matches!(order_type, OrderType::Limit | OrderType::Market) {
+        return Err(Reason::UnsupportedTimeInForce);
+    }
+    let opens = matches!(phase, TradingPhase::PreOpen | TradingPhase::OpeningAuction);
+    let never_rests = !time_in_force.rests() || order_type == OrderType::MarketToLimit;
+    if (time_in_force == TimeInForce::AtTheOpening && !opens) || (phase.is_call() && never_rests) {
+        return Err(Reason::NotAllowedInPhase);
+    }
+    Ok(Flags::default()
+        .with_if(
+            time_in_force == TimeInForce::AtTheOpening,
+            Flags::AT_THE_OPENING,
+        )
+        .with_if(
+            time_in_force == TimeInForce::AtTheClose,
+            Flags::AT_THE_CLOSE,
+        ))
+}
+
 /// Whether an order has a time of its own to end.
 fn is_dated(time_in_force: TimeInForce) -> bool {
     time_in_force == TimeInForce::GoodTillDate
@@ -427,7 +480,8 @@ fn check_instructions(
     let self_trade = SelfTradePrevention::try_from(order.self_trade_prevention)
         .map_err(|_| Reason::UnsupportedSelfTradePrevention)?;
     let post_only = instructions.has(Instructions::POST_ONLY);
-    if post_only && !(order_type == OrderType::Limit && time_in_force.rests()) {
+    let may_rest = time_in_force.rests() && !is_for_auction(time_in_force);
+    if post_only && !(order_type == OrderType::Limit && may_rest) {
         return Err(Reason::InstructionConflict);
     }
     Ok(Flags::default()

@@ -1,13 +1,15 @@
 //! Instruments: definition checks and the map between prices, ticks and ladder keys.
 
-use trading_engine_protocol::types::{Price, Quantity, Reason, Side};
+use trading_engine_protocol::types::{Price, Quantity, Reason, Side, TradingPhase};
 
 use super::command::{DefineInstrument, name_text};
+use super::deadlines::NOWHERE;
 use super::ladder::SIDES;
+use super::order::NIL;
 use crate::limits::{PRICE_TICKS_MAX, QUANTITY_MAX};
 
 /// One instrument. `definition.instrument` 0 = not defined.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Instrument {
     pub definition: DefineInstrument,
     /// Highest tick index.
@@ -16,6 +18,48 @@ pub(super) struct Instrument {
     pub stops: u32,
     /// Tick of the last trade + 1, 0 = none yet.
     pub traded: u32,
+    /// What may happen in its book.
+    pub phase: TradingPhase,
+    /// Whether limits have more to be than on tick and within the limits.
+    pub has_price_rules: bool,
+    /// Tick of the reference price + 1, 0 = none.
+    pub reference: u32,
+    /// At-the-close orders that wait for their auction, in the order of entry.
+    pub first_parked: u32,
+    pub last_parked: u32,
+    /// What was published last in this phase.
+    pub indicative: Indicative,
+    /// Where its deadlines are: the next indicative price, the end of an interruption.
+    pub deadlines: [u32; 2],
+}
+
+/// What an auction would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Indicative {
+    /// Tick + 1, 0 = nothing would trade.
+    pub tick: u32,
+    pub volume: u64,
+    pub imbalance: u64,
+    /// `Side` of the imbalance, 0 = none.
+    pub side: u8,
+}
+
+impl Default for Instrument {
+    fn default() -> Self {
+        Self {
+            definition: DefineInstrument::default(),
+            last_tick: 0,
+            stops: 0,
+            traded: 0,
+            phase: TradingPhase::Continuous,
+            has_price_rules: false,
+            reference: 0,
+            first_parked: NIL,
+            last_parked: NIL,
+            indicative: Indicative::default(),
+            deadlines: [NOWHERE; 2],
+        }
+    }
 }
 
 /// Ladder of an instrument's orders of a side.
@@ -82,8 +126,10 @@ impl Instrument {
             Some(last) if valid && last < PRICE_TICKS_MAX => Ok(Self {
                 definition: *definition,
                 last_tick: u32::try_from(last).map_err(|_| Reason::InvalidDefinition)?,
-                stops: 0,
-                traded: 0,
+                phase: TradingPhase::try_from(d.first_phase)
+                    .map_err(|_| Reason::InvalidDefinition)?,
+                has_price_rules: d.tick_table != 0 || d.static_band != 0,
+                ..Self::default()
             }),
             _ => Err(Reason::InvalidDefinition),
         }

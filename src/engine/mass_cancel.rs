@@ -4,7 +4,8 @@
 //! what it cancels, whatever else is in the books.
 
 use trading_engine_protocol::types::{
-    Instructions, MassCancelScope, OrderId, OrderStatus, Reason, SessionId, Side, UtcNanos,
+    Instructions, InstrumentId, MassCancelScope, OrderId, OrderStatus, Reason, SessionId, Side,
+    TradingPhase, UtcNanos,
 };
 
 use super::command::{CancelAfter, MassCancel};
@@ -108,6 +109,8 @@ impl Engine {
             Err(Reason::InvalidMassCancel)
         } else if !instrument_known {
             Err(Reason::UnknownInstrument)
+        } else if request.instrument.0 != 0 && self.is_closed(request.instrument) {
+            Err(Reason::InstrumentNotTrading)
         } else {
             Ok(())
         };
@@ -115,21 +118,29 @@ impl Engine {
             self.tell(sink, session, reason, self.mass_canceled);
             return Progress::Done;
         }
-        self.collect(session, |cold| {
-            (request.instrument.0 == 0 || cold.state.instrument == request.instrument)
+        self.collect(session, |cold, closed| {
+            !closed
+                && (request.instrument.0 == 0 || cold.state.instrument == request.instrument)
                 && (request.side == 0 || cold.state.side == request.side)
                 && (request.by_account == 0 || cold.state.account == request.account)
         });
         self.cancel_from(0, Reason::MassCanceled, Then::Answer, sink)
     }
 
+    fn is_closed(&self, instrument: InstrumentId) -> bool {
+        self.instruments[instrument.0 as usize].phase == TradingPhase::Closed
+    }
+
     /// Puts the ids of a session's orders that are meant into `scratch`, ascending.
-    fn collect(&mut self, session: SessionId, mut meant: impl FnMut(&Cold) -> bool) {
+    fn collect(&mut self, session: SessionId, mut meant: impl FnMut(&Cold, bool) -> bool) {
         let mut ids = std::mem::take(&mut self.scratch);
         ids.clear();
         ids.extend(
             self.orders_of(session)
-                .filter(|&slot| meant(&self.orders.cold[slot as usize]))
+                .filter(|&slot| {
+                    let cold = &self.orders.cold[slot as usize];
+                    meant(cold, self.is_closed(cold.state.instrument))
+                })
                 .map(|slot| self.orders.order_id(slot).0),
         );
         self.scratch = ids;
@@ -182,12 +193,12 @@ impl Engine {
         let session = SessionId(code >> 1);
         self.disarm(session, code & 1);
         let reason = if code & 1 == LOST {
-            self.collect(session, |cold| {
+            self.collect(session, |cold, _| {
                 !Instructions(cold.state.instructions).has(Instructions::DISCONNECT_EXEMPT)
             });
             Reason::CanceledOnDisconnect
         } else {
-            self.collect(session, |_| true);
+            self.collect(session, |_, _| true);
             Reason::CancelAfterElapsed
         };
         self.cancel_from(0, reason, Then::Deadlines, sink)

@@ -6,6 +6,7 @@
 
 use trading_engine_protocol::types::{
     ClientOrderId, Liquidity, OrderStatus, Price, Quantity, Reason, SelfTradePrevention, Side,
+    TradingPhase,
 };
 
 use super::event::{EventSink, Fill, OrderCanceled, OrderRestated};
@@ -16,15 +17,17 @@ use super::{Engine, Progress, Work};
 use crate::limits::STEP_EVENTS_MAX;
 
 /// Trades a step may make: two events each, and room for what surrounds them.
-const TRADES_PER_STEP: usize = (STEP_EVENTS_MAX - 4) / 2;
+pub(super) const TRADES_PER_STEP: usize = (STEP_EVENTS_MAX - 4) / 2;
 
 /// Ladders and keys of an order: where it rests, and what it may trade with.
-struct Reach {
+pub(super) struct Reach {
     ladder: u32,
     key: u32,
     opposite: u32,
     /// Lowest key of the opposite side that it may trade with.
     worst: u32,
+    /// The same, but for the dynamic band.
+    limit: u32,
 }
 
 /// What an incoming order does when it meets one of the same owner.
@@ -58,16 +61,23 @@ impl Engine {
         let hot = &self.orders.hot[slot as usize];
         let side = self.orders.cold[slot as usize].side();
         let instrument = &self.instruments[usize::from(hot.instrument)];
+        let limit = instrument.key(side.opposite(), hot.tick);
+        let mut worst = limit;
+        if instrument.definition.dynamic_band != 0 {
+            worst = worst.max(self.band_key(instrument, side));
+        }
         Reach {
             ladder: ladder_side(hot.instrument, side),
             key: instrument.key(side, hot.tick),
             opposite: ladder_side(hot.instrument, side.opposite()),
-            worst: instrument.key(side.opposite(), hot.tick),
+            worst,
+            limit,
         }
     }
 
     /// Whether so many lots of the order could trade now.
-    pub(super) fn can_fill(&self, slot: u32, lots: u64) -> bool {
+    pub(super) fn can_fill(&mut self, slot: u32, lots: u64) -> bool {
+        self.anchor(self.orders.hot[slot as usize].instrument);
         let reach = self.reach(slot);
         let own = on_meeting(self.orders.cold[slot as usize].state.self_trade_prevention);
         let mut missing = lots;
@@ -110,9 +120,23 @@ impl Engine {
         false
     }
 
-    /// Matches the order in `slot`, which is in no level, as far as a step allows.
+    /// Matches the order in `slot`, which is in no level, or lets it rest where nothing trades.
     #[inline]
     pub(super) fn match_on(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
+        let hot = &self.orders.hot[slot as usize];
+        let id = hot.instrument;
+        if self.instruments[usize::from(id)].phase != TradingPhase::Continuous
+            || hot.flags.any(Flags::AT_THE_CLOSE)
+        {
+            return self.collect_order(slot, sink);
+        }
+        self.anchor(id);
+        self.match_from(slot, sink)
+    }
+
+    /// Goes on matching as far as a step allows.
+    #[inline(always)]
+    pub(super) fn match_from(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
         let reach = self.reach(slot);
         let hot = &self.orders.hot[slot as usize];
         let mut open = hot.leaves;
@@ -138,7 +162,7 @@ impl Engine {
             if careful && self.prevent_self_trade(place, maker, slot, sink) {
                 if !self.orders.is_live(slot) {
                     self.note_trades(instrument, first, last);
-                    return self.after_match(instrument);
+                    return self.after_match(instrument, sink);
                 }
                 open = self.orders.hot[slot as usize].leaves;
                 continue;
@@ -155,13 +179,29 @@ impl Engine {
         }
         if open == 0 {
             self.release(slot, OrderStatus::Filled);
+        } else if reach.worst > reach.limit && self.band_stops(&reach) {
+            self.note_trades(instrument, first, last);
+            return self.interrupt(slot, sink);
         } else if self.orders.hot[slot as usize].flags.any(Flags::RESTS) {
             self.rest(slot, &reach, sink);
         } else {
             self.end_remainder(slot, sink);
         }
         self.note_trades(instrument, first, last);
-        self.after_match(instrument)
+        self.after_match(instrument, sink)
+    }
+
+    /// Whether what the order would trade with next is outside the dynamic band.
+    #[cold]
+    fn band_stops(&self, reach: &Reach) -> bool {
+        let best = self.ladders.best(reach.opposite);
+        best != NIL && best >= reach.limit
+    }
+
+    /// An order comes to rest where it is, whatever is on the other side.
+    pub(super) fn rest_at_limit(&mut self, slot: u32, sink: &mut impl EventSink) {
+        let reach = self.reach(slot);
+        self.rest(slot, &reach, sink);
     }
 
     /// One trade of an order with `open` lots with the first of a level. Returns the lots.
@@ -215,7 +255,7 @@ impl Engine {
     }
 
     /// An iceberg whose shown part is about to go gets the next one beside it.
-    fn show_next(&mut self, slot: u32) {
+    pub(super) fn show_next(&mut self, slot: u32) {
         let extra = &mut self.orders.extra[slot as usize];
         let next = extra.terms.display.0.min(extra.hidden);
         extra.hidden -= next;
@@ -241,7 +281,7 @@ impl Engine {
 
     /// Books a fill on one order and says what it is now.
     #[inline(always)]
-    fn fill(&mut self, slot: u32, lots: u64, price: Price) -> OrderStatus {
+    pub(super) fn fill(&mut self, slot: u32, lots: u64, price: Price) -> OrderStatus {
         let hot = &mut self.orders.hot[slot as usize];
         hot.leaves -= lots;
         let left = hot.leaves;
@@ -444,9 +484,14 @@ impl Engine {
     /// Takes an order at rest out of its level; what it hides is open like the rest of it.
     #[inline]
     pub(super) fn take_off(&mut self, slot: u32) {
+        let flags = self.orders.hot[slot as usize].flags;
+        if flags.any(Flags::PARKED) {
+            self.unpark(slot);
+            return;
+        }
         let place = self.place_of(slot);
         self.ladders.remove(&mut self.orders, place, slot);
-        let flags = self.orders.hot[slot as usize].flags;
+        self.book_changed(slot);
         if flags.any(Flags::ICEBERG) {
             let hidden = std::mem::take(&mut self.orders.extra[slot as usize].hidden);
             self.orders.hot[slot as usize].leaves += hidden;

@@ -7,6 +7,7 @@
 //!
 //! * `order`: the slab; `ladder`: price levels; `client_ids`: ids of the day; `deadlines`: what is
 //!   due when
+//! * `phase`: trading phases; `auction`: the one price; `prices`: tick tables and bands
 //! * `entry`: new orders; `requests`: cancels and replaces; `matching`: trades; `stops`: orders that
 //!   wait for a price; `mass_cancel`: many at once; `day`: the trading day and expiries
 //! * `session`, `sessions`, `definitions`: logons and numbers, reference data
@@ -14,6 +15,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod auction;
 mod client_ids;
 pub mod command;
 mod day;
@@ -29,6 +31,8 @@ mod mass_cancel;
 mod matching;
 #[doc(hidden)]
 pub mod order;
+mod phase;
+mod prices;
 mod requests;
 mod session;
 mod sessions;
@@ -39,7 +43,8 @@ pub use session::SessionState;
 
 use client_ids::ClientIds;
 use command::{
-    CommandBody, CommandError, CommandHeader, CommandKind, DefineFirm, DefineInstrument, OrderTerms,
+    CommandBody, CommandError, CommandHeader, CommandKind, DefineFirm, DefineInstrument,
+    DefineTickTable, OrderTerms,
 };
 use deadlines::Deadlines;
 use event::{
@@ -49,15 +54,16 @@ use instrument::{Instrument, ladder_side, stop_side};
 use ladder::Ladders;
 use mass_cancel::Then;
 use order::{NIL, Orders};
+use phase::{Afterwards, Stage, Transition};
 use stops::TradedRange;
 use trading_engine_protocol::types::{
     ClientOrderId, Epoch, ExecId, Generation, InstrumentId, OrderStatus, Price, Quantity, Reason,
-    Sequence, SessionId, SessionSequence, Side, TradeId, UtcNanos,
+    Sequence, SessionId, SessionSequence, Side, TradeId, TradingPhase, UtcNanos,
 };
 
 use zerocopy::IntoBytes;
 
-use crate::limits::{COMMAND_LENGTH_MAX, EngineLimits, ORDER_SLOT_BITS};
+use crate::limits::{COMMAND_LENGTH_MAX, EngineLimits, ORDER_SLOT_BITS, TICK_TABLES_MAX};
 
 /// Whether a command is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +110,8 @@ enum Work {
     },
     /// More may be due before the command that is held.
     Deadlines,
+    /// An instrument changes its phase.
+    Phase(Stage),
 }
 
 /// What all events of the command at work share in their headers.
@@ -152,6 +160,11 @@ pub struct Engine {
     /// The answer to the mass cancel at work.
     mass_canceled: MassCancelDone,
     traded: TradedRange,
+    tick_tables: Box<[DefineTickTable]>,
+    /// Tick + 1 that the dynamic band of the order at work is around, 0 = none.
+    anchor: u32,
+    transition: Transition,
+    afterwards: Afterwards,
     sequence: Sequence,
     sequenced_at: UtcNanos,
     executions: u64,
@@ -201,12 +214,22 @@ impl Engine {
             firms: vec![DefineFirm::default(); count(limits.firms)].into(),
             sessions: vec![SessionState::undefined(); count(limits.sessions)].into(),
             scratch: Vec::with_capacity(limits.orders as usize),
-            deadlines: Deadlines::new(limits.orders as usize + 2 * count(limits.sessions)),
+            deadlines: Deadlines::new(
+                limits.orders as usize + 2 * count(limits.sessions) + 2 * count(limits.instruments),
+            ),
             next_deadline: UtcNanos(u64::MAX),
             held: vec![0; COMMAND_LENGTH_MAX / 8].into(),
             held_length: 0,
             mass_canceled: MassCancelDone::default(),
             traded: TradedRange::default(),
+            tick_tables: vec![DefineTickTable::default(); count(TICK_TABLES_MAX)].into(),
+            anchor: 0,
+            transition: Transition {
+                instrument: 0,
+                phase: TradingPhase::Continuous,
+                reason: Reason::None,
+            },
+            afterwards: Afterwards::Nothing,
             sequence: Sequence(0),
             sequenced_at: UtcNanos(0),
             executions: 0,
@@ -420,8 +443,8 @@ impl Engine {
                 }
                 Progress::Done
             }
-            CommandBody::SetPhase(_)
-            | CommandBody::AmendTrade(_)
+            CommandBody::SetPhase(set) => self.set_phase(set, sink),
+            CommandBody::AmendTrade(_)
             | CommandBody::KillSwitch(_)
             | CommandBody::MassQuote(_)
             | CommandBody::QuoteCancel(_)
@@ -463,7 +486,7 @@ impl Engine {
     pub fn resume(&mut self, sink: &mut impl EventSink) -> Progress {
         match self.work {
             Work::Nothing => Progress::Done,
-            Work::Match { slot } => self.match_on(slot, sink),
+            Work::Match { slot } => self.match_from(slot, sink),
             Work::Expire { next, trading_day } => self.expire_from(next, trading_day, sink),
             Work::RollSessions { next, trading_day } => {
                 self.roll_sessions_from(next, trading_day, sink)
@@ -472,6 +495,7 @@ impl Engine {
             Work::Trigger { instrument } => self.trigger_on(instrument, sink),
             Work::Cancel { next, reason, then } => self.cancel_from(next, reason, then, sink),
             Work::Deadlines => self.meet_deadlines(sink),
+            Work::Phase(stage) => self.transition_on(stage, sink),
         }
     }
 
@@ -533,6 +557,12 @@ impl Engine {
     /// Defined sessions, ascending id.
     pub fn sessions(&self) -> impl Iterator<Item = &SessionState> {
         self.sessions.iter().filter(|session| session.is_defined())
+    }
+
+    /// The trading phase of an instrument.
+    pub fn phase(&self, id: InstrumentId) -> Option<TradingPhase> {
+        let found = self.instruments.get(id.0 as usize)?;
+        found.is_defined().then_some(found.phase)
     }
 
     /// Best price and lots of a side, if anything rests there.

@@ -37,6 +37,16 @@ impl Flags {
     pub const TERMS: Self = Self(1 << 7);
     /// It stays when the connection is lost.
     pub const DISCONNECT_EXEMPT: Self = Self(1 << 8);
+    /// It is a quote.
+    pub const QUOTE: Self = Self(1 << 9);
+    /// Its fills at rest count in a protection group.
+    pub const PROTECTED: Self = Self(1 << 10);
+    /// It is for the opening auction.
+    pub const AT_THE_OPENING: Self = Self(1 << 11);
+    /// It is for the closing auction.
+    pub const AT_THE_CLOSE: Self = Self(1 << 12);
+    /// It waits for the closing auction outside the book.
+    pub const PARKED: Self = Self(1 << 13);
 
     /// Whether any of `other` is there.
     #[inline(always)]
@@ -145,7 +155,13 @@ impl Cold {
     /// Whether it ends with the trading day.
     #[inline]
     pub fn ends_with_day(&self) -> bool {
-        self.state.time_in_force == TimeInForce::Day.as_u8()
+        [
+            TimeInForce::Day,
+            TimeInForce::AtTheOpening,
+            TimeInForce::AtTheClose,
+        ]
+        .iter()
+        .any(|time| time.as_u8() == self.state.time_in_force)
     }
 
     /// Books a fill.

@@ -1,7 +1,7 @@
 //! Cancels and replaces: which order is meant, whether it may be, and what becomes of it.
 
 use trading_engine_protocol::types::{
-    ClientOrderId, InstrumentId, OrderId, OrderStatus, Quantity, Reason, TimeInForce,
+    ClientOrderId, InstrumentId, OrderId, OrderStatus, Quantity, Reason, TimeInForce, TradingPhase,
 };
 
 use super::client_ids::IdHash;
@@ -119,6 +119,10 @@ impl Engine {
         }
         let slot = self.target(cancel.order_id, &cancel.original)?.slot;
         self.check_stated(slot, cancel.instrument, cancel.side)?;
+        let instrument = usize::from(self.orders.hot[slot as usize].instrument);
+        if self.instruments[instrument].phase == TradingPhase::Closed {
+            return Err(self.refusal(slot, Reason::InstrumentNotTrading));
+        }
         Ok(slot)
     }
 
@@ -211,17 +215,24 @@ impl Engine {
         let cold = &self.orders.cold[slot as usize];
         let side = cold.side();
         let instrument = &self.instruments[usize::from(hot.instrument)];
+        if matches!(
+            instrument.phase,
+            TradingPhase::Closed | TradingPhase::Halted
+        ) {
+            return Err(Reason::InstrumentNotTrading);
+        }
         instrument.check_quantity(replace.quantity)?;
         let waiting = hot.flags.any(Flags::WAITING);
-        let tick = if waiting && cold.is_market() {
+        // A stop that waits, or a market order in an auction.
+        let tick = if cold.is_market() {
             if replace.price != NO_PRICE {
                 return Err(Reason::PriceNotAllowed);
             }
-            0
+            hot.tick
         } else if replace.price == NO_PRICE {
             return Err(Reason::PriceMissing);
         } else {
-            instrument.tick_of(replace.price)?
+            self.limit_tick(instrument, replace.price)?
         };
         let mut after = OrderTerms::NONE;
         let mut stop_tick = 0;
@@ -240,10 +251,11 @@ impl Engine {
         } else if waiting {
             let key = instrument.stop_key(side, stop_tick);
             self.check_level(stop_side(hot.instrument, side), key)?;
-        } else {
+        } else if !hot.flags.any(Flags::PARKED) {
             let key = instrument.key(side, tick);
             self.check_level(ladder_side(hot.instrument, side), key)?;
             if hot.flags.any(Flags::POST_ONLY)
+                && instrument.phase == TradingPhase::Continuous
                 && self.would_take(hot.instrument, instrument, side, tick)
             {
                 return Err(Reason::PostOnlyWouldTake);
@@ -268,9 +280,8 @@ impl Engine {
             if !hot.flags.any(Flags::WAITING) {
                 return Err(Reason::StopPriceNotAllowed);
             }
-            stop_tick = self.instruments[usize::from(hot.instrument)]
-                .tick_of(asked.stop_price)
-                .map_err(|_| Reason::StopPriceInvalid)?;
+            let instrument = &self.instruments[usize::from(hot.instrument)];
+            stop_tick = self.stop_tick(instrument, asked.stop_price)?;
             after.stop_price = asked.stop_price;
         }
         if asked.minimum.0 != 0 {
@@ -393,6 +404,11 @@ impl Engine {
     #[inline]
     fn shrink_in_place(&mut self, slot: u32, open: u64, change: &Change) {
         let at = slot as usize;
+        if self.orders.hot[at].flags.any(Flags::PARKED) {
+            self.orders.hot[at].leaves = open;
+            return;
+        }
+        self.book_changed(slot);
         let place = self.place_of(slot);
         let level = self.ladders.at_mut(place);
         let hot = &mut self.orders.hot[at];

@@ -74,7 +74,25 @@ impl Engine {
                 }
             }
             let state = &self.instruments[instrument.instrument.0 as usize];
-            hasher.word(u64::from(state.traded));
+            for slot in self.parked(state.id()) {
+                self.hash_order(slot, &mut hasher);
+            }
+            for word in [
+                u64::from(state.traded),
+                u64::from(state.reference),
+                u64::from(state.phase.as_u8()) << 32 | u64::from(state.indicative.side),
+                u64::from(state.indicative.tick),
+                state.indicative.volume,
+                state.indicative.imbalance,
+            ] {
+                hasher.word(word);
+            }
+            for place in state.deadlines {
+                hasher.word(self.deadlines.at(place).map_or(0, |deadline| deadline.at.0));
+            }
+        }
+        for table in &self.tick_tables {
+            hasher.bytes(table.as_bytes());
         }
         hasher.0
     }

@@ -5,7 +5,7 @@
 //! a time, in the order of their stop prices and then of their waiting, until none is left to
 //! release; each is released once, so this ends.
 
-use trading_engine_protocol::types::{OrderStatus, OrderType, Price, Reason, Side};
+use trading_engine_protocol::types::{OrderStatus, OrderType, Price, Reason, Side, TradingPhase};
 
 use super::event::{EventSink, OrderTriggered};
 use super::instrument::stop_side;
@@ -27,12 +27,14 @@ impl Engine {
         let side = self.side_of(slot);
         let stop_tick = self.orders.extra[slot as usize].stop_tick;
         let instrument = &mut self.instruments[usize::from(id)];
+        // While orders are collected every stop waits.
+        let trading = instrument.phase == TradingPhase::Continuous;
         let reached = match (instrument.traded.checked_sub(1), side) {
             (None, _) => false,
             (Some(last), Side::Buy) => last >= stop_tick,
             (Some(last), Side::Sell) => last <= stop_tick,
         };
-        if reached {
+        if reached && trading {
             return self.release_stop(slot, sink);
         }
         instrument.stops += 1;
@@ -42,8 +44,7 @@ impl Engine {
         if !self.orders.hot[slot as usize].flags.any(Flags::LISTED) {
             self.list(slot);
         }
-        self.work = Work::Nothing;
-        Progress::Done
+        self.settled(sink)
     }
 
     /// Remembers that an instrument traded: one order's trades go one way, from the first tick to
@@ -64,23 +65,30 @@ impl Engine {
 
     /// An order is done matching; stops may follow.
     #[inline(always)]
-    pub(super) fn after_match(&mut self, instrument: u16) -> Progress {
+    pub(super) fn after_match(&mut self, instrument: u16, sink: &mut impl EventSink) -> Progress {
         if self.traded.ticks.is_none() {
-            self.work = Work::Nothing;
-            return Progress::Done;
+            return self.settled(sink);
         }
-        self.find_triggered(instrument)
+        self.find_triggered(instrument, sink)
     }
 
     #[inline(never)]
-    fn find_triggered(&mut self, instrument: u16) -> Progress {
+    fn find_triggered(&mut self, instrument: u16, sink: &mut impl EventSink) -> Progress {
         if self.next_triggered(instrument).is_some() {
             self.work = Work::Trigger { instrument };
             return Progress::More;
         }
         self.traded.ticks = None;
-        self.work = Work::Nothing;
-        Progress::Done
+        self.settled(sink)
+    }
+
+    /// The last trade may have reached stops that could not be released before.
+    pub(super) fn recall_last_trade(&mut self, instrument: u16) {
+        let instrument = &self.instruments[usize::from(instrument)];
+        self.traded.ticks = match instrument.traded.checked_sub(1) {
+            Some(last) if instrument.stops > 0 => Some((last, last)),
+            _ => None,
+        };
     }
 
     /// The stop to release next: buy stops from the lowest price up, then sell stops from the
@@ -88,6 +96,9 @@ impl Engine {
     fn next_triggered(&self, id: u16) -> Option<u32> {
         let (low, high) = self.traded.ticks?;
         let instrument = &self.instruments[usize::from(id)];
+        if instrument.phase != TradingPhase::Continuous {
+            return None;
+        }
         for (side, reached) in [(Side::Buy, high), (Side::Sell, low)] {
             let ladder = stop_side(id, side);
             let best = self.ladders.best(ladder);
@@ -106,7 +117,7 @@ impl Engine {
                 self.take_off(slot);
                 self.release_stop(slot, sink)
             }
-            None => self.find_triggered(instrument),
+            None => self.find_triggered(instrument, sink),
         }
     }
 
@@ -133,13 +144,19 @@ impl Engine {
         let body = OrderTriggered::default();
         self.report(sink, slot, status, Reason::StopTriggered, &body);
         match limit {
+            // Its limit is the client's, and the band may have moved.
+            Ok(_) if is_limit && self.check_band(id, price).is_err() => {
+                let reason = Reason::PriceOutsideBand;
+                self.end(slot, OrderStatus::Canceled, reason, sink);
+                self.after_match(id, sink)
+            }
             Ok(tick) => {
                 self.orders.hot[at].tick = tick;
                 self.match_on(slot, sink)
             }
             Err(reason) => {
                 self.end(slot, OrderStatus::Expired, reason, sink);
-                self.after_match(id)
+                self.after_match(id, sink)
             }
         }
     }

@@ -2,11 +2,11 @@
 //!
 //! Lives on the history thread as an observer; a snapshot is taken under a lock by whoever asks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use trading_engine_protocol::types::{
-    Decimal8, InstrumentId, Liquidity, OrderStatus, OrderType, Side,
+    Decimal8, InstrumentId, Liquidity, OrderStatus, OrderType, Side, TimeInForce, TradingPhase,
 };
 
 use crate::engine::command::{DefineInstrument, name_text};
@@ -41,8 +41,10 @@ struct Book {
 #[derive(Default)]
 pub struct Depth {
     orders: HashMap<u64, Resting>,
-    /// Stops that wait, and what they will show at a time.
+    /// Stops and at-the-close orders that wait, and what they will show at a time.
     waiting: HashMap<u64, u64>,
+    /// Instruments in their closing auction.
+    closing: HashSet<u32>,
     books: HashMap<u32, Book>,
     instruments: BTreeMap<u32, DefineInstrument>,
     by_symbol: HashMap<String, u32>,
@@ -51,10 +53,6 @@ pub struct Depth {
 
 fn shown_at_a_time(display: u64) -> u64 {
     if display == 0 { u64::MAX } else { display }
-}
-
-fn is_stop(order: &OrderState) -> bool {
-    OrderType::try_from(order.order_type).is_ok_and(OrderType::is_stop)
 }
 
 /// One side of a snapshot: price, quantity, orders, best first.
@@ -84,14 +82,16 @@ impl Depth {
                 self.by_symbol.insert(symbol, definition.instrument.0);
                 self.instruments.insert(definition.instrument.0, definition);
             }
-            EventBody::OrderAccepted(accepted) => self.set(&accepted.order, u64::MAX, u64::MAX),
+            EventBody::OrderAccepted(accepted) => self.accept(&accepted.order, u64::MAX),
             EventBody::OrderAcceptedWithTerms(accepted) => {
-                // A stop is not in the book before it is triggered.
                 let display = shown_at_a_time(accepted.terms.display.0);
-                if is_stop(&accepted.order) {
-                    self.waiting.insert(accepted.order.order_id.0, display);
+                self.accept(&accepted.order, display);
+            }
+            EventBody::PhaseChanged(changed) => {
+                if changed.phase == TradingPhase::ClosingAuction.as_u8() {
+                    self.closing.insert(changed.instrument.0);
                 } else {
-                    self.set(&accepted.order, u64::MAX, display);
+                    self.closing.remove(&changed.instrument.0);
                 }
             }
             EventBody::OrderTriggered(triggered) => {
@@ -99,7 +99,11 @@ impl Depth {
                 let display = self.waiting.remove(&id).unwrap_or(u64::MAX);
                 self.set(&triggered.order, u64::MAX, display);
             }
-            EventBody::OrderReplaced(replaced) => self.set(&replaced.order, u64::MAX, u64::MAX),
+            EventBody::OrderReplaced(replaced) => {
+                if !self.waiting.contains_key(&replaced.order.order_id.0) {
+                    self.set(&replaced.order, u64::MAX, u64::MAX);
+                }
+            }
             EventBody::OrderReplacedWithTerms(event) => {
                 let order = &event.replaced.order;
                 let display = shown_at_a_time(event.terms.display.0);
@@ -154,7 +158,6 @@ impl Depth {
             | EventBody::DayRolled(_)
             | EventBody::TickTableDefined(_)
             | EventBody::ReferenceSet(_)
-            | EventBody::PhaseChanged(_)
             | EventBody::AuctionIndicative(_)
             | EventBody::AuctionUncrossed(_)
             | EventBody::KillSwitchDone(_)
@@ -166,6 +169,19 @@ impl Depth {
             | EventBody::ProtectionSet(_)
             | EventBody::ProtectionTripped(_)
             | EventBody::OrderStatusReport(_) => {}
+        }
+    }
+
+    /// A new order: a stop is not in the book before it is triggered, an at-the-close order not
+    /// before its auction.
+    fn accept(&mut self, order: &OrderState, display: u64) {
+        let is_stop = OrderType::try_from(order.order_type).is_ok_and(OrderType::is_stop);
+        let is_early = order.time_in_force == TimeInForce::AtTheClose.as_u8()
+            && !self.closing.contains(&order.instrument.0);
+        if is_stop || is_early {
+            self.waiting.insert(order.order_id.0, display);
+        } else {
+            self.set(order, u64::MAX, display);
         }
     }
 

@@ -1,0 +1,374 @@
+//! Trading phases: what a transition does to the orders of an instrument, stage by stage.
+//!
+//! A transition is asked for by the venue, due at a time, or caused by an order that would trade
+//! too far from the last trade. It takes as many steps as it needs; nothing comes in between.
+
+use trading_engine_protocol::types::{
+    InstrumentId, OrderId, OrderStatus, Reason, SessionId, TradingPhase, UtcNanos,
+};
+
+use super::auction::{INDICATIVE, INTERRUPTION_ENDS};
+use super::command::{CommandKind, SetPhase};
+use super::event::{EventSink, OrderTriggered, PhaseChanged};
+use super::instrument::{Indicative, ladder_side};
+use super::order::{Flags, NIL};
+use super::{Engine, Progress, Work};
+use crate::limits::STEP_EVENTS_MAX;
+use trading_engine_protocol::types::Side;
+
+/// Orders a step may end, or bring into the book with two events each.
+const ENDS_PER_STEP: usize = STEP_EVENTS_MAX - 2;
+const BROUGHT_PER_STEP: usize = (STEP_EVENTS_MAX - 2) / 2;
+
+/// What a transition does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Looks for an auction's price.
+    Price,
+    /// Trades at it.
+    Uncross,
+    /// Says that the phase is another.
+    Announce,
+    /// Orders that `scratch` names end, from `next` on.
+    End { next: usize },
+    /// Parked orders come into the book.
+    Bring,
+    /// Stops that the last trade reached are released.
+    Release,
+}
+
+/// The transition at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Transition {
+    pub instrument: u16,
+    pub phase: TradingPhase,
+    pub reason: Reason,
+}
+
+/// What goes on when an order, its stops and the transition it may have caused are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// The command is done.
+    Nothing,
+    /// Instruments behind this one get the phase, too.
+    OtherInstruments { after: u16, phase: TradingPhase },
+    /// More may be due.
+    Deadlines,
+}
+
+impl Engine {
+    pub(super) fn set_phase(&mut self, set: &SetPhase, sink: &mut impl EventSink) -> Progress {
+        let verdict = match TradingPhase::try_from(set.phase) {
+            Err(_) => Err(Reason::InvalidDefinition),
+            Ok(phase) if set.instrument.0 == 0 => Ok(phase),
+            Ok(phase) => match self.defined(set.instrument) {
+                Err(reason) => Err(reason),
+                Ok(instrument) if instrument.phase == phase => Err(Reason::NotAllowedInPhase),
+                Ok(_) => Ok(phase),
+            },
+        };
+        match verdict {
+            Err(reason) => {
+                self.refuse(sink, CommandKind::SetPhase, reason);
+                Progress::Done
+            }
+            Ok(phase) if set.instrument.0 == 0 => {
+                self.afterwards = Afterwards::OtherInstruments { after: 0, phase };
+                self.settled(sink)
+            }
+            Ok(phase) =>
+            {
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    reason = "instruments are named by 16 bits"
+                )]
+                self.begin_transition(set.instrument.0 as u16, phase, Reason::None)
+            }
+        }
+    }
+
+    fn begin_transition(
+        &mut self,
+        instrument: u16,
+        phase: TradingPhase,
+        reason: Reason,
+    ) -> Progress {
+        self.transition = Transition {
+            instrument,
+            phase,
+            reason,
+        };
+        self.work = Work::Phase(Stage::Price);
+        Progress::More
+    }
+
+    /// Everything that an order or a transition causes is done.
+    #[inline(always)]
+    pub(super) fn settled(&mut self, sink: &mut impl EventSink) -> Progress {
+        if self.afterwards == Afterwards::Nothing {
+            self.work = Work::Nothing;
+            return Progress::Done;
+        }
+        self.go_on_afterwards(sink)
+    }
+
+    #[inline(never)]
+    fn go_on_afterwards(&mut self, _: &mut impl EventSink) -> Progress {
+        match self.afterwards {
+            Afterwards::Nothing => {
+                self.work = Work::Nothing;
+                Progress::Done
+            }
+            Afterwards::Deadlines => {
+                self.afterwards = Afterwards::Nothing;
+                self.work = Work::Deadlines;
+                Progress::More
+            }
+            Afterwards::OtherInstruments { after, phase } => {
+                let mut rest = self.instruments[usize::from(after) + 1..].iter();
+                match rest.find(|other| other.is_defined() && other.phase != phase) {
+                    Some(next) => {
+                        let id = next.id();
+                        self.afterwards = Afterwards::OtherInstruments { after: id, phase };
+                        self.begin_transition(id, phase, Reason::None)
+                    }
+                    None => {
+                        self.afterwards = Afterwards::Nothing;
+                        self.work = Work::Nothing;
+                        Progress::Done
+                    }
+                }
+            }
+        }
+    }
+
+    /// The order at work would trade too far from the last trade: it ends, and an auction is to
+    /// find the price.
+    #[inline(never)]
+    pub(super) fn interrupt(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
+        let id = self.orders.hot[slot as usize].instrument;
+        let reason = Reason::VolatilityInterruption;
+        self.end(slot, OrderStatus::Canceled, reason, sink);
+        self.begin_transition(id, TradingPhase::VolatilityAuction, reason)
+    }
+
+    pub(super) fn meet_instrument_deadline(
+        &mut self,
+        code: u32,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "instruments are named by 16 bits"
+        )]
+        let (id, which) = ((code >> 1) as u16, code & 1);
+        self.disarm_instrument(id, which);
+        if which == INTERRUPTION_ENDS {
+            self.afterwards = Afterwards::Deadlines;
+            return self.begin_transition(id, TradingPhase::Continuous, Reason::None);
+        }
+        self.publish_indicative(id, sink);
+        self.work = Work::Deadlines;
+        Progress::More
+    }
+
+    /// Goes on with the transition at work.
+    pub(super) fn transition_on(&mut self, stage: Stage, sink: &mut impl EventSink) -> Progress {
+        let Transition {
+            instrument: id,
+            phase,
+            ..
+        } = self.transition;
+        let next = match stage {
+            Stage::Price => {
+                let before = self.instruments[usize::from(id)].phase;
+                let uncrosses = phase == TradingPhase::Continuous
+                    || (phase == TradingPhase::Closed && before == TradingPhase::ClosingAuction);
+                if uncrosses && self.begin_uncrossing(id, sink) {
+                    Stage::Uncross
+                } else {
+                    Stage::Announce
+                }
+            }
+            Stage::Uncross if self.uncross(id, sink) => Stage::Announce,
+            Stage::Uncross => Stage::Uncross,
+            Stage::Announce => {
+                self.announce_phase(sink);
+                Stage::End { next: 0 }
+            }
+            Stage::End { next } => match self.end_from(next, sink) {
+                Some(next) => Stage::End { next },
+                None => Stage::Bring,
+            },
+            Stage::Bring => {
+                if phase == TradingPhase::ClosingAuction && !self.bring_parked(id, sink) {
+                    Stage::Bring
+                } else {
+                    Stage::Release
+                }
+            }
+            Stage::Release => {
+                self.traded.ticks = None;
+                if phase == TradingPhase::Continuous {
+                    self.recall_last_trade(id);
+                }
+                return self.after_match(id, sink);
+            }
+        };
+        self.work = Work::Phase(next);
+        Progress::More
+    }
+
+    fn announce_phase(&mut self, sink: &mut impl EventSink) {
+        let Transition {
+            instrument: id,
+            phase,
+            reason,
+        } = self.transition;
+        self.disarm_instrument(id, INDICATIVE);
+        self.disarm_instrument(id, INTERRUPTION_ENDS);
+        let instrument = &mut self.instruments[usize::from(id)];
+        let previous = std::mem::replace(&mut instrument.phase, phase);
+        instrument.indicative = Indicative::default();
+        let lasts_ms = u64::from(instrument.definition.interruption_ms);
+        let mut until = UtcNanos(0);
+        if reason == Reason::VolatilityInterruption && lasts_ms != 0 {
+            until = UtcNanos(self.sequenced_at.0.saturating_add(lasts_ms * 1_000_000));
+            self.arm_instrument(id, INTERRUPTION_ENDS, until);
+        }
+        self.arm_indicative(id);
+        let body = PhaseChanged {
+            instrument: InstrumentId(u32::from(id)),
+            phase: phase.as_u8(),
+            previous: previous.as_u8(),
+            until,
+            ..PhaseChanged::default()
+        };
+        self.note(sink, SessionId(0), reason, body);
+        self.collect_ends(id, previous, phase);
+    }
+
+    /// Puts the orders that end with a transition into `scratch`, in ascending order id.
+    fn collect_ends(&mut self, id: u16, previous: TradingPhase, phase: TradingPhase) {
+        let continuous = phase == TradingPhase::Continuous;
+        let closed = phase == TradingPhase::Closed;
+        let ends = Flags::default()
+            .with_if(previous == TradingPhase::Continuous, Flags::QUOTE)
+            .with_if(continuous || closed, Flags::AT_THE_OPENING)
+            .with_if(continuous || closed, Flags::AT_THE_CLOSE);
+        let mut ids = std::mem::take(&mut self.scratch);
+        ids.clear();
+        for side in [Side::Buy, Side::Sell] {
+            let slots = self.orders_in(ladder_side(id, side));
+            let meant = slots.filter(|&slot| self.orders.hot[slot as usize].flags.any(ends));
+            ids.extend(meant.map(|slot| self.orders.order_id(slot).0));
+        }
+        if closed {
+            ids.extend(self.parked(id).map(|slot| self.orders.order_id(slot).0));
+        }
+        ids.sort_unstable();
+        self.scratch = ids;
+    }
+
+    /// Ends what `scratch` names, from `next` on. Returns where to go on, if there is more.
+    fn end_from(&mut self, next: usize, sink: &mut impl EventSink) -> Option<usize> {
+        let last = self.scratch.len().min(next + ENDS_PER_STEP);
+        for index in next..last {
+            if let Some(slot) = self.orders.find(OrderId(self.scratch[index])) {
+                let quote = self.orders.hot[slot as usize].flags.any(Flags::QUOTE);
+                let (status, reason) = if quote {
+                    (OrderStatus::Canceled, Reason::PhaseEnded)
+                } else {
+                    (OrderStatus::Expired, Reason::AuctionRemainder)
+                };
+                self.take_off(slot);
+                self.end(slot, status, reason, sink);
+            }
+        }
+        (last < self.scratch.len()).then_some(last)
+    }
+
+    /// An order where nothing trades now, or that is for another time: it rests, or is parked.
+    #[inline(never)]
+    pub(super) fn collect_order(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
+        let hot = &self.orders.hot[slot as usize];
+        let phase = self.instruments[usize::from(hot.instrument)].phase;
+        if hot.flags.any(Flags::AT_THE_CLOSE) && phase != TradingPhase::ClosingAuction {
+            self.park(slot);
+        } else {
+            self.rest_at_limit(slot, sink);
+            self.book_changed(slot);
+        }
+        self.settled(sink)
+    }
+
+    /// An at-the-close order waits, behind those that do.
+    fn park(&mut self, slot: u32) {
+        let hot = &mut self.orders.hot[slot as usize];
+        let flags = hot.flags;
+        hot.flags = flags.with(Flags::PARKED);
+        let instrument = &mut self.instruments[usize::from(hot.instrument)];
+        let before = std::mem::replace(&mut instrument.last_parked, slot);
+        hot.prev = before;
+        hot.next = NIL;
+        match before {
+            NIL => instrument.first_parked = slot,
+            before => self.orders.hot[before as usize].next = slot,
+        }
+        if !flags.any(Flags::LISTED) {
+            self.list(slot);
+        }
+    }
+
+    /// It waits no more.
+    pub(super) fn unpark(&mut self, slot: u32) {
+        let hot = &mut self.orders.hot[slot as usize];
+        hot.flags = hot.flags.without(Flags::PARKED);
+        let (next, prev) = (hot.next, hot.prev);
+        hot.next = NIL;
+        hot.prev = NIL;
+        let instrument = &mut self.instruments[usize::from(hot.instrument)];
+        match prev {
+            NIL => instrument.first_parked = next,
+            prev => self.orders.hot[prev as usize].next = next,
+        }
+        match next {
+            NIL => instrument.last_parked = prev,
+            next => self.orders.hot[next as usize].prev = prev,
+        }
+    }
+
+    /// Slots of parked orders, in the order of entry.
+    pub(super) fn parked(&self, id: u16) -> impl Iterator<Item = u32> + '_ {
+        let mut next = self.instruments[usize::from(id)].first_parked;
+        std::iter::from_fn(move || {
+            let slot = next;
+            (slot != NIL).then(|| {
+                next = self.orders.hot[slot as usize].next;
+                slot
+            })
+        })
+    }
+
+    /// Parked orders come into the book. Returns whether all did.
+    fn bring_parked(&mut self, id: u16, sink: &mut impl EventSink) -> bool {
+        for _ in 0..BROUGHT_PER_STEP {
+            let slot = self.instruments[usize::from(id)].first_parked;
+            if slot == NIL {
+                return true;
+            }
+            self.unpark(slot);
+            let status = self.orders.cold[slot as usize].open_status();
+            let body = OrderTriggered::default();
+            self.report(sink, slot, status, Reason::AuctionBegun, &body);
+            let side = self.side_of(slot);
+            let hot = &self.orders.hot[slot as usize];
+            let key = self.instruments[usize::from(id)].key(side, hot.tick);
+            match self.check_level(ladder_side(id, side), key) {
+                Ok(()) => self.rest_at_limit(slot, sink),
+                Err(reason) => self.end(slot, OrderStatus::Canceled, reason, sink),
+            }
+        }
+        self.instruments[usize::from(id)].first_parked == NIL
+    }
+}
