@@ -30,6 +30,8 @@ pub const QUANTITY_MAX: u64 = 1 << 38;
 pub const PROTECTION_FILLS_MAX: u32 = 512;
 /// Longest window of a protection group.
 pub const PROTECTION_WINDOW_MS_MAX: u32 = 60_000;
+/// Orders or fills that a window of a risk limit can hold.
+pub const RISK_WINDOW_MAX: u32 = 64;
 /// Tick tables.
 pub const TICK_TABLES_MAX: u32 = 64;
 /// How often what an auction would trade at is published at most, nanoseconds of log time.
@@ -62,6 +64,8 @@ pub struct EngineLimits {
     pub quotes: u32,
     /// Protection groups over all firms. Full: `Reason::ProtectionCapacity`.
     pub protection_groups: u32,
+    /// Sets of risk limits. Full: `Reason::DefinitionCapacity`.
+    pub risk_limits: u32,
 }
 
 impl Default for EngineLimits {
@@ -77,6 +81,7 @@ impl Default for EngineLimits {
             sessions: 1 << 12,
             quotes: 1 << 16,
             protection_groups: 1 << 10,
+            risk_limits: 1 << 10,
         }
     }
 }

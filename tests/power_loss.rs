@@ -173,6 +173,7 @@ fn survives(seed: u64, preset: Preset, policy: Policy, fault: Option<Fault>, cut
                 sessions: 64,
                 quotes: 64,
                 protection_groups: 8,
+                risk_limits: 16,
             },
             gateway: GatewaySettings::default(),
             gateway_threads: 1,

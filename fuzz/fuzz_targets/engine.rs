@@ -22,6 +22,7 @@ const LIMITS: EngineLimits = EngineLimits {
     sessions: 4,
     quotes: 64,
     protection_groups: 8,
+    risk_limits: 16,
 };
 
 fuzz_target!(|data: &[u8]| {

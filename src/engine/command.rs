@@ -112,6 +112,8 @@ pub enum CommandKind {
     KillSwitch = 33,
     /// [`AmendTrade`]: a bust or a correction.
     AmendTrade = 34,
+    /// [`SetLimits`]: pre-trade risk.
+    SetLimits = 35,
     /// [`DefineTickTable`].
     DefineTickTable = 36,
     /// [`SetReference`].
@@ -153,6 +155,7 @@ impl CommandKind {
         Self::SetPhase,
         Self::KillSwitch,
         Self::AmendTrade,
+        Self::SetLimits,
         Self::DefineTickTable,
         Self::SetReference,
         Self::MassQuote,
@@ -246,6 +249,56 @@ layout!(
         reserved: u32,
         /// Used ones first.
         steps: [TickStep; TICK_STEPS_MAX],
+    }
+);
+
+layout!(
+    /// Sets the pre-trade limits of a firm, or of one of its accounts, over all instruments or in one. A limit of 0 does not limit.
+    SetLimits, 104 {
+        /// Whose.
+        firm: FirmId,
+        /// Only of this account, with `by_account`.
+        account: AccountId,
+        /// Only in this one, 0 = over all.
+        instrument: InstrumentId,
+        /// 1 = only of `account`.
+        by_account: u8,
+        /// 1 = lets trade again what was stopped after repeated executions.
+        release: u8,
+        /// 1 = `position` holds from now on; needs an instrument.
+        sets_position: u8,
+        /// Reserved, 0.
+        reserved: u8,
+        /// Lots of an order.
+        quantity: Quantity,
+        /// Notional of an order, 10^-8.
+        notional_e8: u64,
+        /// Lots, long or short, if all open orders of a side traded; needs an instrument.
+        position_limit: Quantity,
+        /// Bought, sold and open today, 10^-8.
+        gross_e8: u64,
+        /// Bought less sold today or the other way round, if all open orders of a side traded, 10^-8.
+        net_e8: u64,
+        /// Lots, long is positive.
+        position: i64,
+        /// Limits may be so far from the last trade, 1/100 of a per cent of it.
+        collar_bp: u32,
+        /// Open orders.
+        open_orders: u32,
+        /// The same order so often in `duplicates_ms`, at most `RISK_WINDOW_MAX`.
+        duplicates: u32,
+        /// See there.
+        duplicates_ms: u32,
+        /// Fills in `executions_ms` after which nothing new is taken, at most `RISK_WINDOW_MAX`.
+        executions: u32,
+        /// See there.
+        executions_ms: u32,
+        /// New orders, replaces and mass quotes in `messages_ms`; only without account and instrument.
+        messages: u32,
+        /// See there.
+        messages_ms: u32,
+        /// Reserved, 0.
+        reserved2: u64,
     }
 );
 
@@ -833,6 +886,7 @@ pub enum CommandBody<'a> {
     SetPhase(&'a SetPhase),
     KillSwitch(&'a KillSwitch),
     AmendTrade(&'a AmendTrade),
+    SetLimits(&'a SetLimits),
     DefineTickTable(&'a DefineTickTable),
     SetReference(&'a SetReference),
     MassQuote(&'a MassQuote),
@@ -987,6 +1041,7 @@ bodies!(
     SetPhase,
     KillSwitch,
     AmendTrade,
+    SetLimits,
     DefineTickTable,
     SetReference
 );

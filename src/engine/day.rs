@@ -145,6 +145,7 @@ impl Engine {
             }
         } else {
             self.ids.clear();
+            self.risk.roll();
             Work::RollSessions {
                 next: 0,
                 trading_day,

@@ -102,6 +102,7 @@ impl Engine {
             | CommandBody::Tick(_)
             | CommandBody::DayRoll(_)
             | CommandBody::SetPhase(_)
+            | CommandBody::SetLimits(_)
             | CommandBody::KillSwitch(_)
             | CommandBody::AmendTrade(_)
             | CommandBody::MassQuote(_)
@@ -207,6 +208,7 @@ impl Engine {
             definition: *definition,
             protocol,
             inbound: SessionState::first_inbound(protocol),
+            limited: self.risk.has(definition.firm),
             ..SessionState::undefined()
         };
         Ok(())

@@ -62,7 +62,10 @@ impl Engine {
                 return Progress::Done;
             }
         };
-        let admission = match self.check_entry(order, terms) {
+        let admission = match self
+            .check_rate()
+            .and_then(|()| self.check_entry(order, terms))
+        {
             Ok(admission) => admission,
             Err(reason) => {
                 self.reject(order, reason, sink);
@@ -96,6 +99,9 @@ impl Engine {
         state.self_trade_prevention = order.self_trade_prevention;
         state.protection_group = order.protection_group;
         self.ids.set_slot(bucket, slot);
+        if flags.any(Flags::LIMITED) {
+            self.begin_counting(slot, terms);
+        }
         if flags.any(Flags::TERMS) {
             return self.enter_with_terms(slot, admission.stop_tick, terms, sink);
         }
@@ -143,6 +149,16 @@ impl Engine {
         self.match_on(slot, sink)
     }
 
+    /// Whether the session's firm may send another message now.
+    #[inline(always)]
+    pub(super) fn check_rate(&mut self) -> Result<(), Reason> {
+        if self.is_limited(self.asking.0) {
+            self.take_message()
+        } else {
+            Ok(())
+        }
+    }
+
     /// Puts an id among those used today.
     #[inline]
     fn record_id(&mut self, session: SessionId, id: &ClientOrderId) -> Result<u32, Reason> {
@@ -170,6 +186,17 @@ impl Engine {
             .get(id.0 as usize)
             .filter(|instrument| instrument.is_defined())
             .ok_or(Reason::UnknownInstrument)
+    }
+
+    /// Risk limits count an accepted order.
+    #[inline(never)]
+    fn begin_counting(&mut self, slot: u32, terms: &OrderTerms) {
+        // What it counts at is among its terms.
+        let extra = &mut self.orders.extra[slot as usize];
+        extra.terms = *terms;
+        extra.hidden = 0;
+        self.count(slot);
+        self.remember_order(slot);
     }
 
     #[inline(always)]
@@ -232,6 +259,17 @@ impl Engine {
             // Its limit is known when it triggers.
             OrderType::Stop => 0,
         };
+        if self.is_limited(self.asking.0) {
+            let price = match order_type {
+                OrderType::Stop => terms.stop_price,
+                OrderType::Market
+                | OrderType::Limit
+                | OrderType::StopLimit
+                | OrderType::MarketToLimit => instrument.price_of(tick),
+            };
+            self.check_new(order, side, price)?;
+            flags = flags.with(Flags::LIMITED);
+        }
         if !self.orders.has_room() {
             return Err(Reason::OrderCapacity);
         }

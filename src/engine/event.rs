@@ -12,7 +12,8 @@ use trading_engine_protocol::types::{
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::command::{
-    DefineFirm, DefineInstrument, DefineSession, DefineTickTable, Name, OrderTerms, layout,
+    DefineFirm, DefineInstrument, DefineSession, DefineTickTable, Name, OrderTerms, SetLimits,
+    layout,
 };
 use crate::limits::{EVENT_LENGTH_MAX, SHORT_EVENT_LENGTH_MAX};
 
@@ -118,6 +119,8 @@ pub enum EventKind {
     KillSwitchDone = 36,
     /// [`TradeAmended`]: one side of a trade is busted or corrected.
     TradeAmended = 37,
+    /// [`LimitsSet`]: unnumbered.
+    LimitsSet = 38,
     /// [`MassQuoteAnswered`]: before anything that its new quotes do.
     MassQuoteAnswered = 40,
     /// [`QuoteCanceled`]: a quote ended, unless a mass quote's answer says it.
@@ -464,6 +467,17 @@ layout!(
     }
 );
 layout!(
+    /// See [`EventKind::LimitsSet`].
+    LimitsSet, 112 {
+        /// As they are now; `position` is what it is now.
+        limits: SetLimits,
+        /// 1 = stopped after repeated executions.
+        stopped: u8,
+        /// Reserved, 0.
+        reserved: [u8; 7],
+    }
+);
+layout!(
     /// See [`EventKind::PhaseChanged`].
     PhaseChanged, 16 {
         /// Which.
@@ -758,6 +772,7 @@ pub enum EventBody<'a> {
     DayRolled(&'a DayRolled),
     TickTableDefined(&'a TickTableDefined),
     ReferenceSet(&'a ReferenceSet),
+    LimitsSet(&'a LimitsSet),
     PhaseChanged(&'a PhaseChanged),
     AuctionIndicative(&'a AuctionIndicative),
     AuctionUncrossed(&'a AuctionUncrossed),
@@ -856,6 +871,7 @@ bodies!(
     OrderStatusReport,
     TickTableDefined,
     ReferenceSet,
+    LimitsSet,
     PhaseChanged,
     AuctionIndicative,
     AuctionUncrossed,

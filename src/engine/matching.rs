@@ -282,6 +282,10 @@ impl Engine {
     /// Books a fill on one order and says what it is now.
     #[inline(always)]
     pub(super) fn fill(&mut self, slot: u32, lots: u64, price: Price) -> OrderStatus {
+        let limited = self.orders.hot[slot as usize].flags.any(Flags::LIMITED);
+        if limited {
+            self.uncount(slot);
+        }
         let hot = &mut self.orders.hot[slot as usize];
         hot.leaves -= lots;
         let left = hot.leaves;
@@ -292,6 +296,10 @@ impl Engine {
                 == self.orders.cold[slot as usize].state.quantity.0,
             "Invariant: leaves + filled = ordered"
         );
+        if limited {
+            self.count(slot);
+            self.count_fill(slot, lots, price);
+        }
         // What an iceberg hides is only there while something is shown.
         if left == 0 {
             OrderStatus::Filled
@@ -367,7 +375,14 @@ impl Engine {
     }
 
     fn shrink(&mut self, slot: u32, lots: u64, sink: &mut impl EventSink) {
+        let limited = self.orders.hot[slot as usize].flags.any(Flags::LIMITED);
+        if limited {
+            self.uncount(slot);
+        }
         self.orders.hot[slot as usize].leaves -= lots;
+        if limited {
+            self.count(slot);
+        }
         let cold = &mut self.orders.cold[slot as usize];
         cold.state.quantity.0 -= lots;
         let status = cold.open_status();
@@ -454,6 +469,9 @@ impl Engine {
         sink: &mut impl EventSink,
     ) {
         let canceled = self.orders.open(slot);
+        if self.orders.hot[slot as usize].flags.any(Flags::LIMITED) {
+            self.uncount(slot);
+        }
         self.orders.hot[slot as usize].leaves = 0;
         if self.orders.hot[slot as usize].flags.any(Flags::ICEBERG) {
             self.orders.extra[slot as usize].hidden = 0;

@@ -10,6 +10,7 @@
 //! * `phase`: trading phases; `auction`: the one price; `prices`: tick tables and bands
 //! * `entry`: new orders; `requests`: cancels and replaces; `matching`: trades; `stops`: orders that
 //!   wait for a price; `mass_cancel`: many at once; `day`: the trading day and expiries
+//! * `risk`: limits of firms, and what is counted for them
 //! * `session`, `sessions`, `definitions`: logons and numbers, reference data
 //! * `state_hash`: what two engines must agree on
 
@@ -34,6 +35,7 @@ pub mod order;
 mod phase;
 mod prices;
 mod requests;
+mod risk;
 mod session;
 mod sessions;
 mod state_hash;
@@ -55,6 +57,7 @@ use ladder::Ladders;
 use mass_cancel::Then;
 use order::{NIL, Orders};
 use phase::{Afterwards, Stage, Transition};
+use risk::RiskLimits;
 use stops::TradedRange;
 use trading_engine_protocol::types::{
     ClientOrderId, Epoch, ExecId, Generation, InstrumentId, OrderStatus, Price, Quantity, Reason,
@@ -161,6 +164,7 @@ pub struct Engine {
     mass_canceled: MassCancelDone,
     traded: TradedRange,
     tick_tables: Box<[DefineTickTable]>,
+    risk: RiskLimits,
     /// Tick + 1 that the dynamic band of the order at work is around, 0 = none.
     anchor: u32,
     transition: Transition,
@@ -223,6 +227,7 @@ impl Engine {
             mass_canceled: MassCancelDone::default(),
             traded: TradedRange::default(),
             tick_tables: vec![DefineTickTable::default(); count(TICK_TABLES_MAX)].into(),
+            risk: RiskLimits::new(limits.risk_limits),
             anchor: 0,
             transition: Transition {
                 instrument: 0,
@@ -444,6 +449,10 @@ impl Engine {
                 Progress::Done
             }
             CommandBody::SetPhase(set) => self.set_phase(set, sink),
+            CommandBody::SetLimits(set) => {
+                self.set_limits(set, sink);
+                Progress::Done
+            }
             CommandBody::AmendTrade(_)
             | CommandBody::KillSwitch(_)
             | CommandBody::MassQuote(_)

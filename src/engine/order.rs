@@ -47,6 +47,8 @@ impl Flags {
     pub const AT_THE_CLOSE: Self = Self(1 << 12);
     /// It waits for the closing auction outside the book.
     pub const PARKED: Self = Self(1 << 13);
+    /// Risk limits count it.
+    pub const LIMITED: Self = Self(1 << 14);
 
     /// Whether any of `other` is there.
     #[inline(always)]

@@ -9,6 +9,7 @@ use super::command::{CancelOrder, CommandKind, NO_PRICE, OrderTerms, RefuseReque
 use super::event::{EventSink, OrderReplaced, OrderReplacedWithTerms, RequestRejected};
 use super::instrument::{ladder_side, stop_side};
 use super::order::Flags;
+use super::risk::Candidate;
 use super::{Engine, Progress};
 
 /// A `time_in_force` byte that states nothing.
@@ -152,7 +153,8 @@ impl Engine {
         terms: &OrderTerms,
         sink: &mut impl EventSink,
     ) -> Progress {
-        match self.check_replace(replace, terms) {
+        let rate = self.check_rate();
+        match self.check_replace(replace, terms, rate) {
             Ok(change) => {
                 let Some(bucket) = self.ids.insert(change.hash) else {
                     // The check found it free, and nothing came in between.
@@ -173,7 +175,12 @@ impl Engine {
         }
     }
 
-    fn check_replace(&self, replace: &ReplaceOrder, terms: &OrderTerms) -> Result<Change, Refusal> {
+    fn check_replace(
+        &self,
+        replace: &ReplaceOrder,
+        terms: &OrderTerms,
+        rate: Result<(), Reason>,
+    ) -> Result<Change, Refusal> {
         let session = self.asking.0;
         let slot = self.target(replace.order_id, &replace.original)?.slot;
         let hash = self
@@ -193,6 +200,7 @@ impl Engine {
         {
             return Err(self.refusal(slot, Reason::ReplaceNotAllowed));
         }
+        rate.map_err(|reason| self.refusal(slot, reason))?;
         self.check_change(slot, replace, terms)
             .map(|(tick, stop_tick, terms)| Change {
                 slot,
@@ -245,6 +253,25 @@ impl Engine {
             } else {
                 Reason::StopPriceNotAllowed
             });
+        }
+        if hot.flags.any(Flags::LIMITED) && replace.quantity > cold.state.cumulative {
+            let waits_for_market = waiting && cold.is_market();
+            self.check_limits(&Candidate {
+                session: cold.session,
+                account: cold.state.account,
+                instrument: cold.state.instrument,
+                side,
+                price: if waits_for_market {
+                    after.stop_price
+                } else {
+                    instrument.price_of(tick)
+                },
+                quantity: replace.quantity,
+                open: replace.quantity.0 - cold.state.cumulative.0,
+                is_new: false,
+                states_limit: replace.price != NO_PRICE,
+                instead_of: Some(slot),
+            })?;
         }
         if replace.quantity <= cold.state.cumulative {
             // What ends filled has nothing left that would rest or trade.
@@ -333,6 +360,9 @@ impl Engine {
         } else {
             tick == self.orders.hot[at].tick
         };
+        if flags.any(Flags::LIMITED) {
+            self.uncount(slot);
+        }
         let mut keeps = same_price && open <= previous_leaves && open > 0;
         if flags.any(Flags::ICEBERG) {
             keeps &= change.terms.display <= self.orders.extra[at].terms.display;
@@ -366,6 +396,9 @@ impl Engine {
         cold.state.price = price;
         cold.bucket = bucket;
         self.ids.set_slot(bucket, slot);
+        if flags.any(Flags::LIMITED) {
+            self.count(slot);
+        }
         let (status, reason) = if open == 0 {
             (OrderStatus::Filled, Reason::ReplacedToFilled)
         } else {

@@ -27,6 +27,8 @@ pub struct SessionState {
     pub cancel_on_disconnect: u8,
     /// How long after that.
     pub cancel_grace_ms: u32,
+    /// Whether its firm has risk limits.
+    pub(super) limited: bool,
     /// Its orders at rest, in ascending order id.
     pub(super) oldest: u32,
     pub(super) newest: u32,
@@ -46,6 +48,7 @@ impl SessionState {
             connected: false,
             cancel_on_disconnect: 0,
             cancel_grace_ms: 0,
+            limited: false,
             oldest: NIL,
             newest: NIL,
             deadlines: [NOWHERE; 2],

@@ -46,6 +46,7 @@ impl Engine {
             | CommandBody::Tick(_)
             | CommandBody::DayRoll(_)
             | CommandBody::SetPhase(_)
+            | CommandBody::SetLimits(_)
             | CommandBody::KillSwitch(_)
             | CommandBody::AmendTrade(_)
             | CommandBody::DefineTickTable(_)

@@ -91,6 +91,7 @@ impl Engine {
                 hasher.word(self.deadlines.at(place).map_or(0, |deadline| deadline.at.0));
             }
         }
+        self.risk.words(|word| hasher.word(word));
         for table in &self.tick_tables {
             hasher.bytes(table.as_bytes());
         }

@@ -9,7 +9,7 @@ use trading_engine_protocol::types::{OrderStatus, OrderType, Price, Reason, Side
 
 use super::event::{EventSink, OrderTriggered};
 use super::instrument::stop_side;
-use super::order::{Flags, NIL};
+use super::order::{Flags, Hot, NIL};
 use super::{Engine, Progress, Work};
 
 /// Ticks that traded in the command at work.
@@ -125,13 +125,12 @@ impl Engine {
     fn release_stop(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
         let at = slot as usize;
         let side = self.side_of(slot);
-        let hot = &mut self.orders.hot[at];
-        let id = hot.instrument;
+        let Hot {
+            instrument: id,
+            flags,
+            ..
+        } = self.orders.hot[at];
         let is_limit = self.orders.cold[at].state.order_type == OrderType::StopLimit.as_u8();
-        hot.flags = hot
-            .flags
-            .without(Flags::WAITING)
-            .with_if(is_limit, Flags::RESTS);
         let instrument = &self.instruments[usize::from(id)];
         let limit = if is_limit {
             Ok(self.orders.hot[at].tick)
@@ -139,10 +138,29 @@ impl Engine {
             self.protection_tick(id, instrument, side)
         };
         let price = limit.map_or(Price(0), |tick| instrument.price_of(tick));
+        let limited = flags.any(Flags::LIMITED);
+        let verdict = match limit {
+            Ok(_) if limited => self.check_released(slot, price),
+            _ => Ok(()),
+        };
+        if limited {
+            self.uncount(slot);
+        }
+        let hot = &mut self.orders.hot[at];
+        hot.flags = flags
+            .without(Flags::WAITING)
+            .with_if(is_limit, Flags::RESTS);
         self.orders.cold[at].state.price = price;
+        if limited {
+            self.count(slot);
+        }
         let status = self.orders.cold[at].open_status();
         let body = OrderTriggered::default();
         self.report(sink, slot, status, Reason::StopTriggered, &body);
+        if let Err(reason) = verdict {
+            self.end(slot, OrderStatus::Canceled, reason, sink);
+            return self.after_match(id, sink);
+        }
         match limit {
             // Its limit is the client's, and the band may have moved.
             Ok(_) if is_limit && self.check_band(id, price).is_err() => {

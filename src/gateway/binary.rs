@@ -884,6 +884,7 @@ pub(super) fn encode(
         | EventBody::DayRolled(_)
         | EventBody::TickTableDefined(_)
         | EventBody::ReferenceSet(_)
+        | EventBody::LimitsSet(_)
         | EventBody::PhaseChanged(_)
         | EventBody::AuctionIndicative(_)
         | EventBody::AuctionUncrossed(_)

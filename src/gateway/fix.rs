@@ -1263,6 +1263,7 @@ fn write_body(
         | EventBody::DayRolled(_)
         | EventBody::TickTableDefined(_)
         | EventBody::ReferenceSet(_)
+        | EventBody::LimitsSet(_)
         | EventBody::PhaseChanged(_)
         | EventBody::AuctionIndicative(_)
         | EventBody::AuctionUncrossed(_)

@@ -158,6 +158,7 @@ impl Depth {
             | EventBody::DayRolled(_)
             | EventBody::TickTableDefined(_)
             | EventBody::ReferenceSet(_)
+            | EventBody::LimitsSet(_)
             | EventBody::AuctionIndicative(_)
             | EventBody::AuctionUncrossed(_)
             | EventBody::KillSwitchDone(_)

@@ -258,6 +258,27 @@ reasons! {
     UnsupportedVersion = 153, "Unsupported protocol version", tag 0, ord 99, cxl 99;
     /// Too many connections or attempts.
     TooManyConnections = 154, "Too many connections", tag 0, ord 99, cxl 99;
+    // 200..=219: refusals by pre-trade risk limits.
+    /// More lots than an order may have.
+    LimitQuantity = 200, "Quantity above risk limit", tag 38, ord 3, cxl 99;
+    /// More notional than an order may have.
+    LimitNotional = 201, "Notional above risk limit", tag 38, ord 3, cxl 99;
+    /// Too far from the last trade.
+    LimitCollar = 202, "Price outside risk collar", tag 44, ord 16, cxl 99;
+    /// Too many open orders.
+    LimitOpenOrders = 203, "Too many open orders", tag 0, ord 3, cxl 99;
+    /// The position would be too large if all open orders of the side traded.
+    LimitPosition = 204, "Position limit", tag 38, ord 3, cxl 99;
+    /// What was bought, sold and is open is too much.
+    LimitGross = 205, "Gross exposure limit", tag 38, ord 3, cxl 99;
+    /// What was bought less what was sold, or the other way round, would be too much.
+    LimitNet = 206, "Net exposure limit", tag 38, ord 3, cxl 99;
+    /// The same order came too often.
+    LimitDuplicates = 207, "Same order too often", tag 38, ord 6, cxl 99;
+    /// Stopped after too many executions, until the risk role says otherwise.
+    LimitExecutions = 208, "Stopped after repeated executions", tag 0, ord 0, cxl 99;
+    /// Too many messages.
+    LimitMessages = 209, "Message rate exceeded", tag 0, ord 3, cxl 99;
 }
 
 impl core::fmt::Display for Reason {

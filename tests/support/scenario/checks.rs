@@ -310,6 +310,7 @@ impl Auditor {
             | EventBody::DayRolled(_)
             | EventBody::TickTableDefined(_)
             | EventBody::ReferenceSet(_)
+            | EventBody::LimitsSet(_)
             | EventBody::PhaseChanged(_)
             | EventBody::AuctionIndicative(_)
             | EventBody::AuctionUncrossed(_)

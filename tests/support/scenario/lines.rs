@@ -57,6 +57,7 @@ pub fn line(view: &View<'_>, header: &EventHeader, body: EventBody<'_>) -> Strin
         EventBody::DayRolled(event) => format!("day rolled to {}", event.trading_day),
         EventBody::TickTableDefined(_)
         | EventBody::ReferenceSet(_)
+        | EventBody::LimitsSet(_)
         | EventBody::PhaseChanged(_)
         | EventBody::AuctionIndicative(_)
         | EventBody::AuctionUncrossed(_)

@@ -818,6 +818,7 @@ fn build_other(request: &Request, header: CommandHeader) -> Sealed {
         | CommandKind::AmendTrade
         | CommandKind::DefineTickTable
         | CommandKind::SetReference
+        | CommandKind::SetLimits
         | CommandKind::MassQuote
         | CommandKind::QuoteCancel
         | CommandKind::ConfigureProtection

@@ -141,6 +141,7 @@ impl Default for World {
                 sessions: 20,
                 quotes: 64,
                 protection_groups: 8,
+                risk_limits: 16,
             },
             instruments: vec![DefineInstrument {
                 instrument: InstrumentId(1),

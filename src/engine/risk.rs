@@ -1,0 +1,632 @@
+//! Pre-trade risk: limits of firms, accounts and instruments, and what is counted for them.
+//!
+//! A firm without limits pays for a flag. An order of a firm with limits is counted in every set of
+//! limits that holds for it, from its acceptance to its end.
+
+use trading_engine_protocol::types::{
+    AccountId, FirmId, InstrumentId, OrderType, Price, Quantity, Reason, SessionId, Side, UtcNanos,
+};
+
+use super::Engine;
+use super::command::{CommandKind, EnterOrder, NO_PRICE, SetLimits};
+use super::event::{DefinitionRefused, EventSink, LimitsSet};
+use super::order::Flags;
+use crate::limits::RISK_WINDOW_MAX;
+
+const E8: u128 = 100_000_000;
+const WINDOW: usize = RISK_WINDOW_MAX as usize;
+
+/// What limits are for, in the order in which they are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    firm: u32,
+    /// Account + 1, 0 = any.
+    account: u64,
+    /// 0 = any.
+    instrument: u32,
+}
+
+/// An order as the duplicate check remembers it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    at: u64,
+    session: u32,
+    account: u32,
+    instrument: u32,
+    side: u8,
+    price: i64,
+    quantity: u64,
+}
+
+/// The last few of something, oldest first from `next`.
+#[derive(Clone, Copy, Debug)]
+struct Recent<T> {
+    ring: [T; WINDOW],
+    next: usize,
+}
+
+impl<T: Copy + Default> Default for Recent<T> {
+    fn default() -> Self {
+        Self {
+            ring: [T::default(); WINDOW],
+            next: 0,
+        }
+    }
+}
+
+impl<T: Copy> Recent<T> {
+    fn push(&mut self, one: T) {
+        self.ring[self.next] = one;
+        self.next = (self.next + 1) % WINDOW;
+    }
+}
+
+/// One set of limits, and what is counted for it.
+#[derive(Clone, Debug, Default)]
+struct Limits {
+    key: Key,
+    set: SetLimits,
+    open_orders: u32,
+    /// Open lots and notional to buy and to sell.
+    open: [u64; 2],
+    open_notional: [u128; 2],
+    /// Notional bought and sold today.
+    done: [u128; 2],
+    position: i64,
+    stopped: bool,
+    /// When the bucket of messages is empty again.
+    messages_until: u64,
+    orders: Recent<Seen>,
+    fills: Recent<u64>,
+}
+
+/// What an order adds, or would add, to what is open.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    orders: u32,
+    lots: u64,
+    notional: u128,
+}
+
+/// An order, or what it is to become, before the limits.
+#[derive(Clone, Copy)]
+pub(super) struct Candidate {
+    pub session: SessionId,
+    pub account: AccountId,
+    pub instrument: InstrumentId,
+    pub side: Side,
+    /// Limit, or what counts for it.
+    pub price: Price,
+    /// Total.
+    pub quantity: Quantity,
+    /// Lots that would be open.
+    pub open: u64,
+    /// Whether the duplicate check is for it.
+    pub is_new: bool,
+    /// Whether its limit is its client's, so that the collar is for it.
+    pub states_limit: bool,
+    /// The open order that it is to replace.
+    pub instead_of: Option<u32>,
+}
+
+fn at(side: Side) -> usize {
+    match side {
+        Side::Buy => 0,
+        Side::Sell => 1,
+    }
+}
+
+/// All sets of limits, sorted; allocated once.
+pub(super) struct RiskLimits {
+    sets: Vec<Limits>,
+    capacity: usize,
+}
+
+impl RiskLimits {
+    pub fn new(capacity: u32) -> Self {
+        Self {
+            sets: Vec::with_capacity(capacity as usize),
+            capacity: capacity as usize,
+        }
+    }
+
+    fn find(&self, key: Key) -> Result<usize, usize> {
+        self.sets.binary_search_by(|set| set.key.cmp(&key))
+    }
+
+    /// Whether a firm has limits.
+    pub fn has(&self, firm: FirmId) -> bool {
+        let at = self.sets.partition_point(|set| set.key.firm < firm.0);
+        self.sets.get(at).is_some_and(|set| set.key.firm == firm.0)
+    }
+
+    /// Sets that hold for an order, in the order in which they are asked.
+    fn holding(
+        &self,
+        firm: u32,
+        account: AccountId,
+        instrument: InstrumentId,
+    ) -> impl Iterator<Item = usize> + '_ {
+        let account = u64::from(account.0) + 1;
+        [
+            (0, 0),
+            (account, 0),
+            (0, instrument.0),
+            (account, instrument.0),
+        ]
+        .into_iter()
+        .filter_map(move |(account, instrument)| {
+            self.find(Key {
+                firm,
+                account,
+                instrument,
+            })
+            .ok()
+        })
+    }
+
+    /// A new day: what was bought and sold was yesterday.
+    pub fn roll(&mut self) {
+        for set in &mut self.sets {
+            set.done = [0; 2];
+        }
+    }
+
+    /// Everything that two engines must agree on, as words.
+    pub fn words(&self, mut word: impl FnMut(u64)) {
+        #[allow(clippy::cast_possible_truncation, reason = "both halves")]
+        fn halves(wide: u128) -> [u64; 2] {
+            [wide as u64, (wide >> 64) as u64]
+        }
+        for set in &self.sets {
+            for bytes in zerocopy::IntoBytes::as_bytes(&set.set).chunks_exact(8) {
+                word(u64::from_le_bytes(bytes.try_into().unwrap_or_default()));
+            }
+            word(u64::from(set.open_orders) << 1 | u64::from(set.stopped));
+            word(set.position.cast_unsigned());
+            word(set.messages_until);
+            for side in 0..2 {
+                word(set.open[side]);
+                for half in halves(set.open_notional[side])
+                    .into_iter()
+                    .chain(halves(set.done[side]))
+                {
+                    word(half);
+                }
+            }
+            for back in 0..WINDOW {
+                let seen = set.orders.ring[(set.orders.next + back) % WINDOW];
+                for part in [
+                    seen.at,
+                    u64::from(seen.session) << 32 | u64::from(seen.account),
+                    u64::from(seen.instrument) << 8 | u64::from(seen.side),
+                    seen.price.cast_unsigned(),
+                    seen.quantity,
+                    set.fills.ring[(set.fills.next + back) % WINDOW],
+                ] {
+                    word(part);
+                }
+            }
+        }
+    }
+}
+
+/// Whether something at `then` is still in a window.
+fn within(then: u64, window_ms: u32, now: UtcNanos) -> bool {
+    then != 0 && then.saturating_add(u64::from(window_ms) * 1_000_000) > now.0
+}
+
+impl Limits {
+    /// The first limit that a candidate would be beyond.
+    fn check(
+        &self,
+        new: &Candidate,
+        notional: impl Fn(u64) -> u128,
+        instead: Open,
+        collar_center: Option<i64>,
+        now: UtcNanos,
+    ) -> Result<(), Reason> {
+        let set = &self.set;
+        let beyond = |limit: u64, value: u128| limit != 0 && value > u128::from(limit);
+        if self.stopped {
+            return Err(Reason::LimitExecutions);
+        }
+        if beyond(set.quantity.0, new.quantity.0.into()) {
+            return Err(Reason::LimitQuantity);
+        }
+        if beyond(set.notional_e8, notional(new.quantity.0)) {
+            return Err(Reason::LimitNotional);
+        }
+        if let Some(center) = collar_center.filter(|_| set.collar_bp != 0 && new.states_limit) {
+            let distance = u128::from(new.price.0.abs_diff(center)) * 10_000;
+            if distance > u128::from(center.unsigned_abs()) * u128::from(set.collar_bp) {
+                return Err(Reason::LimitCollar);
+            }
+        }
+        let orders = self.open_orders - instead.orders + 1;
+        if beyond(set.open_orders.into(), orders.into()) {
+            return Err(Reason::LimitOpenOrders);
+        }
+        let side = at(new.side);
+        let lots = i128::from(self.open[side]) - i128::from(instead.lots) + i128::from(new.open);
+        let position = match new.side {
+            Side::Buy => i128::from(self.position),
+            Side::Sell => -i128::from(self.position),
+        };
+        if set.position_limit.0 != 0 && position + lots > i128::from(set.position_limit.0) {
+            return Err(Reason::LimitPosition);
+        }
+        let open = self.open_notional[side] - instead.notional + notional(new.open);
+        let gross = self.done[0] + self.done[1] + self.open_notional[1 - side] + open;
+        if beyond(set.gross_e8, gross) {
+            return Err(Reason::LimitGross);
+        }
+        let net = (self.done[side] + open).saturating_sub(self.done[1 - side]);
+        if beyond(set.net_e8, net) {
+            return Err(Reason::LimitNet);
+        }
+        if new.is_new && set.duplicates != 0 {
+            let seen = Seen::of(new, 0);
+            let same = self.orders.ring.iter().filter(|other| {
+                within(other.at, set.duplicates_ms, now) && Seen { at: 0, ..**other } == seen
+            });
+            if same.count() >= set.duplicates as usize {
+                return Err(Reason::LimitDuplicates);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Seen {
+    fn of(new: &Candidate, at: u64) -> Self {
+        Self {
+            at,
+            session: new.session.0,
+            account: new.account.0,
+            instrument: new.instrument.0,
+            side: new.side.as_u8(),
+            price: new.price.0,
+            quantity: new.quantity.0,
+        }
+    }
+}
+
+impl Engine {
+    /// Notional of lots at a price, 10^-8.
+    fn notional(&self, instrument: InstrumentId, price: Price, lots: u64) -> u128 {
+        let definition = &self.instruments[instrument.0 as usize].definition;
+        let price = u128::from(price.0.unsigned_abs())
+            * u128::from(definition.price_unit_e8.unsigned_abs());
+        let lots = u128::from(lots) * u128::from(definition.lot_size_e8.unsigned_abs());
+        // Both are below 2^63 by the instrument's definition.
+        price * lots / E8
+    }
+
+    /// The price at which an open order counts.
+    fn counted_price(&self, slot: u32) -> Price {
+        let waits_for_market = self.orders.hot[slot as usize].flags.any(Flags::WAITING)
+            && self.orders.cold[slot as usize].state.order_type == OrderType::Stop.as_u8();
+        if waits_for_market {
+            self.orders.extra[slot as usize].terms.stop_price
+        } else {
+            self.orders.cold[slot as usize].state.price
+        }
+    }
+
+    fn open_of(&self, slot: u32) -> Open {
+        let lots = self.orders.open(slot);
+        let instrument = self.orders.cold[slot as usize].state.instrument;
+        Open {
+            orders: u32::from(lots > 0),
+            lots,
+            notional: self.notional(instrument, self.counted_price(slot), lots),
+        }
+    }
+
+    /// Whether limits may hold for a session's orders.
+    #[inline(always)]
+    pub(super) fn is_limited(&self, session: SessionId) -> bool {
+        self.sessions[session.0 as usize].limited
+    }
+
+    /// The message rate of the asking session's firm.
+    #[inline(never)]
+    pub(super) fn take_message(&mut self) -> Result<(), Reason> {
+        let firm = self.sessions[self.asking.0.0 as usize].definition.firm.0;
+        let now = self.sequenced_at.0;
+        let Ok(index) = self.risk.find(Key {
+            firm,
+            ..Key::default()
+        }) else {
+            return Ok(());
+        };
+        let limits = &mut self.risk.sets[index];
+        if limits.set.messages == 0 {
+            return Ok(());
+        }
+        let window = u64::from(limits.set.messages_ms) * 1_000_000;
+        let each = (window / u64::from(limits.set.messages)).max(1);
+        let until = limits.messages_until.max(now).saturating_add(each);
+        if until - now > each.saturating_mul(u64::from(limits.set.messages)) {
+            return Err(Reason::LimitMessages);
+        }
+        limits.messages_until = until;
+        Ok(())
+    }
+
+    /// Asks every set of limits that holds.
+    #[inline(never)]
+    pub(super) fn check_limits(&self, new: &Candidate) -> Result<(), Reason> {
+        let firm = self.sessions[new.session.0 as usize].definition.firm.0;
+        let instead = new
+            .instead_of
+            .map_or_else(Open::default, |slot| self.open_of(slot));
+        let instrument = &self.instruments[new.instrument.0 as usize];
+        let center = match (instrument.traded, instrument.reference) {
+            (0, 0) => None,
+            (0, reference) => Some(instrument.price_of(reference - 1).0),
+            (traded, _) => Some(instrument.price_of(traded - 1).0),
+        };
+        let notional = |lots| self.notional(new.instrument, new.price, lots);
+        for index in self.risk.holding(firm, new.account, new.instrument) {
+            let set = &self.risk.sets[index];
+            set.check(new, notional, instead, center, self.sequenced_at)?;
+        }
+        Ok(())
+    }
+
+    /// A new order, before it is accepted.
+    #[inline(never)]
+    pub(super) fn check_new(
+        &self,
+        order: &EnterOrder,
+        side: Side,
+        price: Price,
+    ) -> Result<(), Reason> {
+        self.check_limits(&Candidate {
+            session: self.asking.0,
+            account: order.account,
+            instrument: order.instrument,
+            side,
+            price,
+            quantity: order.quantity,
+            open: order.quantity.0,
+            is_new: true,
+            states_limit: order.price != NO_PRICE,
+            instead_of: None,
+        })
+    }
+
+    /// A stop that is about to be in the market.
+    pub(super) fn check_released(&self, slot: u32, price: Price) -> Result<(), Reason> {
+        let cold = &self.orders.cold[slot as usize];
+        self.check_limits(&Candidate {
+            session: cold.session,
+            account: cold.state.account,
+            instrument: cold.state.instrument,
+            side: cold.side(),
+            price,
+            quantity: cold.state.quantity,
+            open: self.orders.open(slot),
+            is_new: false,
+            states_limit: cold.state.order_type == OrderType::StopLimit.as_u8(),
+            instead_of: Some(slot),
+        })
+    }
+
+    fn each_set(&mut self, slot: u32, mut each: impl FnMut(&mut Limits)) {
+        let cold = &self.orders.cold[slot as usize];
+        let firm = self.sessions[cold.session.0 as usize].definition.firm.0;
+        let (account, instrument) = (cold.state.account, cold.state.instrument);
+        let mut found = [usize::MAX; 4];
+        for (place, index) in found
+            .iter_mut()
+            .zip(self.risk.holding(firm, account, instrument))
+        {
+            *place = index;
+        }
+        for index in found {
+            if let Some(limits) = self.risk.sets.get_mut(index) {
+                each(limits);
+            }
+        }
+    }
+
+    /// What is open of an order counts from now on.
+    #[inline(never)]
+    pub(super) fn count(&mut self, slot: u32) {
+        let side = at(self.side_of(slot));
+        let open = self.open_of(slot);
+        self.each_set(slot, |limits| {
+            limits.open_orders += open.orders;
+            limits.open[side] += open.lots;
+            limits.open_notional[side] += open.notional;
+        });
+    }
+
+    /// What is open of an order is about to change.
+    #[inline(never)]
+    pub(super) fn uncount(&mut self, slot: u32) {
+        let side = at(self.side_of(slot));
+        let open = self.open_of(slot);
+        self.each_set(slot, |limits| {
+            limits.open_orders -= open.orders;
+            limits.open[side] -= open.lots;
+            limits.open_notional[side] -= open.notional;
+        });
+    }
+
+    /// The duplicate check remembers an accepted order.
+    #[inline(never)]
+    pub(super) fn remember_order(&mut self, slot: u32) {
+        let cold = &self.orders.cold[slot as usize];
+        let new = Candidate {
+            session: cold.session,
+            account: cold.state.account,
+            instrument: cold.state.instrument,
+            side: cold.side(),
+            price: self.counted_price(slot),
+            quantity: cold.state.quantity,
+            open: 0,
+            is_new: true,
+            states_limit: false,
+            instead_of: None,
+        };
+        let seen = Seen::of(&new, self.sequenced_at.0);
+        self.each_set(slot, |limits| limits.orders.push(seen));
+    }
+
+    /// An order was filled.
+    #[inline(never)]
+    pub(super) fn count_fill(&mut self, slot: u32, lots: u64, price: Price) {
+        let side = self.side_of(slot);
+        let instrument = self.orders.cold[slot as usize].state.instrument;
+        let notional = self.notional(instrument, price, lots);
+        let now = self.sequenced_at;
+        self.each_set(slot, |limits| {
+            limits.done[at(side)] += notional;
+            let signed = lots.cast_signed();
+            limits.position = limits.position.saturating_add(match side {
+                Side::Buy => signed,
+                Side::Sell => -signed,
+            });
+            limits.fills.push(now.0);
+            let set = &limits.set;
+            if set.executions != 0 && !limits.stopped {
+                let fills = limits.fills.ring.iter();
+                let recent = fills.filter(|&&then| within(then, set.executions_ms, now));
+                limits.stopped = recent.count() >= set.executions as usize;
+            }
+        });
+    }
+
+    pub(super) fn set_limits(&mut self, set: &SetLimits, sink: &mut impl EventSink) {
+        if let Err(reason) = self.define_limits(set) {
+            let body = DefinitionRefused {
+                command: CommandKind::SetLimits as u8,
+                id: set.firm.0,
+                ..DefinitionRefused::default()
+            };
+            self.note(sink, SessionId(0), reason, body);
+            return;
+        }
+        let key = Key::of(set);
+        if let Ok(index) = self.risk.find(key) {
+            let limits = &self.risk.sets[index];
+            let body = LimitsSet {
+                limits: SetLimits {
+                    position: limits.position,
+                    ..limits.set
+                },
+                stopped: u8::from(limits.stopped),
+                ..LimitsSet::default()
+            };
+            self.note(sink, SessionId(0), Reason::None, body);
+        }
+    }
+
+    fn define_limits(&mut self, set: &SetLimits) -> Result<(), Reason> {
+        let firm = self.firms.get(set.firm.0 as usize);
+        if set.firm.0 == 0 || firm.is_none_or(|firm| firm.firm != set.firm) {
+            return Err(Reason::InvalidDefinition);
+        }
+        if set.instrument.0 != 0 {
+            self.defined(set.instrument)?;
+        }
+        let alone = set.by_account == 0 && set.instrument.0 == 0;
+        let windows = [
+            (set.duplicates, set.duplicates_ms, RISK_WINDOW_MAX),
+            (set.executions, set.executions_ms, RISK_WINDOW_MAX),
+            (set.messages, set.messages_ms, u32::MAX),
+        ];
+        let valid = set.by_account <= 1
+            && (set.by_account == 1 || set.account.0 == 0)
+            && set.release <= 1
+            && set.sets_position <= 1
+            && (set.instrument.0 != 0 || (set.sets_position == 0 && set.position_limit.0 == 0))
+            && (alone || set.messages == 0)
+            && windows
+                .iter()
+                .all(|(count, ms, most)| *count <= *most && (*count == 0) == (*ms == 0));
+        if !valid {
+            return Err(Reason::InvalidDefinition);
+        }
+        let key = Key::of(set);
+        match self.risk.find(key) {
+            Ok(index) => {
+                let limits = &mut self.risk.sets[index];
+                limits.set = *set;
+                if set.release == 1 {
+                    limits.stopped = false;
+                    limits.fills = Recent::default();
+                }
+                if set.sets_position == 1 {
+                    limits.position = set.position;
+                }
+            }
+            Err(_) if self.risk.sets.len() == self.risk.capacity => {
+                return Err(Reason::DefinitionCapacity);
+            }
+            Err(index) => {
+                let mut limits = Limits {
+                    key,
+                    set: *set,
+                    position: if set.sets_position == 1 {
+                        set.position
+                    } else {
+                        0
+                    },
+                    ..Limits::default()
+                };
+                self.count_what_is_open(&mut limits);
+                self.risk.sets.insert(index, limits);
+            }
+        }
+        Ok(())
+    }
+
+    /// Orders that are open already count in a new set, and in all others from now on.
+    fn count_what_is_open(&mut self, limits: &mut Limits) {
+        let key = limits.key;
+        for session in &mut self.sessions {
+            session.limited |= session.is_defined() && session.definition.firm.0 == key.firm;
+        }
+        for slot in 0..self.orders.used() {
+            if !self.orders.is_live(slot) {
+                continue;
+            }
+            let cold = &self.orders.cold[slot as usize];
+            let firm = self.sessions[cold.session.0 as usize].definition.firm.0;
+            if firm != key.firm {
+                continue;
+            }
+            let state = &cold.state;
+            let meant = (key.account == 0 || key.account == u64::from(state.account.0) + 1)
+                && (key.instrument == 0 || key.instrument == state.instrument.0);
+            let side = at(cold.side());
+            let hot = &mut self.orders.hot[slot as usize];
+            hot.flags = hot.flags.with(Flags::LIMITED);
+            if meant {
+                let open = self.open_of(slot);
+                limits.open_orders += open.orders;
+                limits.open[side] += open.lots;
+                limits.open_notional[side] += open.notional;
+            }
+        }
+    }
+}
+
+impl Key {
+    fn of(set: &SetLimits) -> Self {
+        Self {
+            firm: set.firm.0,
+            account: if set.by_account == 1 {
+                u64::from(set.account.0) + 1
+            } else {
+                0
+            },
+            instrument: set.instrument.0,
+        }
+    }
+}
