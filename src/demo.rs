@@ -9,7 +9,7 @@ use trading_engine_protocol::types::{
     FirmId, InstrumentId, Price, Quantity, SessionId, SessionProtocol, UtcNanos,
 };
 
-use crate::client::credentials::{BinaryCredentials, Credentials, FixCredentials, Secret};
+use crate::client::credentials::{BinaryCredentials, Credentials, FixCredentials, Role, Secret};
 use crate::engine::command::{
     Command, DefineFirm, DefineInstrument, DefineSession, Genesis, name, name_text,
 };
@@ -142,6 +142,8 @@ pub fn demo() -> Result<Demo, KeystoreError> {
             comp_id,
             username,
             password,
+            roles: Vec::new(),
+            user: 0,
         });
     }
     for (session, key_id, signs) in binary {
@@ -155,6 +157,8 @@ pub fn demo() -> Result<Demo, KeystoreError> {
         credentials.binary.push(BinaryCredentials {
             session,
             key_id,
+            roles: Vec::new(),
+            user: 0,
             secret,
         });
     }
@@ -208,27 +212,47 @@ pub fn definitions(credentials: &Credentials) -> Vec<Vec<u8>> {
         };
         commands.push(Command::new(firm).to_bytes());
     }
-    let fix = credentials
-        .fix
-        .iter()
-        .map(|entry| (entry.session, SessionProtocol::Fix, &entry.comp_id, [0; 32]));
-    let binary = credentials.binary.iter().map(|entry| {
-        let protocol = SessionProtocol::Binary;
-        (entry.session, protocol, &entry.key_id, public_key(entry))
-    });
-    for (session, protocol, id, key) in fix.chain(binary) {
-        let session = DefineSession {
-            session: SessionId(session),
-            firm: FirmId(firm_of(session)),
-            protocol: protocol.as_u8(),
-            reset_at_day_roll: 1,
-            name: text(id),
-            public_key: key,
-            ..DefineSession::default()
-        };
-        commands.push(Command::new(session).to_bytes());
-    }
+    commands.extend(sessions(credentials).map(|session| Command::new(session).to_bytes()));
     commands
+}
+
+/// What of the sessions' roles and users is not as the credentials have it now.
+pub fn changes(credentials: &Credentials, known: &[DefineSession]) -> Vec<Vec<u8>> {
+    let changed = sessions(credentials).filter_map(|wanted| {
+        let old = known.iter().find(|old| old.session == wanted.session)?;
+        let new = DefineSession {
+            roles: wanted.roles,
+            user: wanted.user,
+            ..*old
+        };
+        (new != *old).then(|| Command::new(new).to_bytes())
+    });
+    changed.collect()
+}
+
+fn sessions(credentials: &Credentials) -> impl Iterator<Item = DefineSession> + '_ {
+    let fix = credentials.fix.iter().map(|entry| DefineSession {
+        session: SessionId(entry.session),
+        protocol: SessionProtocol::Fix.as_u8(),
+        roles: Role::bits(&entry.roles).0,
+        user: entry.user,
+        name: name(&entry.comp_id).unwrap_or_default(),
+        ..DefineSession::default()
+    });
+    let binary = credentials.binary.iter().map(|entry| DefineSession {
+        session: SessionId(entry.session),
+        protocol: SessionProtocol::Binary.as_u8(),
+        roles: Role::bits(&entry.roles).0,
+        user: entry.user,
+        name: name(&entry.key_id).unwrap_or_default(),
+        public_key: public_key(entry),
+        ..DefineSession::default()
+    });
+    fix.chain(binary).map(|session| DefineSession {
+        firm: FirmId(firm_of(session.session.0)),
+        reset_at_day_roll: 1,
+        ..session
+    })
 }
 
 /// What the core needs to know of a key: nothing that is secret.
@@ -241,5 +265,44 @@ fn public_key(entry: &BinaryCredentials) -> [u8; 32] {
             .verifying_key()
             .to_bytes(),
         None => [0; 32],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::command::{CommandBody, read};
+
+    #[test]
+    fn a_change_of_roles_and_users_is_a_definition_of_its_session() {
+        let mut credentials = Credentials::default();
+        for (session, key_id) in [(2, "alpha-1"), (4, "beta-1")] {
+            credentials.binary.push(BinaryCredentials {
+                session,
+                key_id: key_id.into(),
+                roles: Vec::new(),
+                user: 0,
+                secret: Secret::Hmac(encode_hex(&[1; 32])),
+            });
+        }
+        let mut known: Vec<_> = sessions(&credentials).collect();
+        // A key that was rotated since stays so.
+        known[1].public_key = [9; 32];
+        assert!(changes(&credentials, &known).is_empty());
+        credentials.binary[1].roles.push(Role::Risk);
+        credentials.binary[1].user = 7;
+        let changes = changes(&credentials, &known);
+        let mut words = vec![0u64; changes[0].len() / 8];
+        zerocopy::IntoBytes::as_mut_bytes(words.as_mut_slice()).copy_from_slice(&changes[0]);
+        let bytes = zerocopy::IntoBytes::as_bytes(words.as_slice());
+        let Ok((_, CommandBody::DefineSession(changed))) = read(bytes) else {
+            panic!("no definition: {changes:?}");
+        };
+        let expected = DefineSession {
+            roles: 1,
+            user: 7,
+            ..known[1]
+        };
+        assert_eq!((changes.len(), *changed), (1, expected));
     }
 }

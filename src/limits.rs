@@ -32,6 +32,8 @@ pub const PROTECTION_FILLS_MAX: u32 = 512;
 pub const PROTECTION_WINDOW_MS_MAX: u32 = 60_000;
 /// Orders or fills that a window of a risk limit can hold.
 pub const RISK_WINDOW_MAX: u32 = 64;
+/// Trades of a trading day that can be busted or corrected. Full: `Reason::AmendmentCapacity`.
+pub const AMENDED_TRADES_MAX: usize = 1 << 16;
 /// Tick tables.
 pub const TICK_TABLES_MAX: u32 = 64;
 /// How often what an auction would trade at is published at most, nanoseconds of log time.

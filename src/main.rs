@@ -470,12 +470,14 @@ fn world(config: &Config, recovered: &Recovered, genesis: Vec<u8>) -> Result<Wor
     } else {
         None
     };
-    // Power that failed in the first moment of the log may have taken the end of its world.
+    // Power that failed in the first moment of the log may have taken the end of its world; roles and
+    // users may be others than at the last start.
     let commands = match &credentials {
         Some(known) if !known.sessions().all(|session| recovered.knows(session)) => {
             demo::definitions(known)
         }
-        _ => Vec::new(),
+        Some(known) => demo::changes(known, &recovered.sessions()),
+        None => Vec::new(),
     };
     Ok((keystore, credentials, commands))
 }

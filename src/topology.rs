@@ -27,7 +27,7 @@ use trading_engine_protocol::types::{Reason, Sequence, SessionId, UtcNanos};
 use crate::agent::{self, Agent, EngineAgent, Idle, NextDue, ThreadPlan};
 use crate::clock::Clock;
 use crate::config::Preset;
-use crate::engine::command::{Command, DayRoll, DefineFirm, SessionDisconnected};
+use crate::engine::command::{Command, DayRoll, DefineFirm, DefineSession, SessionDisconnected};
 use crate::engine::event::{self, EventBody, EventHeader};
 use crate::engine::{Engine, Progress};
 use crate::gateway::authenticator::Authenticator;
@@ -193,6 +193,12 @@ impl Recovered {
     /// Firms the log defines.
     pub fn firms(&self) -> Vec<DefineFirm> {
         self.engine.firms().copied().collect()
+    }
+
+    /// Sessions as the log defines them.
+    pub fn sessions(&self) -> Vec<DefineSession> {
+        let sessions = self.engine.sessions();
+        sessions.map(|session| session.definition).collect()
     }
 
     /// Whether the log defines a session.
@@ -724,13 +730,15 @@ impl Venue {
     }
 }
 
-fn event_kinds() -> [(u8, &'static str); 16] {
+fn event_kinds() -> [(u8, &'static str); 36] {
     use crate::engine::event::EventKind as K;
     [
         (K::InstrumentDefined as u8, "instrument_defined"),
         (K::FirmDefined as u8, "firm_defined"),
         (K::SessionDefined as u8, "session_defined"),
         (K::DefinitionRefused as u8, "definition_refused"),
+        (K::TickTableDefined as u8, "tick_table_defined"),
+        (K::ReferenceSet as u8, "reference_set"),
         (K::LogonAnswered as u8, "logon_answered"),
         (K::SessionClosed as u8, "session_closed"),
         (K::AdminMessage as u8, "admin_message"),
@@ -742,7 +750,25 @@ fn event_kinds() -> [(u8, &'static str); 16] {
         (K::OrderRejected as u8, "order_rejected"),
         (K::RequestRejected as u8, "request_rejected"),
         (K::Fill as u8, "fill"),
+        (K::OrderAcceptedWithTerms as u8, "order_accepted_with_terms"),
+        (K::OrderReplacedWithTerms as u8, "order_replaced_with_terms"),
+        (K::OrderTriggered as u8, "order_triggered"),
+        (K::OrderRestated as u8, "order_restated"),
+        (K::MassCancelDone as u8, "mass_cancel_done"),
         (K::DayRolled as u8, "day_rolled"),
+        (K::CancelAfterSet as u8, "cancel_after_set"),
+        (K::PhaseChanged as u8, "phase_changed"),
+        (K::AuctionIndicative as u8, "auction_indicative"),
+        (K::AuctionUncrossed as u8, "auction_uncrossed"),
+        (K::KillSwitchDone as u8, "kill_switch_done"),
+        (K::TradeAmended as u8, "trade_amended"),
+        (K::MassQuoteAnswered as u8, "mass_quote_answered"),
+        (K::QuoteCanceled as u8, "quote_canceled"),
+        (K::QuoteFill as u8, "quote_fill"),
+        (K::QuoteCancelDone as u8, "quote_cancel_done"),
+        (K::ProtectionSet as u8, "protection_set"),
+        (K::ProtectionTripped as u8, "protection_tripped"),
+        (K::OrderStatusReport as u8, "order_status_report"),
     ]
 }
 

@@ -40,11 +40,13 @@ const RASTER: u64 = 4 * MILLISECOND;
 const CYCLE: u64 = 8_000;
 const FILLING: u64 = 1_500;
 
-/// Sessions 1 and 2 are of one firm, 3 and 4 of another.
+/// Sessions 1 and 2 are of one firm, 3 and 4 of another: 1 has the risk role, 3 and 4 are a user's.
 fn sessions() -> Vec<DefineSession> {
     (1..=SESSIONS)
         .map(|id| DefineSession {
             firm: FirmId(id.div_ceil(2)),
+            roles: u8::from(id == 1),
+            user: if id > 2 { 9 } else { 0 },
             reset_at_day_roll: u8::from(id == RESTARTS),
             ..venue::session(id, SessionProtocol::Binary)
         })
@@ -662,7 +664,7 @@ impl Draw {
         let odd = self.one_in(12);
         let mut request = MassCancel {
             client_order_id: id_of(self.client(session)),
-            scope: 1,
+            scope: self.pick(&[1, 1, 2, 3]),
             ..MassCancel::default()
         };
         if self.one_in(2) {
@@ -675,9 +677,14 @@ impl Draw {
             request.by_account = 1;
             request.account = AccountId(self.random.below(4) as u32);
         }
+        if self.one_in(8) {
+            request.product = self.random.below(3) as u32;
+            request.kinds = self.random.below(3) as u8;
+        }
         if odd {
-            match self.random.below(3) {
-                0 => request.scope = self.pick(&[0, 2, 3, 7]),
+            match self.random.below(4) {
+                0 => request.scope = self.pick(&[0, 4, 7]),
+                3 => request.kinds = 3,
                 1 => request.side = 3,
                 _ => request.instrument = InstrumentId(self.pick(&[5, 100, 1 << 20])),
             }
@@ -1108,6 +1115,7 @@ const SOMETIMES: &[&str] = &[
     "closed: EndOfDay",
     "mass cancel done: InvalidMassCancel",
     "mass cancel done: UnknownInstrument",
+    "mass cancel done: NotPermitted",
     "rejected: PriceBelowMinimum",
     "rejected: PriceAboveMaximum",
     "refused: QuantityNotOnLot",

@@ -332,7 +332,8 @@ layout!(
     KillSwitch, 64 {
         /// ClOrdID(11) of the request; may be none from the venue.
         client_order_id: ClientOrderId,
-        /// Session, firm, user or instrument; 0 for the venue.
+        /// Session, firm, user or instrument; 0 for the venue. Firms number their users
+        /// themselves: a user is of the asking firm, from the venue of every firm.
         target: u32,
         /// `KillScope`.
         scope: u8,
@@ -346,7 +347,8 @@ layout!(
 layout!(
     /// What a trade did to one of its orders, from the event log.
     AmendedFill, 136 {
-        /// The order as its fill stated it.
+        /// The order as its fill stated it. Of one that ended since, as its last report did, but for
+        /// `exec_id`: what it filled later is known to nobody else. One that is open is amended as it is.
         order: super::event::OrderState,
         /// Whose.
         session: SessionId,
@@ -523,8 +525,8 @@ layout!(
 );
 
 layout!(
-    /// Defines an order-entry session. A second definition may rotate the key; everything else
-    /// must agree.
+    /// Defines an order-entry session. A second definition may change key, roles and user; everything
+    /// else must agree.
     DefineSession, 72 {
         /// 1..
         session: SessionId,

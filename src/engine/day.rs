@@ -146,6 +146,7 @@ impl Engine {
         } else {
             self.ids.clear();
             self.risk.roll();
+            self.amended.forget(self.trades);
             Work::RollSessions {
                 next: 0,
                 trading_day,

@@ -1,7 +1,9 @@
 //! Reference data: instruments, firms and sessions enter as commands, so the log alone rebuilds
-//! the world. Saying the same again is fine; saying something else is refused.
+//! the world. Saying the same again is fine; saying something else is refused, but for what an
+//! operator may change: keys, roles and users of sessions, and of instruments all that does not say
+//! what a price or a lot is.
 
-use trading_engine_protocol::types::{Reason, SessionId, SessionProtocol};
+use trading_engine_protocol::types::{Reason, Roles, SessionId, SessionProtocol};
 
 use super::Engine;
 use super::command::{CommandBody, CommandKind, DefineFirm, DefineInstrument, DefineSession};
@@ -11,7 +13,7 @@ use super::event::{
     TickTableDefined,
 };
 use super::instrument::Instrument;
-use super::session::SessionState;
+use super::session::{Blocks, Firm, SessionState};
 
 fn is_name(text: &Name) -> bool {
     name(name_text(text)).as_ref() == Some(text)
@@ -130,12 +132,8 @@ impl Engine {
             return Err(Reason::DefinitionCapacity);
         }
         if self.instruments[id].is_defined() {
-            let same = self.instruments[id].definition == *definition;
-            return if same {
-                Ok(())
-            } else {
-                Err(Reason::InvalidDefinition)
-            };
+            self.instruments[id] = self.instruments[id].redefined(definition)?;
+            return Ok(());
         }
         let taken = self
             .instruments()
@@ -155,8 +153,8 @@ impl Engine {
         if id >= self.firms.len() {
             return Err(Reason::DefinitionCapacity);
         }
-        if self.firms[id].firm.0 != 0 {
-            let same = self.firms[id] == *definition;
+        if self.firms[id].is_defined() {
+            let same = self.firms[id].definition == *definition;
             return if same {
                 Ok(())
             } else {
@@ -166,7 +164,10 @@ impl Engine {
         if self.firms().any(|other| other.name == definition.name) {
             return Err(Reason::InvalidDefinition);
         }
-        self.firms[id] = *definition;
+        self.firms[id] = Firm {
+            definition: *definition,
+            ..Firm::default()
+        };
         Ok(())
     }
 
@@ -177,25 +178,16 @@ impl Engine {
         let firm_known = self
             .firms
             .get(definition.firm.0 as usize)
-            .is_some_and(|firm| firm.firm.0 != 0);
-        if id == 0 || !is_name(&definition.name) || !firm_known {
+            .is_some_and(Firm::is_defined);
+        let roles_known = definition.roles & !Roles::ALL.0 == 0;
+        if id == 0 || !is_name(&definition.name) || !firm_known || !roles_known {
             return Err(Reason::InvalidDefinition);
         }
         if id >= self.sessions.len() {
             return Err(Reason::DefinitionCapacity);
         }
-        let known = &mut self.sessions[id];
-        if known.is_defined() {
-            // The key may be rotated, nothing else.
-            let same = DefineSession {
-                public_key: definition.public_key,
-                ..known.definition
-            };
-            if same != *definition {
-                return Err(Reason::InvalidDefinition);
-            }
-            known.definition = *definition;
-            return Ok(());
+        if self.sessions[id].is_defined() {
+            return self.redefine_session(definition);
         }
         let taken = self.sessions().any(|other| {
             other.definition.name == definition.name
@@ -204,13 +196,42 @@ impl Engine {
         if taken {
             return Err(Reason::InvalidDefinition);
         }
+        let mut blocks = Blocks::default();
+        let firm = self.firms[definition.firm.0 as usize];
+        blocks.set(Blocks::VENUE, self.venue_blocked);
+        blocks.set(Blocks::FIRM, firm.blocked);
+        blocks.set(Blocks::USER, self.user_blocked(definition));
         self.sessions[id] = SessionState {
             definition: *definition,
             protocol,
             inbound: SessionState::first_inbound(protocol),
             limited: self.risk.has(definition.firm),
+            blocks,
+            next_of_firm: firm.newest_session,
             ..SessionState::undefined()
         };
+        self.firms[definition.firm.0 as usize].newest_session = definition.session.0;
+        Ok(())
+    }
+
+    /// Key, roles and user may be others, nothing else.
+    fn redefine_session(&mut self, definition: &DefineSession) -> Result<(), Reason> {
+        let id = definition.session.0 as usize;
+        let known = self.sessions[id].definition;
+        let same = DefineSession {
+            public_key: definition.public_key,
+            roles: definition.roles,
+            user: definition.user,
+            ..known
+        };
+        if same != *definition {
+            return Err(Reason::InvalidDefinition);
+        }
+        if known.user != definition.user {
+            let blocked = self.user_blocked(definition);
+            self.sessions[id].blocks.set(Blocks::USER, blocked);
+        }
+        self.sessions[id].definition = *definition;
         Ok(())
     }
 }

@@ -62,10 +62,8 @@ impl Engine {
                 return Progress::Done;
             }
         };
-        let admission = match self
-            .check_rate()
-            .and_then(|()| self.check_entry(order, terms))
-        {
+        let rate = self.check_rate();
+        let admission = match self.check_entry(order, terms, rate) {
             Ok(admission) => admission,
             Err(reason) => {
                 self.reject(order, reason, sink);
@@ -200,8 +198,22 @@ impl Engine {
     }
 
     #[inline(always)]
-    fn check_entry(&self, order: &EnterOrder, terms: &OrderTerms) -> Result<Admission, Reason> {
-        let instrument = self.defined(order.instrument)?;
+    fn check_entry(
+        &self,
+        order: &EnterOrder,
+        terms: &OrderTerms,
+        rate: Result<(), Reason>,
+    ) -> Result<Admission, Reason> {
+        // A blocked session is told so whatever it names; an instrument has to be there for that.
+        if self.session_blocked(self.asking.0) {
+            return Err(Reason::TradingBlocked);
+        }
+        let instrument = self.defined(order.instrument);
+        if instrument.is_ok_and(|instrument| instrument.blocked) {
+            return Err(Reason::TradingBlocked);
+        }
+        rate?;
+        let instrument = instrument?;
         #[allow(
             clippy::cast_possible_truncation,
             reason = "instruments are named by 16 bits"

@@ -343,7 +343,7 @@ layout!(
     }
 );
 layout!(
-    /// A cancel or replace was refused; the order, if there is one, is untouched.
+    /// A cancel, a replace or a question was refused; the order, if there is one, is untouched.
     RequestRejected, 104 {
         /// ClOrdID(11) of the request.
         client_order_id: ClientOrderId,
@@ -351,7 +351,8 @@ layout!(
         original: ClientOrderId,
         /// The order, 0 = unknown.
         order_id: OrderId,
-        /// `CommandKind::ReplaceOrder` or `CommandKind::CancelOrder`.
+        /// `CommandKind::ReplaceOrder` or `CommandKind::CancelOrder`; `OrderStatusRequest`: of an
+        /// order that is not open, answered like a cancel of it.
         request: u8,
         /// `OrderStatus` of the order; Rejected(8) when unknown.
         status: u8,
@@ -906,6 +907,7 @@ impl OrderReport for OrderRestated {}
 impl OrderReport for QuoteFill {}
 impl OrderReport for QuoteCanceled {}
 impl OrderReport for OrderStatusReport {}
+impl OrderReport for TradeAmended {}
 
 impl EventHeader {
     /// This header before a body of that kind.

@@ -6,7 +6,7 @@ use super::command::{DefineInstrument, name_text};
 use super::deadlines::NOWHERE;
 use super::ladder::SIDES;
 use super::order::NIL;
-use crate::limits::{PRICE_TICKS_MAX, QUANTITY_MAX};
+use crate::limits::{PRICE_TICKS_MAX, QUANTITY_MAX, TICK_TABLES_MAX};
 
 /// One instrument. `definition.instrument` 0 = not defined.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Instrument {
     pub stops: u32,
     /// Tick of the last trade + 1, 0 = none yet.
     pub traded: u32,
+    /// A kill switch is on.
+    pub blocked: bool,
     /// What may happen in its book.
     pub phase: TradingPhase,
     /// Whether limits have more to be than on tick and within the limits.
@@ -51,6 +53,7 @@ impl Default for Instrument {
             last_tick: 0,
             stops: 0,
             traded: 0,
+            blocked: false,
             phase: TradingPhase::Continuous,
             has_price_rules: false,
             reference: 0,
@@ -121,7 +124,12 @@ impl Instrument {
             && d.quantity_min.0 >= 1
             && d.quantity_min <= d.quantity_max
             && d.quantity_max.0 <= QUANTITY_MAX
-            && d.quantity_increment.0 >= 1;
+            && d.quantity_increment.0 >= 1
+            // A band is added to prices and taken from them.
+            && i64::try_from(d.static_band).is_ok()
+            && i64::try_from(d.dynamic_band).is_ok()
+            && u32::from(d.tick_table) <= TICK_TABLES_MAX
+            && TradingPhase::try_from(d.first_phase).is_ok();
         match ticks {
             Some(last) if valid && last < PRICE_TICKS_MAX => Ok(Self {
                 definition: *definition,
@@ -133,6 +141,27 @@ impl Instrument {
             }),
             _ => Err(Reason::InvalidDefinition),
         }
+    }
+
+    /// The same instrument, defined again: what prices and lots mean to the orders that are there
+    /// stays as it is.
+    pub fn redefined(&self, definition: &DefineInstrument) -> Result<Self, Reason> {
+        let (old, new) = (&self.definition, definition);
+        let same = old.symbol == new.symbol
+            && old.price_unit_e8 == new.price_unit_e8
+            && old.lot_size_e8 == new.lot_size_e8
+            && old.tick == new.tick
+            && old.price_min == new.price_min
+            && old.price_max == new.price_max;
+        if !same {
+            return Err(Reason::InvalidDefinition);
+        }
+        let new = Self::new(definition)?;
+        Ok(Self {
+            definition: *definition,
+            has_price_rules: new.has_price_rules,
+            ..*self
+        })
     }
 
     /// Tick index of a price within the limits.

@@ -1,17 +1,18 @@
 //! Cancels of many orders at one point of the log: asked for, or due because a session is gone.
+//! Those of many sessions are canceled in ascending order id over all of them.
 //!
 //! Every session has a list of its orders at rest in ascending order id, so that a cancel costs
 //! what it cancels, whatever else is in the books.
 
 use trading_engine_protocol::types::{
-    Instructions, InstrumentId, MassCancelScope, OrderId, OrderStatus, Reason, SessionId, Side,
-    TradingPhase, UtcNanos,
+    FirmId, Instructions, InstrumentId, MassCancelScope, OrderId, OrderStatus, Reason, SessionId,
+    Side, TradingPhase, UtcNanos,
 };
 
 use super::command::{CancelAfter, MassCancel};
 use super::deadlines::{NOWHERE, Whose};
 use super::event::{CancelAfterSet, EventSink, MassCancelDone};
-use super::order::{Cold, Flags, NIL, Own};
+use super::order::{Flags, NIL, Own};
 use super::{Engine, Progress, Work};
 use crate::limits::STEP_EVENTS_MAX;
 
@@ -24,11 +25,31 @@ const NOT_RENEWED: u32 = 1;
 const WHEN_LOST: u8 = 1;
 const AT_LOGOUT: u8 = 2;
 
+/// `MassCancel::kinds`.
+const ORDERS_AND_QUOTES: u8 = 0;
+const ONLY_QUOTES: u8 = 1;
+const ONLY_ORDERS: u8 = 2;
+
+/// Whose orders are meant.
+#[derive(Clone, Copy)]
+pub(super) enum Owners {
+    Session(SessionId),
+    /// All sessions of a user; of the firm's, or of every firm's.
+    User {
+        firm: Option<FirmId>,
+        user: u32,
+    },
+    Firm(FirmId),
+    All,
+}
+
 /// What comes after the last cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     /// `MassCancelDone`, as `Engine::mass_cancel` has it.
     Answer,
+    /// `KillSwitchDone`, as `Engine::kill_switch` has it.
+    AnswerKillSwitch,
     /// Other deadlines.
     Deadlines,
 }
@@ -98,51 +119,95 @@ impl Engine {
             side: request.side,
             ..MassCancelDone::default()
         };
-        let side_known = request.side == 0 || Side::try_from(request.side).is_ok();
-        let instrument_known =
-            request.instrument.0 == 0 || self.defined(request.instrument).is_ok();
-        // A firm's other sessions are its risk desk's business, and there is no such role yet.
-        let may = request.scope == MassCancelScope::Session.as_u8();
-        let verdict = if request.client_order_id.is_none() {
-            Err(Reason::InvalidClientOrderId)
-        } else if !side_known || !may || request.by_account > 1 {
-            Err(Reason::InvalidMassCancel)
-        } else if !instrument_known {
-            Err(Reason::UnknownInstrument)
-        } else if request.instrument.0 != 0 && self.is_closed(request.instrument) {
-            Err(Reason::InstrumentNotTrading)
-        } else {
-            Ok(())
+        let owners = match self.check_mass_cancel(request) {
+            Ok(owners) => owners,
+            Err(reason) => {
+                self.tell(sink, session, reason, self.mass_canceled);
+                return Progress::Done;
+            }
         };
-        if let Err(reason) = verdict {
-            self.tell(sink, session, reason, self.mass_canceled);
-            return Progress::Done;
-        }
-        self.collect(session, |cold, closed| {
-            !closed
-                && (request.instrument.0 == 0 || cold.state.instrument == request.instrument)
-                && (request.side == 0 || cold.state.side == request.side)
-                && (request.by_account == 0 || cold.state.account == request.account)
-        });
+        self.collect(owners, |engine, slot| engine.is_meant(request, slot));
         self.cancel_from(0, Reason::MassCanceled, Then::Answer, sink)
+    }
+
+    fn check_mass_cancel(&self, request: &MassCancel) -> Result<Owners, Reason> {
+        let asking = self.asking.0;
+        let definition = &self.sessions[asking.0 as usize].definition;
+        let (firm, user) = (definition.firm, definition.user);
+        if request.client_order_id.is_none() {
+            return Err(Reason::InvalidClientOrderId);
+        }
+        if request.side != 0 && Side::try_from(request.side).is_err() {
+            return Err(Reason::InvalidMassCancel);
+        }
+        let owners = match MassCancelScope::try_from(request.scope) {
+            Ok(MassCancelScope::Session) => Owners::Session(asking),
+            Ok(MassCancelScope::Firm) => Owners::Firm(firm),
+            Ok(MassCancelScope::User) if user != 0 => {
+                let firm = Some(firm);
+                Owners::User { firm, user }
+            }
+            Ok(MassCancelScope::User) | Err(_) => return Err(Reason::InvalidMassCancel),
+        };
+        if request.by_account > 1 || request.kinds > ONLY_ORDERS {
+            return Err(Reason::InvalidMassCancel);
+        }
+        // A firm's other sessions are its risk desk's business.
+        if matches!(owners, Owners::Firm(_)) {
+            self.firm_with_risk(asking)?;
+        }
+        if request.instrument.0 != 0 {
+            self.defined(request.instrument)?;
+            if self.is_closed(request.instrument) {
+                return Err(Reason::InstrumentNotTrading);
+            }
+        }
+        Ok(owners)
     }
 
     fn is_closed(&self, instrument: InstrumentId) -> bool {
         self.instruments[instrument.0 as usize].phase == TradingPhase::Closed
     }
 
-    /// Puts the ids of a session's orders that are meant into `scratch`, ascending.
-    fn collect(&mut self, session: SessionId, mut meant: impl FnMut(&Cold, bool) -> bool) {
+    /// Whether an order passes all filters.
+    fn is_meant(&self, request: &MassCancel, slot: u32) -> bool {
+        let state = &self.orders.cold[slot as usize].state;
+        let hot = &self.orders.hot[slot as usize];
+        let product = || {
+            let instrument = &self.instruments[usize::from(hot.instrument)];
+            instrument.definition.product
+        };
+        let kind = if hot.flags.any(Flags::QUOTE) {
+            ONLY_QUOTES
+        } else {
+            ONLY_ORDERS
+        };
+        let group = request.protection_group;
+        !self.is_closed(state.instrument)
+            && (request.instrument.0 == 0 || state.instrument == request.instrument)
+            && (request.product == 0 || product() == request.product)
+            && (request.side == 0 || state.side == request.side)
+            && (request.by_account == 0 || state.account == request.account)
+            && (group == 0 || state.protection_group == group)
+            && (request.kinds == ORDERS_AND_QUOTES || request.kinds == kind)
+    }
+
+    /// Puts the ids of the orders that are meant into `scratch`, ascending. They fit: there is room
+    /// for all open ones.
+    pub(super) fn collect(&mut self, owners: Owners, meant: impl Fn(&Self, u32) -> bool) {
         let mut ids = std::mem::take(&mut self.scratch);
         ids.clear();
-        ids.extend(
-            self.orders_of(session)
-                .filter(|&slot| {
-                    let cold = &self.orders.cold[slot as usize];
-                    meant(cold, self.is_closed(cold.state.instrument))
-                })
-                .map(|slot| self.orders.order_id(slot).0),
-        );
+        for session in self.sessions_of(owners) {
+            ids.extend(
+                self.orders_of(session)
+                    .filter(|&slot| meant(self, slot))
+                    .map(|slot| self.orders.order_id(slot).0),
+            );
+        }
+        // A session's own are in order already.
+        if !matches!(owners, Owners::Session(_)) {
+            ids.sort_unstable();
+        }
         self.scratch = ids;
     }
 
@@ -177,6 +242,10 @@ impl Engine {
                 self.tell(sink, session, Reason::None, self.mass_canceled);
                 Progress::Done
             }
+            Then::AnswerKillSwitch => {
+                self.answer_kill_switch(Reason::None, sink);
+                Progress::Done
+            }
             Then::Deadlines => {
                 self.work = Work::Deadlines;
                 Progress::More
@@ -193,12 +262,13 @@ impl Engine {
         let session = SessionId(code >> 1);
         self.disarm(session, code & 1);
         let reason = if code & 1 == LOST {
-            self.collect(session, |cold, _| {
-                !Instructions(cold.state.instructions).has(Instructions::DISCONNECT_EXEMPT)
+            self.collect(Owners::Session(session), |engine, slot| {
+                let state = &engine.orders.cold[slot as usize].state;
+                !Instructions(state.instructions).has(Instructions::DISCONNECT_EXEMPT)
             });
             Reason::CanceledOnDisconnect
         } else {
-            self.collect(session, |_, _| true);
+            self.collect(Owners::Session(session), |_, _| true);
             Reason::CancelAfterElapsed
         };
         self.cancel_from(0, reason, Then::Deadlines, sink)

@@ -9,13 +9,15 @@
 //!   due when
 //! * `phase`: trading phases; `auction`: the one price; `prices`: tick tables and bands
 //! * `entry`: new orders; `requests`: cancels and replaces; `matching`: trades; `stops`: orders that
-//!   wait for a price; `mass_cancel`: many at once; `day`: the trading day and expiries
+//!   wait for a price; `mass_cancel`, `kill_switch`: many at once; `day`: the trading day and
+//!   expiries; `status`: what orders are; `amend`: trades that did not happen so
 //! * `risk`: limits of firms, and what is counted for them
 //! * `session`, `sessions`, `definitions`: logons and numbers, reference data
 //! * `state_hash`: what two engines must agree on
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod amend;
 mod auction;
 mod client_ids;
 pub mod command;
@@ -25,6 +27,7 @@ mod definitions;
 mod entry;
 pub mod event;
 mod instrument;
+mod kill_switch;
 // The bare book is public for `benches/engine.rs` alone.
 #[doc(hidden)]
 pub mod ladder;
@@ -39,10 +42,12 @@ mod risk;
 mod session;
 mod sessions;
 mod state_hash;
+mod status;
 mod stops;
 
 pub use session::SessionState;
 
+use amend::AmendedTrades;
 use client_ids::ClientIds;
 use command::{
     CommandBody, CommandError, CommandHeader, CommandKind, DefineFirm, DefineInstrument,
@@ -50,7 +55,8 @@ use command::{
 };
 use deadlines::Deadlines;
 use event::{
-    Body, CommandRefused, Event, EventHeader, EventSink, MassCancelDone, OrderReport, OrderState,
+    Body, CommandRefused, Event, EventHeader, EventSink, KillSwitchDone, MassCancelDone,
+    OrderReport, OrderState, OrderStatusReport,
 };
 use instrument::{Instrument, ladder_side, stop_side};
 use ladder::Ladders;
@@ -58,6 +64,7 @@ use mass_cancel::Then;
 use order::{NIL, Orders};
 use phase::{Afterwards, Stage, Transition};
 use risk::RiskLimits;
+use session::Firm;
 use stops::TradedRange;
 use trading_engine_protocol::types::{
     ClientOrderId, Epoch, ExecId, Generation, InstrumentId, OrderStatus, Price, Quantity, Reason,
@@ -111,6 +118,10 @@ enum Work {
         reason: Reason,
         then: Then,
     },
+    /// Orders that `scratch` names are stated, from `next` on.
+    Status {
+        next: usize,
+    },
     /// More may be due before the command that is held.
     Deadlines,
     /// An instrument changes its phase.
@@ -150,7 +161,7 @@ pub struct Engine {
     ladders: Ladders,
     ids: ClientIds,
     instruments: Box<[Instrument]>,
-    firms: Box<[DefineFirm]>,
+    firms: Box<[Firm]>,
     sessions: Box<[SessionState]>,
     /// Ids of orders that a command of many works through.
     scratch: Vec<u64>,
@@ -162,6 +173,13 @@ pub struct Engine {
     held_length: usize,
     /// The answer to the mass cancel at work.
     mass_canceled: MassCancelDone,
+    /// The answer to the kill switch at work.
+    killed: KillSwitchDone,
+    /// What the answers to the status request at work have in common.
+    status: OrderStatusReport,
+    /// A kill switch for everyone is on.
+    venue_blocked: bool,
+    amended: AmendedTrades,
     traded: TradedRange,
     tick_tables: Box<[DefineTickTable]>,
     risk: RiskLimits,
@@ -215,7 +233,7 @@ impl Engine {
             ladders: Ladders::new(limits.instruments, limits.price_pages),
             ids: ClientIds::new(limits.client_order_ids),
             instruments: vec![Instrument::default(); count(limits.instruments)].into(),
-            firms: vec![DefineFirm::default(); count(limits.firms)].into(),
+            firms: vec![Firm::default(); count(limits.firms)].into(),
             sessions: vec![SessionState::undefined(); count(limits.sessions)].into(),
             scratch: Vec::with_capacity(limits.orders as usize),
             deadlines: Deadlines::new(
@@ -225,6 +243,10 @@ impl Engine {
             held: vec![0; COMMAND_LENGTH_MAX / 8].into(),
             held_length: 0,
             mass_canceled: MassCancelDone::default(),
+            killed: KillSwitchDone::default(),
+            status: OrderStatusReport::default(),
+            venue_blocked: false,
+            amended: AmendedTrades::new(),
             traded: TradedRange::default(),
             tick_tables: vec![DefineTickTable::default(); count(TICK_TABLES_MAX)].into(),
             risk: RiskLimits::new(limits.risk_limits),
@@ -453,13 +475,24 @@ impl Engine {
                 self.set_limits(set, sink);
                 Progress::Done
             }
-            CommandBody::AmendTrade(_)
-            | CommandBody::KillSwitch(_)
+            CommandBody::KillSwitch(request) => {
+                // The venue's own comes through no connection.
+                if header.session.0 != 0 && !self.admit(header, sink) {
+                    return Progress::Done;
+                }
+                self.kill_switch(request, sink)
+            }
+            CommandBody::OrderStatusRequest(request) => {
+                if !self.admit(header, sink) {
+                    return Progress::Done;
+                }
+                self.order_status(request, sink)
+            }
+            CommandBody::AmendTrade(request) => self.amend_trade(request, sink),
+            CommandBody::QuoteCancel(_)
             | CommandBody::MassQuote(_)
-            | CommandBody::QuoteCancel(_)
             | CommandBody::ConfigureProtection(_)
-            | CommandBody::ResetProtection(_)
-            | CommandBody::OrderStatusRequest(_) => Progress::Done,
+            | CommandBody::ResetProtection(_) => Progress::Done,
             CommandBody::DayRoll(roll) => self.day_roll(roll.trading_day, sink),
             CommandBody::Tick(_) => Progress::Done,
             CommandBody::SessionLogon(_)
@@ -503,6 +536,7 @@ impl Engine {
             Work::CarryOver { next, trading_day } => self.carry_over_from(next, trading_day, sink),
             Work::Trigger { instrument } => self.trigger_on(instrument, sink),
             Work::Cancel { next, reason, then } => self.cancel_from(next, reason, then, sink),
+            Work::Status { next } => self.status_from(next, sink),
             Work::Deadlines => self.meet_deadlines(sink),
             Work::Phase(stage) => self.transition_on(stage, sink),
         }
@@ -560,7 +594,10 @@ impl Engine {
 
     /// Defined firms, ascending id.
     pub fn firms(&self) -> impl Iterator<Item = &DefineFirm> {
-        self.firms.iter().filter(|firm| firm.firm.0 != 0)
+        self.firms
+            .iter()
+            .filter(|firm| firm.is_defined())
+            .map(|firm| &firm.definition)
     }
 
     /// Defined sessions, ascending id.

@@ -170,13 +170,8 @@ impl Cold {
     #[inline(always)]
     pub fn fill(&mut self, lots: u64, price: Price) {
         self.state.cumulative.0 += lots;
-        let [low, high] = self.state.notional;
-        let sum = (i128::from(low) | i128::from(high.cast_signed()) << 64)
-            + i128::from(price.0) * i128::from(lots);
-        #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
-        {
-            self.state.notional = [sum as u64, (sum >> 64) as u64];
-        }
+        let sum = notional(self.state.notional) + i128::from(price.0) * i128::from(lots);
+        self.state.notional = halves(sum);
     }
 
     /// Status of an order that is still open.
@@ -188,6 +183,19 @@ impl Cold {
             OrderStatus::PartiallyFilled
         }
     }
+}
+
+/// A notional as one number.
+#[inline(always)]
+pub fn notional([low, high]: [u64; 2]) -> i128 {
+    i128::from(low) | i128::from(high.cast_signed()) << 64
+}
+
+/// A notional as an order's state has it.
+#[inline(always)]
+pub fn halves(notional: i128) -> [u64; 2] {
+    #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
+    [notional as u64, (notional >> 64) as u64]
 }
 
 /// Writes to every page of the room that a vector has beyond its length.

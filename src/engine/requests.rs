@@ -15,9 +15,9 @@ use super::{Engine, Progress};
 /// A `time_in_force` byte that states nothing.
 const NOT_STATED: u8 = 0xFF;
 
-/// Which order a cancel or replace means.
-struct Target {
-    slot: u32,
+/// Which order a request means.
+pub(super) struct Target {
+    pub slot: u32,
 }
 
 /// A replace that passed every check.
@@ -31,8 +31,8 @@ struct Change {
     terms: OrderTerms,
 }
 
-/// Why a cancel or replace is refused, and what is known of the order.
-struct Refusal {
+/// Why a request is refused, and what is known of the order.
+pub(super) struct Refusal {
     reason: Reason,
     order_id: OrderId,
     status: OrderStatus,
@@ -51,7 +51,11 @@ impl Refusal {
 impl Engine {
     /// Finds the open order that a request of this session means.
     #[inline]
-    fn target(&self, order_id: OrderId, original: &ClientOrderId) -> Result<Target, Refusal> {
+    pub(super) fn target(
+        &self,
+        order_id: OrderId,
+        original: &ClientOrderId,
+    ) -> Result<Target, Refusal> {
         let session = self.asking.0;
         let unknown = || Err(Refusal::unknown(Reason::UnknownOrder));
         let by_id = self
@@ -129,7 +133,12 @@ impl Engine {
 
     /// What a request states of its order must be so.
     #[inline]
-    fn check_stated(&self, slot: u32, instrument: InstrumentId, side: u8) -> Result<(), Refusal> {
+    pub(super) fn check_stated(
+        &self,
+        slot: u32,
+        instrument: InstrumentId,
+        side: u8,
+    ) -> Result<(), Refusal> {
         let hot = &self.orders.hot[slot as usize];
         let cold = &self.orders.cold[slot as usize];
         let instrument_differs = instrument.0 != 0 && instrument.0 != u32::from(hot.instrument);
@@ -199,6 +208,9 @@ impl Engine {
             || !stated(replace.time_in_force, NOT_STATED, cold.state.time_in_force)
         {
             return Err(self.refusal(slot, Reason::ReplaceNotAllowed));
+        }
+        if self.blocked(session, cold.state.instrument) {
+            return Err(self.refusal(slot, Reason::TradingBlocked));
         }
         rate.map_err(|reason| self.refusal(slot, reason))?;
         self.check_change(slot, replace, terms)
@@ -459,7 +471,7 @@ impl Engine {
         hot.leaves = shown;
     }
 
-    fn refuse_with(
+    pub(super) fn refuse_with(
         &mut self,
         request: CommandKind,
         (client_order_id, original): (ClientOrderId, ClientOrderId),

@@ -8,7 +8,7 @@ use trading_engine_protocol::types::{
 };
 
 use super::Engine;
-use super::command::{CommandKind, EnterOrder, NO_PRICE, SetLimits};
+use super::command::{AmendTrade, AmendedFill, CommandKind, EnterOrder, NO_PRICE, SetLimits};
 use super::event::{DefinitionRefused, EventSink, LimitsSet};
 use super::order::Flags;
 use crate::limits::RISK_WINDOW_MAX;
@@ -147,22 +147,16 @@ impl RiskLimits {
         account: AccountId,
         instrument: InstrumentId,
     ) -> impl Iterator<Item = usize> + '_ {
-        let account = u64::from(account.0) + 1;
-        [
-            (0, 0),
-            (account, 0),
-            (0, instrument.0),
-            (account, instrument.0),
-        ]
-        .into_iter()
-        .filter_map(move |(account, instrument)| {
-            self.find(Key {
-                firm,
-                account,
-                instrument,
+        Key::holding(account, instrument)
+            .into_iter()
+            .filter_map(move |(account, instrument)| {
+                self.find(Key {
+                    firm,
+                    account,
+                    instrument,
+                })
+                .ok()
             })
-            .ok()
-        })
     }
 
     /// A new day: what was bought and sold was yesterday.
@@ -501,6 +495,42 @@ impl Engine {
         });
     }
 
+    /// A fill that was counted did not happen, or at another price.
+    pub(super) fn recount_fill(&mut self, request: &AmendTrade, fill: &AmendedFill) {
+        let session = fill.session.0 as usize;
+        if !self.sessions[session].limited {
+            return;
+        }
+        let firm = self.sessions[session].definition.firm.0;
+        let order = &fill.order;
+        let bust = request.new_price == NO_PRICE;
+        let lots = request.quantity.0;
+        let was = self.notional(order.instrument, request.price, lots);
+        let is = if bust {
+            0
+        } else {
+            self.notional(order.instrument, request.new_price, lots)
+        };
+        let (buys, signed) = (order.side == Side::Buy.as_u8(), lots.cast_signed());
+        let side = at(if buys { Side::Buy } else { Side::Sell });
+        for (account, instrument) in Key::holding(order.account, order.instrument) {
+            let key = Key {
+                firm,
+                account,
+                instrument,
+            };
+            let Ok(index) = self.risk.find(key) else {
+                continue;
+            };
+            let limits = &mut self.risk.sets[index];
+            limits.done[side] = (limits.done[side] + is).saturating_sub(was);
+            if bust {
+                let undone = if buys { -signed } else { signed };
+                limits.position = limits.position.saturating_add(undone);
+            }
+        }
+    }
+
     pub(super) fn set_limits(&mut self, set: &SetLimits, sink: &mut impl EventSink) {
         if let Err(reason) = self.define_limits(set) {
             let body = DefinitionRefused {
@@ -528,7 +558,7 @@ impl Engine {
 
     fn define_limits(&mut self, set: &SetLimits) -> Result<(), Reason> {
         let firm = self.firms.get(set.firm.0 as usize);
-        if set.firm.0 == 0 || firm.is_none_or(|firm| firm.firm != set.firm) {
+        if set.firm.0 == 0 || firm.is_none_or(|firm| firm.definition.firm != set.firm) {
             return Err(Reason::InvalidDefinition);
         }
         if set.instrument.0 != 0 {
@@ -618,6 +648,18 @@ impl Engine {
 }
 
 impl Key {
+    /// Account and instrument of the keys that hold for an order, in the order in which they are
+    /// asked.
+    fn holding(account: AccountId, instrument: InstrumentId) -> [(u64, u32); 4] {
+        let account = u64::from(account.0) + 1;
+        [
+            (0, 0),
+            (account, 0),
+            (0, instrument.0),
+            (account, instrument.0),
+        ]
+    }
+
     fn of(set: &SetLimits) -> Self {
         Self {
             firm: set.firm.0,

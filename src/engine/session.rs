@@ -2,9 +2,58 @@
 
 use trading_engine_protocol::types::{Reason, SessionProtocol};
 
-use super::command::DefineSession;
+use super::command::{DefineFirm, DefineSession};
 use super::deadlines::NOWHERE;
 use super::order::NIL;
+
+/// Why a session may not trade, as bits: each kill switch above it is a block of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Blocks(pub u8);
+
+impl Blocks {
+    pub const SESSION: Self = Self(1);
+    pub const USER: Self = Self(1 << 1);
+    pub const FIRM: Self = Self(1 << 2);
+    pub const VENUE: Self = Self(1 << 3);
+
+    /// Whether there is any.
+    #[inline(always)]
+    pub const fn any(self) -> bool {
+        self.0 != 0
+    }
+
+    /// Whether all of `other` is there.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// `other` is there from now on, or is not.
+    pub fn set(&mut self, other: Self, on: bool) {
+        if on {
+            self.0 |= other.0;
+        } else {
+            self.0 &= !other.0;
+        }
+    }
+}
+
+/// One firm. Index 0 of the table is never defined.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Firm {
+    /// As defined; `definition.firm` 0 = not defined.
+    pub definition: DefineFirm,
+    /// The session of it that was defined last, 0 = it has none; the others follow through
+    /// `SessionState::next_of_firm`.
+    pub newest_session: u32,
+    /// A kill switch is on.
+    pub blocked: bool,
+}
+
+impl Firm {
+    pub fn is_defined(&self) -> bool {
+        self.definition.firm.0 != 0
+    }
+}
 
 /// One session. Index 0 of the table is never defined.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +72,8 @@ pub struct SessionState {
     pub generation: u32,
     /// Whether that connection is up.
     pub connected: bool,
+    /// Kill switches that are on above it.
+    pub(super) blocks: Blocks,
     /// When its orders are canceled without its asking: bit 0 a lost connection, bit 1 a logout.
     pub cancel_on_disconnect: u8,
     /// How long after that.
@@ -32,6 +83,8 @@ pub struct SessionState {
     /// Its orders at rest, in ascending order id.
     pub(super) oldest: u32,
     pub(super) newest: u32,
+    /// The session of its firm that was defined before it, 0 = there is none.
+    pub(super) next_of_firm: u32,
     /// Where its deadlines are: cancel on disconnect, cancel after.
     pub(super) deadlines: [u32; 2],
 }
@@ -46,11 +99,13 @@ impl SessionState {
             epoch: 1,
             generation: 0,
             connected: false,
+            blocks: Blocks::default(),
             cancel_on_disconnect: 0,
             cancel_grace_ms: 0,
             limited: false,
             oldest: NIL,
             newest: NIL,
+            next_of_firm: 0,
             deadlines: [NOWHERE; 2],
         }
     }

@@ -1,7 +1,7 @@
 //! What two engines that applied the same log must agree on, whatever their memory looks like.
 //!
 //! Walks the logical state: definitions, sessions, orders and waiting stops in priority order with
-//! their terms and what they show, counters, deadlines, the set of used ids. Slots count (they are part of order ids), pages and buckets do not.
+//! their terms and what they show, counters, deadlines, kill switches, amended trades, the set of used ids. Slots count (they are part of order ids), pages and buckets do not.
 
 use trading_engine_protocol::types::{ExecId, Side};
 use zerocopy::IntoBytes as _;
@@ -42,11 +42,16 @@ impl Engine {
             u64::from(self.orders.live()),
             u64::from(self.trading_day),
             self.ids.digest(),
+            u64::from(self.venue_blocked),
         ] {
             hasher.word(word);
         }
-        for firm in self.firms() {
-            hasher.bytes(firm.as_bytes());
+        for trade in self.amended.words() {
+            hasher.word(trade);
+        }
+        for firm in self.firms.iter().filter(|firm| firm.is_defined()) {
+            hasher.bytes(firm.definition.as_bytes());
+            hasher.word(u64::from(firm.blocked));
         }
         for session in self.sessions() {
             hasher.bytes(session.definition.as_bytes());
@@ -56,6 +61,7 @@ impl Engine {
                 u64::from(session.epoch),
                 u64::from(session.generation),
                 u64::from(session.connected),
+                u64::from(session.blocks.0),
                 u64::from(session.cancel_on_disconnect) << 32 | u64::from(session.cancel_grace_ms),
                 self.deadline_of(session.definition.session, 0),
                 self.deadline_of(session.definition.session, 1),
@@ -79,6 +85,7 @@ impl Engine {
             }
             for word in [
                 u64::from(state.traded),
+                u64::from(state.blocked),
                 u64::from(state.reference),
                 u64::from(state.phase.as_u8()) << 32 | u64::from(state.indicative.side),
                 u64::from(state.indicative.tick),

@@ -363,6 +363,8 @@ pub enum Known {
 #[derive(Clone, Debug, Default)]
 pub struct Session {
     pub firm: u32,
+    pub user: u32,
+    pub risk: bool,
     pub restarts: bool,
     pub connected: bool,
     cancel_on_disconnect: u8,
@@ -448,6 +450,8 @@ impl Venue {
             assert_eq!(session.session.0 as usize, index + 1);
             all.push(Session {
                 firm: session.firm.0,
+                user: session.user,
+                risk: session.roles == 1,
                 restarts: session.reset_at_day_roll == 1,
                 connected: true,
                 ..Session::default()
@@ -1153,8 +1157,15 @@ impl Venue {
         let client = number_of(&request.client_order_id);
         let refusal = if client == 0 {
             Some(Reason::InvalidClientOrderId)
-        } else if request.scope != 1 || request.side > 2 || request.by_account > 1 {
+        } else if !(1..=3).contains(&request.scope)
+            || request.scope == 3 && self.sessions[session as usize].user == 0
+            || request.side > 2
+            || request.by_account > 1
+            || request.kinds > 2
+        {
             Some(Reason::InvalidMassCancel)
+        } else if request.scope == 2 && !self.sessions[session as usize].risk {
+            Some(Reason::NotPermitted)
         } else if request.instrument.0 as usize > self.instruments.len() {
             Some(Reason::UnknownInstrument)
         } else {
@@ -1172,8 +1183,21 @@ impl Venue {
             return;
         }
         let filter = *request;
+        let asking = self.sessions[session as usize].clone();
+        let whose: Vec<bool> = (self.sessions.iter().enumerate())
+            .map(|(id, other)| match filter.scope {
+                1 => id == session as usize,
+                2 => other.firm == asking.firm,
+                _ => other.firm == asking.firm && other.user == asking.user,
+            })
+            .collect();
+        let product: Vec<u32> = self.instruments.iter().map(|i| i.product).collect();
         let canceled = self.cancel_all(Reason::MassCanceled, 0, |order| {
-            order.session == session
+            whose[order.session as usize]
+                // There are no quotes.
+                && filter.kinds != 1
+                && (filter.product == 0
+                    || filter.product == product[order.instrument as usize - 1])
                 && (filter.instrument.0 == 0 || filter.instrument.0 == order.instrument)
                 && (filter.side == 0 || filter.side == order.side)
                 && (filter.by_account == 0 || filter.account.0 == order.account)

@@ -149,7 +149,7 @@ impl Driver {
 
     #[inline]
     pub fn apply_command<B: Body>(&mut self, command: &Command<B>, sink: &mut impl EventSink) {
-        let mut bytes = Aligned([0u8; 256]);
+        let mut bytes = Aligned([0u8; 512]);
         let length = command.header.length as usize;
         let [header, body] = command.parts();
         bytes.0[..header.len()].copy_from_slice(header);

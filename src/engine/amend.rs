@@ -1,0 +1,244 @@
+//! Busts and corrections of trades, by the venue.
+//!
+//! The core keeps no trades: the command brings both fills from the event log, and the core believes
+//! nothing of it that could not be so. What is open is amended where it is; of an order that ended,
+//! the command says what it was. Which trades of the day were amended is remembered until it ends.
+
+use trading_engine_protocol::types::{
+    ClientOrderId, Instructions, OrderStatus, OrderType, Quantity, Reason, SelfTradePrevention,
+    Side, TimeInForce, TradeId,
+};
+
+use super::command::{AmendTrade, AmendedFill, CommandKind, NO_PRICE};
+use super::event::{EventSink, OrderState, TradeAmended};
+use super::instrument::Instrument;
+use super::order::{halves, notional};
+use super::session::SessionState;
+use super::{Engine, Progress};
+use crate::limits::{AMENDED_TRADES_MAX, ORDER_SLOT_BITS, QUANTITY_MAX};
+
+/// Trades of the day that were amended, ascending. All memory is there from the start.
+pub(super) struct AmendedTrades {
+    trades: Vec<u64>,
+    /// First trade of the day.
+    first: u64,
+}
+
+impl AmendedTrades {
+    pub fn new() -> Self {
+        Self {
+            trades: Vec::with_capacity(AMENDED_TRADES_MAX),
+            first: 1,
+        }
+    }
+
+    /// A new day, before its first trade.
+    pub fn forget(&mut self, trades_so_far: u64) {
+        self.trades.clear();
+        self.first = trades_so_far + 1;
+    }
+
+    fn has_room(&self) -> bool {
+        self.trades.len() < AMENDED_TRADES_MAX
+    }
+
+    fn contains(&self, trade: TradeId) -> bool {
+        self.trades.binary_search(&trade.0).is_ok()
+    }
+
+    /// The caller checked [`AmendedTrades::has_room`].
+    fn insert(&mut self, trade: TradeId) {
+        if let Err(place) = self.trades.binary_search(&trade.0) {
+            self.trades.insert(place, trade.0);
+        }
+    }
+
+    /// First trade of the day, and those amended.
+    pub fn words(&self) -> impl Iterator<Item = u64> + '_ {
+        std::iter::once(self.first).chain(self.trades.iter().copied())
+    }
+}
+
+/// Lots filled and notional of an order after an amendment.
+struct Booked {
+    cumulative: Quantity,
+    notional: [u64; 2],
+}
+
+impl Engine {
+    pub(super) fn amend_trade(
+        &mut self,
+        request: &AmendTrade,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        match self.check_amendment(request) {
+            Ok(booked) => {
+                self.amended.insert(request.trade_id);
+                for (fill, booked) in request.fills.iter().zip(booked) {
+                    self.amend_fill(request, fill, &booked, sink);
+                    self.recount_fill(request, fill);
+                }
+            }
+            Err(reason) => self.refuse(sink, CommandKind::AmendTrade, reason),
+        }
+        Progress::Done
+    }
+
+    /// What both orders come to. The trade is looked at first, then what is asked for.
+    fn check_amendment(&self, request: &AmendTrade) -> Result<[Booked; 2], Reason> {
+        if self.asking.0.0 != 0 {
+            return Err(Reason::NotPermitted);
+        }
+        let trade = request.trade_id.0;
+        if trade < self.amended.first || trade > self.trades {
+            return Err(Reason::UnknownTrade);
+        }
+        if self.amended.contains(request.trade_id) {
+            return Err(Reason::TradeAlreadyBusted);
+        }
+        let [one, other] = &request.fills;
+        let instrument = self
+            .defined(one.order.instrument)
+            .map_err(|_| Reason::UnknownTrade)?;
+        let could_be = one.order.instrument == other.order.instrument
+            && one.order.side != other.order.side
+            && one.order.order_id != other.order.order_id
+            && one.order.exec_id < other.order.exec_id
+            && (1..=QUANTITY_MAX).contains(&request.quantity.0)
+            && instrument.tick_of(request.price).is_ok()
+            && self.could_be(one)
+            && self.could_be(other);
+        if !could_be {
+            return Err(Reason::UnknownTrade);
+        }
+        if request.new_price != NO_PRICE {
+            instrument.tick_of(request.new_price)?;
+        }
+        let booked = [one, other].map(|fill| self.after_amendment(request, fill, instrument));
+        let [Some(one), Some(other)] = booked else {
+            return Err(Reason::UnknownTrade);
+        };
+        if self.amended.has_room() {
+            Ok([one, other])
+        } else {
+            Err(Reason::AmendmentCapacity)
+        }
+    }
+
+    /// Whether the venue may have written such a fill: what it says is told to its session again.
+    fn could_be(&self, fill: &AmendedFill) -> bool {
+        let order = &fill.order;
+        let session = self.sessions.get(fill.session.0 as usize);
+        let entry = order.order_id.0 >> ORDER_SLOT_BITS;
+        session.is_some_and(SessionState::is_defined)
+            && (1..=self.orders.entries()).contains(&entry)
+            && (1..=self.executions).contains(&order.exec_id.0)
+            && is_id(&order.client_order_id)
+            && Side::try_from(order.side).is_ok()
+            && OrderType::try_from(order.order_type).is_ok()
+            && TimeInForce::try_from(order.time_in_force).is_ok()
+            && OrderStatus::try_from(order.status).is_ok()
+            && order.instructions & !Instructions::ALL.0 == 0
+            && SelfTradePrevention::try_from(order.self_trade_prevention).is_ok()
+            && order.quantity.0 <= QUANTITY_MAX
+            && order.cumulative <= order.quantity
+    }
+
+    /// What the fill's order comes to; `None`: it did not fill that much at that price.
+    fn after_amendment(
+        &self,
+        request: &AmendTrade,
+        fill: &AmendedFill,
+        instrument: &Instrument,
+    ) -> Option<Booked> {
+        let state = match self.orders.find(fill.order.order_id) {
+            None => &fill.order,
+            Some(slot) => {
+                let cold = &self.orders.cold[slot as usize];
+                let same = cold.session == fill.session
+                    && cold.state.instrument == fill.order.instrument
+                    && cold.state.side == fill.order.side;
+                same.then_some(&cold.state)?
+            }
+        };
+        let lots = i128::from(request.quantity.0);
+        let kept = state.cumulative.0.checked_sub(request.quantity.0)?;
+        let traded = i128::from(request.price.0) * lots;
+        let others = notional(state.notional).checked_sub(traded)?;
+        if !is_notional_of(kept, others, instrument) {
+            return None;
+        }
+        // Fits: so many lots at prices within the limits.
+        let (cumulative, sum) = if request.new_price == NO_PRICE {
+            (kept, others)
+        } else {
+            let corrected = i128::from(request.new_price.0) * lots;
+            (state.cumulative.0, others + corrected)
+        };
+        Some(Booked {
+            cumulative: Quantity(cumulative),
+            notional: halves(sum),
+        })
+    }
+
+    fn amend_fill(
+        &mut self,
+        request: &AmendTrade,
+        fill: &AmendedFill,
+        booked: &Booked,
+        sink: &mut impl EventSink,
+    ) {
+        let mut body = TradeAmended {
+            trade_id: request.trade_id,
+            reference: fill.order.exec_id,
+            price: request.price,
+            quantity: request.quantity,
+            new_price: request.new_price,
+            liquidity: fill.liquidity,
+            ..TradeAmended::default()
+        };
+        if let Some(slot) = self.orders.find(fill.order.order_id) {
+            let cold = &mut self.orders.cold[slot as usize];
+            // What is open stays so, of an order that is smaller by what did not happen.
+            let undone = cold.state.cumulative.0 - booked.cumulative.0;
+            cold.state.quantity.0 -= undone;
+            cold.state.cumulative = booked.cumulative;
+            cold.state.notional = booked.notional;
+            let status = cold.open_status();
+            self.report(sink, slot, status, Reason::None, &body);
+            return;
+        }
+        body.order = OrderState {
+            exec_id: self.next_exec_id(),
+            leaves: Quantity(0),
+            cumulative: booked.cumulative,
+            notional: booked.notional,
+            status: self.end_of(fill).as_u8(),
+            ..fill.order
+        };
+        self.tell(sink, fill.session, Reason::None, body);
+    }
+
+    /// How an order that is not open ended: as stated, else by its id, if it is of today.
+    fn end_of(&self, fill: &AmendedFill) -> OrderStatus {
+        let stated = OrderStatus::try_from(fill.order.status).ok();
+        let hash = self.ids.hash(fill.session, &fill.order.client_order_id);
+        stated
+            .filter(|status| status.is_terminal())
+            .or_else(|| self.ids.find(hash).and_then(|known| known.ended))
+            .unwrap_or(OrderStatus::Canceled)
+    }
+}
+
+/// Whether so many lots can have cost so much.
+fn is_notional_of(lots: u64, sum: i128, instrument: &Instrument) -> bool {
+    let d = &instrument.definition;
+    let at = |price: i64| i128::from(price) * i128::from(lots);
+    (at(d.price_min.0)..=at(d.price_max.0)).contains(&sum)
+}
+
+/// Whether a client can have named something so.
+fn is_id(id: &ClientOrderId) -> bool {
+    let text = id.as_text().map(ClientOrderId::from_text);
+    id.as_number().is_some() || text == Some(Ok(*id))
+}

@@ -1,0 +1,120 @@
+//! What orders are, for who asks: one, or all of the session at one point of the log.
+
+use trading_engine_protocol::types::{ExecId, OrderId, Quantity, Reason};
+
+use super::command::{CommandKind, OrderStatusRequest, OrderTerms};
+use super::event::{EventSink, OrderStatusReport};
+use super::mass_cancel::Owners;
+use super::order::Flags;
+use super::requests::Refusal;
+use super::{Engine, Progress, Work};
+use crate::limits::STEP_EVENTS_MAX;
+
+/// Orders a step may state.
+const ORDERS_PER_STEP: usize = STEP_EVENTS_MAX - 2;
+
+/// How an order waits.
+const WAITS_AS_STOP: u8 = 1;
+const WAITS_FOR_AUCTION: u8 = 2;
+
+impl Engine {
+    pub(super) fn order_status(
+        &mut self,
+        request: &OrderStatusRequest,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        self.status = OrderStatusReport {
+            request: request.client_order_id,
+            total: 1,
+            is_last: 1,
+            all: u8::from(request.all != 0),
+            ..OrderStatusReport::default()
+        };
+        if request.all == 0 {
+            self.state_one(request, sink);
+            return Progress::Done;
+        }
+        let (instrument, side) = (request.instrument, request.side);
+        self.collect(Owners::Session(self.asking.0), |engine, slot| {
+            let state = &engine.orders.cold[slot as usize].state;
+            (instrument.0 == 0 || state.instrument == instrument)
+                && (side == 0 || state.side == side)
+        });
+        // Fits: there are at most 2^24 orders.
+        self.status.total = u32::try_from(self.scratch.len()).unwrap_or(u32::MAX);
+        if self.scratch.is_empty() {
+            let none = OrderStatusReport {
+                terms: OrderTerms::NONE,
+                ..self.status
+            };
+            self.tell(sink, self.asking.0, Reason::None, none);
+            return Progress::Done;
+        }
+        self.status_from(0, sink)
+    }
+
+    /// States what `scratch` names, from `next` on. Nothing comes in between, so all of it is there.
+    pub(super) fn status_from(&mut self, next: usize, sink: &mut impl EventSink) -> Progress {
+        let last = self.scratch.len().min(next + ORDERS_PER_STEP);
+        for index in next..last {
+            if let Some(slot) = self.orders.find(OrderId(self.scratch[index])) {
+                let is_last = index + 1 == self.scratch.len();
+                self.state_order(slot, is_last, sink);
+            }
+        }
+        if last < self.scratch.len() {
+            self.work = Work::Status { next: last };
+            return Progress::More;
+        }
+        self.work = Work::Nothing;
+        Progress::Done
+    }
+
+    /// An order that is not open is answered like a cancel of it.
+    fn state_one(&mut self, request: &OrderStatusRequest, sink: &mut impl EventSink) {
+        match self.check_status(request) {
+            Ok(slot) => self.state_order(slot, true, sink),
+            Err(refusal) => self.refuse_with(
+                CommandKind::OrderStatusRequest,
+                (request.client_order_id, request.original),
+                &refusal,
+                0,
+                sink,
+            ),
+        }
+    }
+
+    fn check_status(&self, request: &OrderStatusRequest) -> Result<u32, Refusal> {
+        let slot = self.target(request.order_id, &request.original)?.slot;
+        self.check_stated(slot, request.instrument, request.side)?;
+        Ok(slot)
+    }
+
+    fn state_order(&mut self, slot: u32, is_last: bool, sink: &mut impl EventSink) {
+        let hot = &self.orders.hot[slot as usize];
+        let cold = &self.orders.cold[slot as usize];
+        let waits = if hot.flags.any(Flags::WAITING) {
+            WAITS_AS_STOP
+        } else if hot.flags.any(Flags::PARKED) {
+            WAITS_FOR_AUCTION
+        } else {
+            0
+        };
+        let terms = if hot.flags.any(Flags::TERMS) {
+            self.orders.extra[slot as usize].terms
+        } else {
+            OrderTerms::NONE
+        };
+        let order = self.order_state(slot, ExecId(0), cold.open_status());
+        let body = OrderStatusReport {
+            order,
+            terms,
+            is_last: u8::from(is_last),
+            is_quote: u8::from(hot.flags.any(Flags::QUOTE)),
+            waits,
+            shown: Quantity(if waits == 0 { hot.leaves } else { 0 }),
+            ..self.status
+        };
+        self.tell(sink, self.asking.0, Reason::None, body);
+    }
+}
