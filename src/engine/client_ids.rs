@@ -63,7 +63,7 @@ pub(super) struct ClientIds {
 /// Multiplies to 128 bits and folds: every input bit reaches every output bit, if neither factor
 /// is small.
 #[inline(always)]
-fn fold(a: u64, b: u64) -> u64 {
+pub(super) fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
     {
@@ -73,7 +73,7 @@ fn fold(a: u64, b: u64) -> u64 {
 
 /// Spreads a key over all bits (SplitMix64's finisher): a small key would make factors small, and
 /// ids near it equal.
-fn spread(key: u64) -> u64 {
+pub(super) fn spread(key: u64) -> u64 {
     let mut key = key.wrapping_add(0x9E37_79B9_7F4A_7C15);
     key = (key ^ key >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     key = (key ^ key >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);

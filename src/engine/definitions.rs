@@ -27,6 +27,7 @@ impl Engine {
                 if self.log_id == 0 && self.sequence.0 == 1 {
                     self.log_id = genesis.log_id;
                     self.ids.set_key(genesis.hash_key);
+                    self.quotes.set_key(genesis.hash_key);
                 } else {
                     self.refuse(sink, CommandKind::Genesis, Reason::InvalidDefinition);
                 }

@@ -239,6 +239,7 @@ impl Engine {
             || order.protection_group != 0;
         if special {
             flags = flags.with(check_instructions(order, order_type, time_in_force)?);
+            self.check_frozen(self.asking.0, order.protection_group)?;
         }
         let mut stop_tick = 0;
         // Only a limit order without terms may go without this look.
@@ -524,7 +525,7 @@ fn check_instructions(
     time_in_force: TimeInForce,
 ) -> Result<Flags, Reason> {
     let instructions = Instructions(order.instructions);
-    if order.instructions & !Instructions::ALL.0 != 0 || order.protection_group != 0 {
+    if order.instructions & !Instructions::ALL.0 != 0 {
         return Err(Reason::UnsupportedInstruction);
     }
     let self_trade = SelfTradePrevention::try_from(order.self_trade_prevention)
@@ -537,6 +538,7 @@ fn check_instructions(
     Ok(Flags::default()
         .with_if(self_trade != SelfTradePrevention::None, Flags::SELF_TRADE)
         .with_if(post_only, Flags::POST_ONLY)
+        .with_if(order.protection_group != 0, Flags::PROTECTED)
         .with_if(
             instructions.has(Instructions::DISCONNECT_EXEMPT),
             Flags::DISCONNECT_EXEMPT,

@@ -910,6 +910,22 @@ impl OrderReport for OrderStatusReport {}
 impl OrderReport for TradeAmended {}
 
 impl EventHeader {
+    /// This header before an answer to a mass quote with so many results.
+    #[inline]
+    pub fn of_mass_quote(self, results: usize) -> Self {
+        let length = size_of::<Self>()
+            + size_of::<MassQuoteAnsweredHead>()
+            + results * size_of::<QuoteResult>();
+        #[allow(clippy::cast_possible_truncation, reason = "at most EVENT_LENGTH_MAX")]
+        let length = length as u32;
+        Self {
+            length,
+            kind: EventKind::MassQuoteAnswered as u8,
+            version: EVENT_VERSION,
+            ..self
+        }
+    }
+
     /// This header before a body of that kind.
     #[inline(always)]
     pub fn of<B: Body>(self) -> Self {

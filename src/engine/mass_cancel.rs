@@ -262,9 +262,12 @@ impl Engine {
         let session = SessionId(code >> 1);
         self.disarm(session, code & 1);
         let reason = if code & 1 == LOST {
+            let quotes_only = self.sessions[session.0 as usize].quotes_only;
             self.collect(Owners::Session(session), |engine, slot| {
-                let state = &engine.orders.cold[slot as usize].state;
-                !Instructions(state.instructions).has(Instructions::DISCONNECT_EXEMPT)
+                let instructions =
+                    Instructions(engine.orders.cold[slot as usize].state.instructions);
+                let exempt = quotes_only || instructions.has(Instructions::DISCONNECT_EXEMPT);
+                engine.orders.hot[slot as usize].flags.any(Flags::QUOTE) || !exempt
             });
             Reason::CanceledOnDisconnect
         } else {
@@ -293,17 +296,21 @@ impl Engine {
 
     /// The session has no connection any more.
     pub(super) fn arm_disconnect(&mut self, session: SessionId, reason: Reason) {
-        let state = &self.sessions[session.0 as usize];
-        // Who took over goes on with the orders; a day that begins is nobody's loss.
+        let state = &mut self.sessions[session.0 as usize];
         let when = match reason {
-            Reason::Superseded | Reason::EndOfDay => 0,
+            // Who took over goes on with the orders; a day that begins is nobody's loss.
+            Reason::Superseded | Reason::EndOfDay => return,
             Reason::LogoutRequested => AT_LOGOUT,
             _ => WHEN_LOST,
         };
-        if state.cancel_on_disconnect & when != 0 {
-            let grace = state.cancel_grace_ms;
-            self.arm(session, LOST, grace);
-        }
+        // Who asked for nothing keeps his orders, but nobody's quotes stay alone.
+        state.quotes_only = state.cancel_on_disconnect & when == 0;
+        let grace = if state.quotes_only {
+            0
+        } else {
+            state.cancel_grace_ms
+        };
+        self.arm(session, LOST, grace);
     }
 
     /// The session has a connection again.

@@ -141,6 +141,7 @@ impl Engine {
         let hot = &self.orders.hot[slot as usize];
         let mut open = hot.leaves;
         let careful = hot.flags.any(Flags::SELF_TRADE);
+        let quote = hot.flags.only(Flags::QUOTE);
         let instrument = hot.instrument;
         let mut trades = 0;
         let (mut first, mut last) = (NIL, NIL);
@@ -171,11 +172,21 @@ impl Engine {
                 first = tick;
             }
             last = tick;
-            open -= if flags.any(Flags::ICEBERG) {
-                self.trade_with_iceberg(place, maker, slot, open, sink)
-            } else {
-                self.trade(place, maker, slot, open, sink)
-            };
+            if !flags.with(quote).any(Flags::SPECIAL) {
+                open -= self.trade::<false>(place, maker, slot, open, sink);
+                continue;
+            }
+            let (lots, tripped) = self.special_trade(place, maker, slot, open, sink);
+            open -= lots;
+            if tripped {
+                self.note_trades(instrument, first, last);
+                self.work = Work::Pull {
+                    next: 0,
+                    instrument,
+                    taker: slot,
+                };
+                return Progress::More;
+            }
         }
         if open == 0 {
             self.release(slot, OrderStatus::Filled);
@@ -204,9 +215,33 @@ impl Engine {
         self.rest(slot, &reach, sink);
     }
 
-    /// One trade of an order with `open` lots with the first of a level. Returns the lots.
+    /// A trade in which an iceberg, a quote or a protected order takes part. Returns the lots, and
+    /// whether a group's limit was reached by it.
+    #[inline(never)]
+    fn special_trade(
+        &mut self,
+        place: Place,
+        maker: u32,
+        taker: u32,
+        open: u64,
+        sink: &mut impl EventSink,
+    ) -> (u64, bool) {
+        let flags = self.orders.hot[maker as usize].flags;
+        // A maker that is filled is gone afterwards.
+        let protected = flags.any(Flags::PROTECTED).then(|| self.protected(maker));
+        let lots = if flags.any(Flags::ICEBERG) {
+            self.trade_with_iceberg(place, maker, taker, open, sink)
+        } else {
+            self.trade::<true>(place, maker, taker, open, sink)
+        };
+        let tripped = protected.is_some_and(|filled| self.count_fill(&filled, lots, taker, sink));
+        (lots, tripped)
+    }
+
+    /// One trade of an order with `open` lots with the first of a level. Returns the lots. Without
+    /// `QUOTES` neither of them is a quote.
     #[inline(always)]
-    fn trade(
+    fn trade<const QUOTES: bool>(
         &mut self,
         place: Place,
         maker: u32,
@@ -225,7 +260,7 @@ impl Engine {
         } else {
             self.ladders.at_mut(place).lots -= lots;
         }
-        self.fill_both(maker, taker, lots, sink);
+        self.fill_both::<QUOTES>(maker, taker, lots, sink);
         if lots == maker_leaves {
             self.release(maker, OrderStatus::Filled);
         }
@@ -244,11 +279,11 @@ impl Engine {
     ) -> u64 {
         let shown = self.orders.hot[maker as usize].leaves;
         if shown > open || self.orders.extra[maker as usize].hidden == 0 {
-            return self.trade(place, maker, taker, open, sink);
+            return self.trade::<true>(place, maker, taker, open, sink);
         }
         self.ladders.remove(&mut self.orders, place, maker);
         self.show_next(maker);
-        self.fill_both(maker, taker, shown, sink);
+        self.fill_both::<true>(maker, taker, shown, sink);
         let (side, key) = (place.side(), place.key());
         self.ladders.append(&mut self.orders, side, key, maker);
         shown
@@ -263,7 +298,13 @@ impl Engine {
     }
 
     #[inline(always)]
-    fn fill_both(&mut self, maker: u32, taker: u32, lots: u64, sink: &mut impl EventSink) {
+    fn fill_both<const QUOTES: bool>(
+        &mut self,
+        maker: u32,
+        taker: u32,
+        lots: u64,
+        sink: &mut impl EventSink,
+    ) {
         let price = self.orders.cold[maker as usize].state.price;
         let trade_id = self.next_trade_id();
         for (slot, liquidity) in [(maker, Liquidity::Added), (taker, Liquidity::Removed)] {
@@ -275,7 +316,11 @@ impl Engine {
                 liquidity: liquidity.as_u8(),
                 ..Fill::default()
             };
-            self.report(sink, slot, status, Reason::None, &body);
+            if QUOTES {
+                self.report_fill(slot, status, body, sink);
+            } else {
+                self.report(sink, slot, status, Reason::None, &body);
+            }
         }
     }
 
@@ -298,7 +343,7 @@ impl Engine {
         );
         if limited {
             self.count(slot);
-            self.count_fill(slot, lots, price);
+            self.count_execution(slot, lots, price);
         }
         // What an iceberg hides is only there while something is shown.
         if left == 0 {
@@ -424,6 +469,15 @@ impl Engine {
         }
     }
 
+    /// An order that trades with nobody waits at its price; there is a place for it.
+    #[inline]
+    pub(super) fn come_to_rest(&mut self, slot: u32) {
+        let reach = self.reach(slot);
+        self.ladders
+            .append(&mut self.orders, reach.ladder, reach.key, slot);
+        self.list(slot);
+    }
+
     /// An ended order leaves the slab; its id stays used.
     #[inline(always)]
     pub(super) fn release(&mut self, slot: u32, status: OrderStatus) {
@@ -434,8 +488,12 @@ impl Engine {
         if flags.any(Flags::DATED) {
             self.remove_expiry(slot);
         }
-        self.ids
-            .set_ended(self.orders.cold[slot as usize].bucket, status);
+        if flags.any(Flags::QUOTE) {
+            self.quote_ended(slot);
+        } else {
+            self.ids
+                .set_ended(self.orders.cold[slot as usize].bucket, status);
+        }
         self.orders.put_back(slot);
     }
 
@@ -473,7 +531,8 @@ impl Engine {
             self.uncount(slot);
         }
         self.orders.hot[slot as usize].leaves = 0;
-        if self.orders.hot[slot as usize].flags.any(Flags::ICEBERG) {
+        let flags = self.orders.hot[slot as usize].flags;
+        if flags.any(Flags::ICEBERG) {
             self.orders.extra[slot as usize].hidden = 0;
         }
         let body = OrderCanceled {
@@ -481,7 +540,11 @@ impl Engine {
             canceled: Quantity(canceled),
             ..OrderCanceled::default()
         };
-        self.report(sink, slot, status, reason, &body);
+        if flags.any(Flags::QUOTE) {
+            self.report_quote_end(slot, status, reason, body, sink);
+        } else {
+            self.report(sink, slot, status, reason, &body);
+        }
         self.release(slot, status);
     }
 

@@ -11,6 +11,7 @@
 //! * `entry`: new orders; `requests`: cancels and replaces; `matching`: trades; `stops`: orders that
 //!   wait for a price; `mass_cancel`, `kill_switch`: many at once; `day`: the trading day and
 //!   expiries; `status`: what orders are; `amend`: trades that did not happen so
+//! * `quotes`, `quote_book`: mass quotes, and what is quoted; `protection`: groups of a market maker
 //! * `risk`: limits of firms, and what is counted for them
 //! * `session`, `sessions`, `definitions`: logons and numbers, reference data
 //! * `state_hash`: what two engines must agree on
@@ -37,6 +38,9 @@ mod matching;
 pub mod order;
 mod phase;
 mod prices;
+mod protection;
+mod quote_book;
+mod quotes;
 mod requests;
 mod risk;
 mod session;
@@ -63,6 +67,9 @@ use ladder::Ladders;
 use mass_cancel::Then;
 use order::{NIL, Orders};
 use phase::{Afterwards, Stage, Transition};
+use protection::Protection;
+use quote_book::QuoteBook;
+use quotes::Quoting;
 use risk::RiskLimits;
 use session::Firm;
 use stops::TradedRange;
@@ -122,6 +129,19 @@ enum Work {
     Status {
         next: usize,
     },
+    /// New quotes of the mass quote at work enter the book.
+    EnterQuotes,
+    /// Quotes that `scratch` names are canceled, from `next` on.
+    CancelQuotes {
+        next: usize,
+    },
+    /// Orders of a protection group that reached a limit end, from `next` on; then the order that
+    /// traded with it goes on.
+    Pull {
+        next: usize,
+        instrument: u16,
+        taker: u32,
+    },
     /// More may be due before the command that is held.
     Deadlines,
     /// An instrument changes its phase.
@@ -160,6 +180,9 @@ pub struct Engine {
     orders: Orders,
     ladders: Ladders,
     ids: ClientIds,
+    quotes: QuoteBook,
+    quoting: Quoting,
+    protection: Protection,
     instruments: Box<[Instrument]>,
     firms: Box<[Firm]>,
     sessions: Box<[SessionState]>,
@@ -232,6 +255,9 @@ impl Engine {
             orders: Orders::new(limits.orders),
             ladders: Ladders::new(limits.instruments, limits.price_pages),
             ids: ClientIds::new(limits.client_order_ids),
+            quotes: QuoteBook::new(limits.quotes),
+            quoting: Quoting::new(),
+            protection: Protection::new(limits.protection_groups, limits.orders),
             instruments: vec![Instrument::default(); count(limits.instruments)].into(),
             firms: vec![Firm::default(); count(limits.firms)].into(),
             sessions: vec![SessionState::undefined(); count(limits.sessions)].into(),
@@ -275,6 +301,8 @@ impl Engine {
         self.orders.memory(&mut each);
         self.ladders.memory(&mut each);
         self.ids.memory(&mut each);
+        self.quotes.memory(&mut each);
+        self.protection.memory(&mut each);
     }
 
     /// Makes the tables resident, so that no command pays for a page of memory. Once, before the
@@ -283,6 +311,8 @@ impl Engine {
         self.orders.touch();
         self.ladders.touch();
         self.ids.touch();
+        self.quotes.touch();
+        self.protection.touch();
     }
 
     /// Names the memory that a command a few places ahead will look at first. A hint: the state is
@@ -489,10 +519,30 @@ impl Engine {
                 self.order_status(request, sink)
             }
             CommandBody::AmendTrade(request) => self.amend_trade(request, sink),
-            CommandBody::QuoteCancel(_)
-            | CommandBody::MassQuote(_)
-            | CommandBody::ConfigureProtection(_)
-            | CommandBody::ResetProtection(_) => Progress::Done,
+            CommandBody::MassQuote(quote) => {
+                if !self.admit(header, sink) {
+                    return Progress::Done;
+                }
+                self.mass_quote(quote, sink)
+            }
+            CommandBody::QuoteCancel(request) => {
+                if !self.admit(header, sink) {
+                    return Progress::Done;
+                }
+                self.quote_cancel(request, sink)
+            }
+            CommandBody::ConfigureProtection(request) => {
+                if self.admit(header, sink) {
+                    self.configure_protection(request, sink);
+                }
+                Progress::Done
+            }
+            CommandBody::ResetProtection(request) => {
+                if self.admit(header, sink) {
+                    self.reset_protection(request, sink);
+                }
+                Progress::Done
+            }
             CommandBody::DayRoll(roll) => self.day_roll(roll.trading_day, sink),
             CommandBody::Tick(_) => Progress::Done,
             CommandBody::SessionLogon(_)
@@ -526,7 +576,7 @@ impl Engine {
 
     /// Goes on with a command that has more to write. The sink has room for `STEP_BYTES_MAX`.
     pub fn resume(&mut self, sink: &mut impl EventSink) -> Progress {
-        match self.work {
+        let progress = match self.work {
             Work::Nothing => Progress::Done,
             Work::Match { slot } => self.match_from(slot, sink),
             Work::Expire { next, trading_day } => self.expire_from(next, trading_day, sink),
@@ -537,9 +587,17 @@ impl Engine {
             Work::Trigger { instrument } => self.trigger_on(instrument, sink),
             Work::Cancel { next, reason, then } => self.cancel_from(next, reason, then, sink),
             Work::Status { next } => self.status_from(next, sink),
+            Work::EnterQuotes => self.enter_quotes(sink),
+            Work::CancelQuotes { next } => self.cancel_quotes_from(next, sink),
+            Work::Pull {
+                next,
+                instrument,
+                taker,
+            } => self.pull_from(next, instrument, taker, sink),
             Work::Deadlines => self.meet_deadlines(sink),
             Work::Phase(stage) => self.transition_on(stage, sink),
-        }
+        };
+        self.after_quote(progress)
     }
 
     /// Sequence of the last command applied.

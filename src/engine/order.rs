@@ -37,9 +37,9 @@ impl Flags {
     pub const TERMS: Self = Self(1 << 7);
     /// It stays when the connection is lost.
     pub const DISCONNECT_EXEMPT: Self = Self(1 << 8);
-    /// It is a quote.
+    /// It is one side of a quote.
     pub const QUOTE: Self = Self(1 << 9);
-    /// Its fills at rest count in a protection group.
+    /// It is of a protection group, which may be set or not.
     pub const PROTECTED: Self = Self(1 << 10);
     /// It is for the opening auction.
     pub const AT_THE_OPENING: Self = Self(1 << 11);
@@ -49,6 +49,8 @@ impl Flags {
     pub const PARKED: Self = Self(1 << 13);
     /// Risk limits count it.
     pub const LIMITED: Self = Self(1 << 14);
+    /// Trades of it are more than two fills of plain orders.
+    pub const SPECIAL: Self = Self(Self::ICEBERG.0 | Self::QUOTE.0 | Self::PROTECTED.0);
 
     /// Whether any of `other` is there.
     #[inline(always)]
@@ -68,6 +70,13 @@ impl Flags {
     #[must_use]
     pub const fn with_if(self, condition: bool, other: Self) -> Self {
         if condition { self.with(other) } else { self }
+    }
+
+    /// `other`, if it is there.
+    #[inline(always)]
+    #[must_use]
+    pub const fn only(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Without `other`.
@@ -107,7 +116,8 @@ pub struct Cold {
     pub state: OrderState,
     /// Whose it is.
     pub session: SessionId,
-    /// Where the client id table keeps this order's newest id.
+    /// Where the client id table keeps this order's newest id. Of a quote, which has none there:
+    /// its record in the quote book.
     pub bucket: u32,
 }
 

@@ -58,10 +58,8 @@ impl Engine {
     ) -> Result<Target, Refusal> {
         let session = self.asking.0;
         let unknown = || Err(Refusal::unknown(Reason::UnknownOrder));
-        let by_id = self
-            .orders
-            .find(order_id)
-            .filter(|&slot| self.orders.cold[slot as usize].session == session);
+        let named = self.find_no_quote(order_id);
+        let by_id = named.filter(|&slot| self.orders.cold[slot as usize].session == session);
         if original.is_none() {
             return match by_id {
                 Some(slot) => Ok(Target { slot }),
@@ -74,6 +72,8 @@ impl Engine {
         let live = known.slot.filter(|&slot| {
             let cold = &self.orders.cold[slot as usize];
             self.orders.is_live(slot)
+                // A quote may have the slot now, and call itself like the order that had it.
+                && !self.orders.hot[slot as usize].flags.any(Flags::QUOTE)
                 && cold.session == session
                 && cold.state.client_order_id == *original
         });
@@ -82,9 +82,7 @@ impl Engine {
             Some(_) => Err(Refusal::unknown(Reason::IdMismatch)),
             None if known.slot.is_none() => unknown(),
             // What is open is another order than the one that is done.
-            None if self.orders.find(order_id).is_some() => {
-                Err(Refusal::unknown(Reason::IdMismatch))
-            }
+            None if named.is_some() => Err(Refusal::unknown(Reason::IdMismatch)),
             None => Err(Refusal {
                 reason: Reason::TooLateToCancel,
                 order_id,
@@ -92,6 +90,14 @@ impl Engine {
                 status: known.ended.unwrap_or(OrderStatus::Rejected),
             }),
         }
+    }
+
+    /// An open order that is no quote: those are not found by requests.
+    #[inline]
+    fn find_no_quote(&self, order_id: OrderId) -> Option<u32> {
+        let slot = self.orders.find(order_id)?;
+        let quote = self.orders.hot[slot as usize].flags.any(Flags::QUOTE);
+        (!quote).then_some(slot)
     }
 
     pub(super) fn cancel(&mut self, cancel: &CancelOrder, sink: &mut impl EventSink) {
@@ -240,6 +246,9 @@ impl Engine {
             TradingPhase::Closed | TradingPhase::Halted
         ) {
             return Err(Reason::InstrumentNotTrading);
+        }
+        if hot.flags.any(Flags::PROTECTED) {
+            self.check_frozen(cold.session, cold.state.protection_group)?;
         }
         instrument.check_quantity(replace.quantity)?;
         let waiting = hot.flags.any(Flags::WAITING);

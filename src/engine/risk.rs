@@ -473,7 +473,7 @@ impl Engine {
 
     /// An order was filled.
     #[inline(never)]
-    pub(super) fn count_fill(&mut self, slot: u32, lots: u64, price: Price) {
+    pub(super) fn count_execution(&mut self, slot: u32, lots: u64, price: Price) {
         let side = self.side_of(slot);
         let instrument = self.orders.cold[slot as usize].state.instrument;
         let notional = self.notional(instrument, price, lots);

@@ -80,6 +80,8 @@ pub struct SessionState {
     pub cancel_grace_ms: u32,
     /// Whether its firm has risk limits.
     pub(super) limited: bool,
+    /// Whether only its quotes go when it is due: it asked for nothing.
+    pub(super) quotes_only: bool,
     /// Its orders at rest, in ascending order id.
     pub(super) oldest: u32,
     pub(super) newest: u32,
@@ -103,6 +105,7 @@ impl SessionState {
             cancel_on_disconnect: 0,
             cancel_grace_ms: 0,
             limited: false,
+            quotes_only: false,
             oldest: NIL,
             newest: NIL,
             next_of_firm: 0,

@@ -1,7 +1,9 @@
 //! What two engines that applied the same log must agree on, whatever their memory looks like.
 //!
 //! Walks the logical state: definitions, sessions, orders and waiting stops in priority order with
-//! their terms and what they show, counters, deadlines, kill switches, amended trades, the set of used ids. Slots count (they are part of order ids), pages and buckets do not.
+//! their terms and what they show, counters, deadlines, kill switches, amended trades, the set of
+//! used ids, names of quotes, protection groups with their windows, risk limits with what they
+//! count. Slots count (they are part of order ids), pages and buckets do not.
 
 use trading_engine_protocol::types::{ExecId, Side};
 use zerocopy::IntoBytes as _;
@@ -43,6 +45,7 @@ impl Engine {
             u64::from(self.trading_day),
             self.ids.digest(),
             u64::from(self.venue_blocked),
+            self.quotes.digest(),
         ] {
             hasher.word(word);
         }
@@ -102,6 +105,7 @@ impl Engine {
         for table in &self.tick_tables {
             hasher.bytes(table.as_bytes());
         }
+        self.protection.words(|word| hasher.word(word));
         hasher.0
     }
 
@@ -114,6 +118,11 @@ impl Engine {
         if hot.flags.any(Flags::TERMS) {
             hasher.word(hot.leaves);
             hasher.bytes(self.orders.extra[slot as usize].terms.as_bytes());
+        }
+        if hot.flags.any(Flags::QUOTE) {
+            let record = self.quotes.record(cold.bucket);
+            hasher.word(u64::from(record.name.layer) + 1);
+            hasher.bytes(record.entry_id.as_bytes());
         }
     }
 }

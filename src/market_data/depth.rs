@@ -6,11 +6,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use trading_engine_protocol::types::{
-    Decimal8, InstrumentId, Liquidity, OrderStatus, OrderType, Side, TimeInForce, TradingPhase,
+    Decimal8, InstrumentId, Liquidity, OrderStatus, OrderType, QuoteStatus, Side, TimeInForce,
+    TradingPhase,
 };
 
 use crate::engine::command::{DefineInstrument, name_text};
-use crate::engine::event::{self, EventBody, EventHeader, OrderState};
+use crate::engine::event::{
+    self, EventBody, EventHeader, Fill, MassQuoteAnswered, OrderState, QuoteResult,
+};
 use crate::journal::history::Observer;
 
 #[derive(Clone, Copy)]
@@ -37,6 +40,9 @@ struct Book {
     asks: BTreeMap<i64, Level>,
 }
 
+/// What a quote is called: session, protection group, instrument, layer, side.
+type QuoteName = (u32, u16, u32, u16, u8);
+
 /// All books.
 #[derive(Default)]
 pub struct Depth {
@@ -45,6 +51,9 @@ pub struct Depth {
     waiting: HashMap<u64, u64>,
     /// Instruments in their closing auction.
     closing: HashSet<u32>,
+    /// Order id of what is quoted, or was last: a mass quote's answer does not name what its new
+    /// quotes replace.
+    quotes: HashMap<QuoteName, u64>,
     books: HashMap<u32, Book>,
     instruments: BTreeMap<u32, DefineInstrument>,
     by_symbol: HashMap<String, u32>,
@@ -127,22 +136,12 @@ impl Depth {
                 self.waiting.remove(&canceled.order.order_id.0);
                 self.remove(canceled.order.order_id.0);
             }
-            EventBody::Fill(fill) => {
-                let known = self.orders.get(&fill.order.order_id.0);
-                let (mut shown, mut display) = (u64::MAX, u64::MAX);
-                if let Some(known) = known.filter(|known| known.display != u64::MAX) {
-                    display = known.display;
-                    // A maker's next part is shown when this one is gone; a taker's first part
-                    // is what it comes to rest with.
-                    if fill.liquidity == Liquidity::Added.as_u8() {
-                        shown = known.shown.saturating_sub(fill.last_quantity.0);
-                        if shown == 0 {
-                            shown = u64::MAX;
-                        }
-                    }
-                }
-                self.set(&fill.order, shown, display);
-            }
+            EventBody::Fill(fill) => self.fill(fill),
+            EventBody::QuoteFill(quote) => self.fill(&quote.fill),
+            EventBody::QuoteCanceled(quote) => self.remove(quote.canceled.order.order_id.0),
+            EventBody::MassQuoteAnswered(answer) => self.quote(header, answer),
+            // Every quote ended with the day.
+            EventBody::DayRolled(_) => self.quotes.clear(),
             EventBody::FirmDefined(_)
             | EventBody::SessionDefined(_)
             | EventBody::DefinitionRefused(_)
@@ -155,7 +154,6 @@ impl Depth {
             | EventBody::RequestRejected(_)
             | EventBody::MassCancelDone(_)
             | EventBody::CancelAfterSet(_)
-            | EventBody::DayRolled(_)
             | EventBody::TickTableDefined(_)
             | EventBody::ReferenceSet(_)
             | EventBody::LimitsSet(_)
@@ -163,9 +161,6 @@ impl Depth {
             | EventBody::AuctionUncrossed(_)
             | EventBody::KillSwitchDone(_)
             | EventBody::TradeAmended(_)
-            | EventBody::MassQuoteAnswered(_)
-            | EventBody::QuoteCanceled(_)
-            | EventBody::QuoteFill(_)
             | EventBody::QuoteCancelDone(_)
             | EventBody::ProtectionSet(_)
             | EventBody::ProtectionTripped(_)
@@ -186,11 +181,72 @@ impl Depth {
         }
     }
 
+    fn fill(&mut self, fill: &Fill) {
+        let known = self.orders.get(&fill.order.order_id.0);
+        let (mut shown, mut display) = (u64::MAX, u64::MAX);
+        if let Some(known) = known.filter(|known| known.display != u64::MAX) {
+            display = known.display;
+            // A maker's next part is shown when this one is gone; a taker's first part
+            // is what it comes to rest with.
+            if fill.liquidity == Liquidity::Added.as_u8() {
+                shown = known.shown.saturating_sub(fill.last_quantity.0);
+                if shown == 0 {
+                    shown = u64::MAX;
+                }
+            }
+        }
+        self.set(&fill.order, shown, display);
+    }
+
+    /// What a mass quote did to the book before its new quotes trade.
+    fn quote(&mut self, header: &EventHeader, answer: &MassQuoteAnswered) {
+        let group = answer.head.protection_group;
+        for result in &answer.results {
+            for side in [Side::Buy, Side::Sell] {
+                let (id, layer) = (result.instrument.0, result.layer);
+                let name = (header.session.0, group, id, layer, side.as_u8());
+                self.quote_side(name, result, side);
+            }
+        }
+    }
+
+    fn quote_side(&mut self, name: QuoteName, result: &QuoteResult, side: Side) {
+        let r = result;
+        let (status, order, price, lots) = match side {
+            Side::Buy => (r.bid_status, r.bid_order, r.bid_price, r.bid_quantity),
+            Side::Sell => (r.ask_status, r.ask_order, r.ask_price, r.ask_quantity),
+        };
+        let Ok(status) = QuoteStatus::try_from(status) else {
+            return;
+        };
+        match status {
+            QuoteStatus::Entered => {
+                if let Some(before) = self.quotes.insert(name, order.0) {
+                    self.remove(before);
+                }
+                self.insert(order.0, r.instrument.0, side, price.0, lots.0);
+            }
+            QuoteStatus::Kept => self.insert(order.0, r.instrument.0, side, price.0, lots.0),
+            QuoteStatus::Removed => self.remove(order.0),
+            QuoteStatus::NotStated | QuoteStatus::Refused | QuoteStatus::Absent => {}
+        }
+    }
+
+    fn insert(&mut self, order_id: u64, instrument: u32, side: Side, price: i64, lots: u64) {
+        let resting = Resting {
+            instrument,
+            side: side.as_u8(),
+            price,
+            shown: lots,
+            display: u64::MAX,
+        };
+        self.put(order_id, resting);
+    }
+
     /// An order as it is now, of which at most `shown` and at most `display` lots are seen. One
     /// that was just accepted may still trade or end within the same command; what it is at the
     /// end of it is what was said last.
     fn set(&mut self, order: &OrderState, shown: u64, display: u64) {
-        self.remove(order.order_id.0);
         let open = OrderStatus::try_from(order.status).is_ok_and(|status| !status.is_terminal());
         if open && order.leaves.0 > 0 {
             let resting = Resting {
@@ -200,11 +256,19 @@ impl Depth {
                 shown: order.leaves.0.min(shown).min(display),
                 display,
             };
-            self.orders.insert(order.order_id.0, resting);
-            let level = self.levels(resting).entry(resting.price).or_default();
-            level.lots += resting.shown;
-            level.orders += 1;
+            self.put(order.order_id.0, resting);
+        } else {
+            self.remove(order.order_id.0);
         }
+    }
+
+    /// Whatever the order was before, this is what it is now.
+    fn put(&mut self, order_id: u64, resting: Resting) {
+        self.remove(order_id);
+        self.orders.insert(order_id, resting);
+        let level = self.levels(resting).entry(resting.price).or_default();
+        level.lots += resting.shown;
+        level.orders += 1;
     }
 
     fn remove(&mut self, order_id: u64) {
@@ -251,6 +315,18 @@ impl Depth {
             }),
             asks: book.map_or_else(Vec::new, |b| b.asks.iter().take(levels).map(show).collect()),
         })
+    }
+
+    /// Price, lots and orders of each level of a side, best first, in the units of events.
+    pub fn levels_of(&self, instrument: InstrumentId, side: Side) -> Vec<(i64, u64, u64)> {
+        let Some(book) = self.books.get(&instrument.0) else {
+            return Vec::new();
+        };
+        let level = |(price, level): (&i64, &Level)| (*price, level.lots, level.orders);
+        match side {
+            Side::Buy => book.bids.iter().rev().map(level).collect(),
+            Side::Sell => book.asks.iter().map(level).collect(),
+        }
     }
 
     /// Ids and symbols.

@@ -1,8 +1,8 @@
 //! A bare engine with one instrument world and one connected session, driven by typed commands.
 
 use trading_engine::engine::command::{
-    Body, CancelOrder, Command, DefineFirm, DefineInstrument, DefineSession, EnterOrder, Genesis,
-    ReplaceOrder, SessionLogon, name,
+    self, Body, CancelAfter, CancelOrder, Command, DefineFirm, DefineInstrument, DefineSession,
+    EnterOrder, Genesis, MassQuoteHead, QuoteEntry, ReplaceOrder, SessionLogon, name,
 };
 use trading_engine::engine::event::{self, EventBody, EventHeader, EventSink};
 use trading_engine::engine::{Engine, Progress};
@@ -11,6 +11,7 @@ use trading_engine_protocol::types::{
     ClientOrderId, FirmId, Generation, InstrumentId, Price, Quantity, Sequence, SessionId,
     SessionProtocol, UtcNanos,
 };
+use zerocopy::IntoBytes;
 
 pub const SESSION: SessionId = SessionId(1);
 pub const NO_PRICE: Price = Price(i64::MIN);
@@ -116,8 +117,7 @@ impl Driver {
             command.header.generation = Generation(self.generation[session.0 as usize]);
             if !matches!(
                 B::KIND,
-                trading_engine::engine::command::CommandKind::SessionLogon
-                    | trading_engine::engine::command::CommandKind::SessionDisconnected
+                command::CommandKind::SessionLogon | command::CommandKind::SessionDisconnected
             ) {
                 let inbound = &mut self.inbound[session.0 as usize];
                 *inbound += 1;
@@ -145,6 +145,30 @@ impl Driver {
     pub fn apply<B: Body>(&mut self, session: SessionId, body: B, sink: &mut impl EventSink) {
         let command = self.command(session, body);
         self.apply_command(&command, sink);
+    }
+
+    /// The bytes of a mass quote that is the next command of the log, aligned.
+    pub fn mass_quote(
+        &mut self,
+        session: SessionId,
+        head: &MassQuoteHead,
+        entries: &[QuoteEntry],
+    ) -> Vec<u64> {
+        // Numbered and timed like any other command.
+        let header = self.command(session, CancelAfter::default()).header;
+        let bytes = command::mass_quote(header, head, entries);
+        let mut words = vec![0; bytes.len() / 8];
+        words.as_mut_bytes().copy_from_slice(&bytes);
+        words
+    }
+
+    /// Applies aligned bytes of the next command.
+    pub fn apply_words(&mut self, words: &[u64], sink: &mut impl EventSink) {
+        let mut progress = self.engine.apply_bytes(words.as_bytes(), sink).unwrap();
+        while progress == Progress::More {
+            self.resumed += 1;
+            progress = self.engine.resume(sink);
+        }
     }
 
     #[inline]

@@ -59,6 +59,25 @@ pub enum Shape {
     Mixed,
     CancelHeavy,
     Sweep,
+    Quotes,
+}
+
+/// One two-sided entry of a mass quote. The bid's id is `id`, the ask's the next.
+#[derive(Clone, Copy, Debug)]
+pub struct TwoSided {
+    pub instrument: u32,
+    pub layer: u16,
+    pub id: u64,
+    pub bid: (i64, u64),
+    pub ask: (i64, u64),
+}
+
+/// One command of the `quotes` stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Message {
+    pub maker: u32,
+    pub group: u16,
+    pub entries: [TwoSided; 20],
 }
 
 #[derive(Clone, Copy)]
@@ -79,6 +98,7 @@ pub struct Stream {
     next_id: u64,
     open: Vec<Open>,
     prefilled: u64,
+    messages: u64,
     pub hash: Fnv,
 }
 
@@ -112,11 +132,30 @@ impl Fnv {
             Kind::Cancel => 1,
             Kind::Replace => 2,
         };
-        self.bytes(&[kind, step.side, step.tif, 0]);
-        self.bytes(&step.instrument.to_le_bytes());
-        self.bytes(&step.id.to_le_bytes());
-        self.bytes(&step.price.to_le_bytes());
-        self.bytes(&step.quantity.to_le_bytes());
+        let &Step { side, tif, .. } = step;
+        let (instrument, id) = (step.instrument, step.id);
+        self.record(kind, side, tif, instrument, id, step.price, step.quantity);
+    }
+
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the fields of a record, in order"
+    )]
+    fn record(
+        &mut self,
+        kind: u8,
+        side: u8,
+        tif: u8,
+        instrument: u32,
+        id: u64,
+        price: i64,
+        quantity: u64,
+    ) {
+        self.bytes(&[kind, side, tif, 0]);
+        self.bytes(&instrument.to_le_bytes());
+        self.bytes(&id.to_le_bytes());
+        self.bytes(&price.to_le_bytes());
+        self.bytes(&quantity.to_le_bytes());
     }
 }
 
@@ -134,6 +173,7 @@ impl Stream {
             Shape::Mixed => 1,
             Shape::CancelHeavy => 2,
             Shape::Sweep => 3,
+            Shape::Quotes => 4,
         };
         Self {
             random: Random::new(8 * seed + number),
@@ -144,6 +184,7 @@ impl Stream {
             next_id: 1,
             open: Vec::new(),
             prefilled: 0,
+            messages: 0,
             hash: Fnv::default(),
         }
     }
@@ -163,10 +204,49 @@ impl Stream {
                 Shape::Mixed => self.mixed(),
                 Shape::CancelHeavy => self.cancel_heavy(),
                 Shape::Sweep => self.sweep(),
+                Shape::Quotes => panic!("they come by message"),
             }
         };
         self.hash.step(&step);
         step
+    }
+
+    /// Next mass quote of `Shape::Quotes`, after its prefill.
+    pub fn next_message(&mut self) -> Message {
+        let maker = self.messages % 8;
+        self.messages += 1;
+        let groups = (self.instruments / 20).max(1);
+        let group = self.random.below(groups);
+        let entries = std::array::from_fn(|e| {
+            let e = e as u64;
+            let i = (20 * group + e) % self.instruments;
+            self.walk(i, 64);
+            let layer = if self.instruments < 20 { e } else { 0 };
+            let distance = 1 + layer as i64;
+            let bid = distance + self.random.below(3) as i64;
+            let ask = distance + self.random.below(3) as i64;
+            let bid_lots = 1 + self.random.below(50);
+            let ask_lots = 1 + self.random.below(50);
+            let reference = self.reference[i as usize];
+            let entry = TwoSided {
+                instrument: i as u32,
+                layer: layer as u16,
+                id: 1_000_000_000 + ((maker * groups + group) * 20 + e) * 2,
+                bid: (reference - bid, bid_lots),
+                ask: (reference + ask, ask_lots),
+            };
+            for (side, (price, lots)) in [(0, entry.bid), (1, entry.ask)] {
+                let id = entry.id + u64::from(side);
+                self.hash
+                    .record(3, side, 0, entry.instrument, id, price, lots);
+            }
+            entry
+        });
+        Message {
+            maker: maker as u32,
+            group: group as u16,
+            entries,
+        }
     }
 
     fn walk(&mut self, i: u64, odds: u64) {

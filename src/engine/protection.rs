@@ -1,0 +1,596 @@
+//! Market-maker protection: how much of a firm's group may trade within a time, and what happens
+//! when more does.
+//!
+//! Groups lie in a table sorted by (firm, group); each has a ring of the fills of its window. A
+//! window slides with log time, and is brought up to date when it is looked at.
+
+use trading_engine_protocol::types::{
+    FirmId, OrderId, OrderStatus, ProtectionLimit, Reason, SessionId, Side, UtcNanos,
+};
+use zerocopy::FromZeros;
+
+use super::command::{ConfigureProtection, ResetProtection};
+use super::event::{EventSink, ProtectionSet, ProtectionTripped};
+use super::order::{Cold, Flags, touch_spare};
+use super::{Engine, Progress, Work};
+use crate::limits::{PROTECTION_FILLS_MAX, PROTECTION_WINDOW_MS_MAX, STEP_EVENTS_MAX};
+
+/// Orders a step may pull.
+const PULLED_PER_STEP: usize = STEP_EVENTS_MAX - 2;
+const RING: usize = PROTECTION_FILLS_MAX as usize;
+const MILLISECOND: u64 = 1_000_000;
+const UNTIL_RESET: UtcNanos = UtcNanos(u64::MAX);
+
+/// A fill in a window.
+#[derive(Clone, Copy, Debug, Default, FromZeros)]
+#[repr(C)]
+struct Counted {
+    at: u64,
+    /// Sold lots are below 0.
+    lots: i64,
+}
+
+/// What a group is limited to; 0 = not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    quantity: u64,
+    net: u64,
+    fills: u32,
+    window_ms: u32,
+    frozen_ms: u32,
+}
+
+/// Which limit was reached, and by how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tripped {
+    limit: ProtectionLimit,
+    frozen_until: UtcNanos,
+    quantity: u64,
+    net: i64,
+    fills: u32,
+}
+
+/// A group that is protected.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group {
+    firm: FirmId,
+    group: u16,
+    settings: Settings,
+    /// In the past, or 0 = it is not frozen.
+    frozen_until: UtcNanos,
+    /// Which ring it has.
+    ring: u32,
+    /// Oldest fill in the ring.
+    first: u32,
+    fills: u32,
+    /// Lots of the fills in the ring, and bought less sold.
+    quantity: u64,
+    net: i64,
+}
+
+impl Group {
+    fn new(firm: FirmId, group: u16, ring: u32) -> Self {
+        Self {
+            firm,
+            group,
+            settings: Settings::default(),
+            frozen_until: UtcNanos(0),
+            ring,
+            first: 0,
+            fills: 0,
+            quantity: 0,
+            net: 0,
+        }
+    }
+
+    fn name(&self) -> (FirmId, u16) {
+        (self.firm, self.group)
+    }
+
+    fn is_frozen(&self, now: UtcNanos) -> bool {
+        now < self.frozen_until
+    }
+
+    fn empty(&mut self) {
+        self.fills = 0;
+        self.quantity = 0;
+        self.net = 0;
+    }
+
+    /// Drops what is older than the window.
+    fn slide(&mut self, ring: &[Counted], now: UtcNanos) {
+        let window = u64::from(self.settings.window_ms) * MILLISECOND;
+        while self.fills > 0 {
+            let oldest = ring[self.first as usize];
+            if oldest.at.saturating_add(window) > now.0 {
+                return;
+            }
+            self.quantity -= oldest.lots.unsigned_abs();
+            self.net -= oldest.lots;
+            self.first = (self.first + 1) % PROTECTION_FILLS_MAX;
+            self.fills -= 1;
+        }
+    }
+
+    /// Counts a fill; sold `lots` are below 0. If a limit is reached, the group is frozen and its
+    /// window empty.
+    fn count(&mut self, ring: &mut [Counted], now: UtcNanos, lots: i64) -> Option<Tripped> {
+        self.slide(ring, now);
+        self.quantity += lots.unsigned_abs();
+        self.net += lots;
+        // The one that has no place trips the group, so it needs none.
+        if self.fills < PROTECTION_FILLS_MAX {
+            let place = (self.first + self.fills) % PROTECTION_FILLS_MAX;
+            ring[place as usize] = Counted { at: now.0, lots };
+        }
+        self.fills += 1;
+        let limit = self.reached()?;
+        let frozen_ms = self.settings.frozen_ms;
+        self.frozen_until = match frozen_ms {
+            0 => UNTIL_RESET,
+            _ => UtcNanos(now.0.saturating_add(u64::from(frozen_ms) * MILLISECOND)),
+        };
+        let tripped = Tripped {
+            limit,
+            frozen_until: self.frozen_until,
+            quantity: self.quantity,
+            net: self.net,
+            fills: self.fills,
+        };
+        self.empty();
+        Some(tripped)
+    }
+
+    fn reached(&self) -> Option<ProtectionLimit> {
+        let reached = |limit: u64, is: u64| limit != 0 && is >= limit;
+        let settings = &self.settings;
+        if reached(settings.quantity, self.quantity) {
+            Some(ProtectionLimit::Quantity)
+        } else if reached(u64::from(settings.fills), u64::from(self.fills)) {
+            Some(ProtectionLimit::Fills)
+        } else if reached(settings.net, self.net.unsigned_abs()) {
+            Some(ProtectionLimit::Net)
+        } else if self.fills > PROTECTION_FILLS_MAX {
+            Some(ProtectionLimit::Capacity)
+        } else {
+            None
+        }
+    }
+}
+
+/// All groups, and the orders of one that is being pulled.
+pub(super) struct Protection {
+    /// Ascending by (firm, group).
+    groups: Vec<Group>,
+    /// `PROTECTION_FILLS_MAX` places each.
+    rings: Box<[Counted]>,
+    /// Rings nobody has, last in, first out.
+    free: Vec<u32>,
+    /// Ids of the orders that end, ascending.
+    pulled: Vec<u64>,
+}
+
+impl Protection {
+    pub fn new(groups: u32, orders: u32) -> Self {
+        Self {
+            groups: Vec::with_capacity(groups as usize),
+            // Zero pages are touched only as groups trade.
+            rings: <[Counted]>::new_box_zeroed_with_elems(groups as usize * RING)
+                .expect("Invariant: the rings fit the address space"),
+            free: (0..groups).rev().collect(),
+            pulled: Vec::with_capacity(orders as usize),
+        }
+    }
+
+    fn place(&self, firm: FirmId, group: u16) -> Result<usize, usize> {
+        self.groups
+            .binary_search_by_key(&(firm, group), Group::name)
+    }
+
+    /// A group that is set.
+    fn find(&mut self, firm: FirmId, group: u16) -> Option<(&mut Group, &mut [Counted])> {
+        let place = self.place(firm, group).ok()?;
+        let group = &mut self.groups[place];
+        let ring = group.ring as usize * RING;
+        Some((group, &mut self.rings[ring..ring + RING]))
+    }
+
+    /// The same, and it is from now on; `None` = there is no room for another.
+    fn find_or_add(&mut self, firm: FirmId, group: u16) -> Option<(&mut Group, &mut [Counted])> {
+        if let Err(place) = self.place(firm, group) {
+            let ring = self.free.pop()?;
+            self.groups.insert(place, Group::new(firm, group, ring));
+        }
+        self.find(firm, group)
+    }
+
+    fn remove(&mut self, firm: FirmId, group: u16) {
+        if let Ok(place) = self.place(firm, group) {
+            let gone = self.groups.remove(place);
+            self.free.push(gone.ring);
+        }
+    }
+
+    fn is_frozen(&self, firm: FirmId, group: u16, now: UtcNanos) -> bool {
+        self.place(firm, group)
+            .is_ok_and(|place| self.groups[place].is_frozen(now))
+    }
+
+    /// Everything that a later command could depend on.
+    pub fn words(&self, mut each: impl FnMut(u64)) {
+        each(self.groups.len() as u64);
+        for group in &self.groups {
+            let settings = &group.settings;
+            each(u64::from(group.firm.0) << 32 | u64::from(group.group));
+            each(settings.quantity);
+            each(settings.net);
+            each(u64::from(settings.fills) << 32 | u64::from(settings.window_ms));
+            each(u64::from(settings.frozen_ms) << 32 | u64::from(group.fills));
+            each(group.frozen_until.0);
+            for fill in 0..group.fills {
+                let place = (group.first + fill) % PROTECTION_FILLS_MAX;
+                let counted = self.rings[group.ring as usize * RING + place as usize];
+                each(counted.at);
+                each(counted.lots.cast_unsigned());
+            }
+        }
+    }
+
+    /// Makes the memory resident.
+    pub fn touch(&mut self) {
+        const PAGE: usize = 4096 / size_of::<Counted>();
+        for place in self.rings.iter_mut().step_by(PAGE) {
+            *place = std::hint::black_box(*place);
+        }
+        touch_spare(&mut self.pulled);
+    }
+
+    /// Start and length of each large table.
+    pub fn memory(&self, each: &mut impl FnMut(*const u8, usize)) {
+        each(self.rings.as_ptr().cast(), size_of_val(&*self.rings));
+    }
+}
+
+/// A fill that may count.
+#[derive(Clone, Copy)]
+pub(super) struct Protected {
+    session: SessionId,
+    group: u16,
+    side: Side,
+    order_id: OrderId,
+}
+
+/// Settings that may be.
+fn check_settings(request: &ConfigureProtection) -> Result<Settings, Reason> {
+    let valid = request.protection_group != 0
+        && request.window_ms <= PROTECTION_WINDOW_MS_MAX
+        && request.fills <= PROTECTION_FILLS_MAX;
+    if request.client_order_id.is_none() {
+        return Err(Reason::InvalidClientOrderId);
+    }
+    if !valid {
+        return Err(Reason::ProtectionInvalid);
+    }
+    Ok(Settings {
+        quantity: request.quantity.0,
+        net: request.net.0,
+        fills: request.fills,
+        window_ms: request.window_ms,
+        frozen_ms: request.frozen_ms,
+    })
+}
+
+impl Engine {
+    fn firm_of(&self, session: SessionId) -> FirmId {
+        self.sessions[session.0 as usize].definition.firm
+    }
+
+    /// Whether orders of the session's group are taken now. Group 0 is none.
+    #[inline(never)]
+    pub(super) fn check_frozen(&self, session: SessionId, group: u16) -> Result<(), Reason> {
+        let firm = self.firm_of(session);
+        if group != 0 && self.protection.is_frozen(firm, group, self.sequenced_at) {
+            return Err(Reason::ProtectionFrozen);
+        }
+        Ok(())
+    }
+
+    pub(super) fn configure_protection(
+        &mut self,
+        request: &ConfigureProtection,
+        sink: &mut impl EventSink,
+    ) {
+        let session = self.asking.0;
+        let mut answer = ProtectionSet {
+            client_order_id: request.client_order_id,
+            quantity: request.quantity,
+            net: request.net,
+            fills: request.fills,
+            window_ms: request.window_ms,
+            frozen_ms: request.frozen_ms,
+            protection_group: request.protection_group,
+            ..ProtectionSet::default()
+        };
+        let verdict = check_settings(request)
+            .and_then(|settings| self.set_protection(request.protection_group, settings));
+        match verdict {
+            Ok(()) => {
+                self.describe_protection(&mut answer);
+                self.tell(sink, session, Reason::None, answer);
+            }
+            Err(reason) => self.tell(sink, session, reason, answer),
+        }
+    }
+
+    /// What traded and whether it is frozen stays, whatever its limits are now.
+    fn set_protection(&mut self, group: u16, settings: Settings) -> Result<(), Reason> {
+        let firm = self.firm_of(self.asking.0);
+        if settings.window_ms == 0 {
+            self.protection.remove(firm, group);
+            return Ok(());
+        }
+        let (group, _) = self
+            .protection
+            .find_or_add(firm, group)
+            .ok_or(Reason::ProtectionCapacity)?;
+        group.settings = settings;
+        Ok(())
+    }
+
+    pub(super) fn reset_protection(
+        &mut self,
+        request: &ResetProtection,
+        sink: &mut impl EventSink,
+    ) {
+        let session = self.asking.0;
+        let mut answer = ProtectionSet {
+            client_order_id: request.client_order_id,
+            protection_group: request.protection_group,
+            ..ProtectionSet::default()
+        };
+        let firm = self.firm_of(session);
+        let found = self.protection.find(firm, request.protection_group);
+        let reason = match found {
+            _ if request.client_order_id.is_none() => Reason::InvalidClientOrderId,
+            Some((group, _)) => {
+                group.frozen_until = UtcNanos(0);
+                group.empty();
+                Reason::None
+            }
+            None => Reason::ProtectionInvalid,
+        };
+        if reason == Reason::None {
+            self.describe_protection(&mut answer);
+        }
+        self.tell(sink, session, reason, answer);
+    }
+
+    /// A group as it is now.
+    fn describe_protection(&mut self, answer: &mut ProtectionSet) {
+        let (firm, now) = (self.firm_of(self.asking.0), self.sequenced_at);
+        let Some((group, ring)) = self.protection.find(firm, answer.protection_group) else {
+            return;
+        };
+        group.slide(ring, now);
+        answer.quantity.0 = group.settings.quantity;
+        answer.net.0 = group.settings.net;
+        answer.fills = group.settings.fills;
+        answer.window_ms = group.settings.window_ms;
+        answer.frozen_ms = group.settings.frozen_ms;
+        answer.window_quantity.0 = group.quantity;
+        answer.window_fills = group.fills;
+        if group.is_frozen(now) {
+            answer.frozen_until = group.frozen_until;
+        }
+    }
+
+    /// What has to be known of a protected order that is about to trade, and may be gone then.
+    pub(super) fn protected(&self, slot: u32) -> Protected {
+        let cold = &self.orders.cold[slot as usize];
+        Protected {
+            session: cold.session,
+            group: cold.state.protection_group,
+            side: cold.side(),
+            order_id: cold.state.order_id,
+        }
+    }
+
+    /// Counts a fill of a resting order of a group. Returns whether a limit is reached: then the
+    /// group's orders are to be pulled before anything else trades.
+    pub(super) fn count_fill(
+        &mut self,
+        filled: &Protected,
+        lots: u64,
+        taker: u32,
+        sink: &mut impl EventSink,
+    ) -> bool {
+        let (firm, now) = (self.firm_of(filled.session), self.sequenced_at);
+        let Some((group, ring)) = self.protection.find(firm, filled.group) else {
+            return false;
+        };
+        // An order has at most 2^38 lots.
+        let lots = lots.cast_signed();
+        let lots = match filled.side {
+            Side::Buy => lots,
+            Side::Sell => -lots,
+        };
+        let Some(tripped) = group.count(ring, now, lots) else {
+            return false;
+        };
+        let mut body = ProtectionTripped {
+            frozen_until: tripped.frozen_until,
+            window_net: tripped.net,
+            window_fills: tripped.fills,
+            protection_group: filled.group,
+            limit: tripped.limit.as_u8(),
+            order_id: filled.order_id,
+            ..ProtectionTripped::default()
+        };
+        body.window_quantity.0 = tripped.quantity;
+        self.tell(sink, filled.session, Reason::ProtectionTripped, body);
+        self.collect_group(firm, filled.group, taker);
+        true
+    }
+
+    /// Puts the ids of a group's orders into `pulled`, ascending: those at rest and waiting over all
+    /// sessions of the firm, the one in the market, and those of a mass quote that are still to enter.
+    fn collect_group(&mut self, firm: FirmId, group: u16, taker: u32) {
+        let mut pulled = std::mem::take(&mut self.protection.pulled);
+        pulled.clear();
+        let meant = |cold: &Cold| {
+            cold.state.protection_group == group && self.firm_of(cold.session) == firm
+        };
+        let sessions = self.sessions();
+        for session in sessions.filter(|session| session.definition.firm == firm) {
+            let slots = self
+                .orders_of(session.definition.session)
+                .filter(|&slot| meant(&self.orders.cold[slot as usize]));
+            pulled.extend(slots.map(|slot| self.orders.order_id(slot).0));
+        }
+        let listed = self.orders.hot[taker as usize].flags.any(Flags::LISTED);
+        if !listed && meant(&self.orders.cold[taker as usize]) {
+            pulled.push(self.orders.order_id(taker).0);
+        }
+        pulled.sort_unstable();
+        // Their ids are above all others, and ascend.
+        pulled.extend(self.quoting.entering().iter().filter(|&&id| {
+            let slot = self.orders.find(OrderId(id));
+            slot.is_some_and(|slot| meant(&self.orders.cold[slot as usize]))
+        }));
+        self.protection.pulled = pulled;
+    }
+
+    /// Ends the orders of `pulled` from `next` on; then the order in the market goes on.
+    pub(super) fn pull_from(
+        &mut self,
+        next: usize,
+        instrument: u16,
+        taker: u32,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        let last = self.protection.pulled.len().min(next + PULLED_PER_STEP);
+        for index in next..last {
+            let id = OrderId(self.protection.pulled[index]);
+            if let Some(slot) = self.orders.find(id) {
+                self.pull(slot, taker, sink);
+            }
+        }
+        self.work = if last < self.protection.pulled.len() {
+            Work::Pull {
+                next: last,
+                instrument,
+                taker,
+            }
+        } else if self.orders.is_live(taker) {
+            Work::Match { slot: taker }
+        } else {
+            return self.after_match(instrument, sink);
+        };
+        Progress::More
+    }
+
+    /// Ends one of them, wherever it is.
+    fn pull(&mut self, slot: u32, taker: u32, sink: &mut impl EventSink) {
+        let hot = &self.orders.hot[slot as usize];
+        if slot == taker {
+            // One that is filled has its end already.
+            if hot.leaves == 0 {
+                return;
+            }
+        } else if hot.flags.any(Flags::LISTED) {
+            self.take_off(slot);
+        }
+        let reason = Reason::ProtectionTripped;
+        self.end(slot, OrderStatus::Canceled, reason, sink);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn protection(settings: Settings) -> Protection {
+        let mut protection = Protection::new(4, 1);
+        let (group, _) = protection.find_or_add(FirmId(1), 1).unwrap();
+        group.settings = settings;
+        protection
+    }
+
+    fn count(protection: &mut Protection, at: u64, lots: i64) -> Option<Tripped> {
+        let (group, ring) = protection.find(FirmId(1), 1).unwrap();
+        group.count(ring, UtcNanos(at), lots)
+    }
+
+    const WIDE: Settings = Settings {
+        quantity: 0,
+        net: 0,
+        fills: 0,
+        window_ms: 1,
+        frozen_ms: 2,
+    };
+
+    #[test]
+    fn a_fill_leaves_the_window_when_its_time_and_the_window_are_over() {
+        let mut table = protection(Settings {
+            quantity: 10,
+            ..WIDE
+        });
+        assert_eq!(count(&mut table, 5, 6), None);
+        assert_eq!(count(&mut table, 5 + MILLISECOND, 6), None, "just gone");
+        let tripped = count(&mut table, 5 + 2 * MILLISECOND - 1, -4).unwrap();
+        assert_eq!(tripped.limit, ProtectionLimit::Quantity);
+        assert_eq!((tripped.quantity, tripped.net, tripped.fills), (10, 2, 2));
+        assert_eq!(tripped.frozen_until.0, 5 + 4 * MILLISECOND - 1);
+        let (group, _) = table.find(FirmId(1), 1).unwrap();
+        assert!(group.is_frozen(UtcNanos(4 + 4 * MILLISECOND - 1)));
+        assert!(!group.is_frozen(UtcNanos(5 + 4 * MILLISECOND - 1)));
+        assert_eq!((group.fills, group.quantity, group.net), (0, 0, 0));
+    }
+
+    #[test]
+    fn each_limit_is_reached_and_not_passed() {
+        let fills = Settings { fills: 3, ..WIDE };
+        let mut table = protection(fills);
+        let limits = [1, 2, 3].map(|_| count(&mut table, 1, 1).map(|tripped| tripped.limit));
+        assert_eq!(limits, [None, None, Some(ProtectionLimit::Fills)]);
+        let net = Settings { net: 5, ..WIDE };
+        let mut table = protection(net);
+        let limits = [-4, 4, -4, -1].map(|lots| count(&mut table, 1, lots));
+        assert_eq!(limits[..3], [None; 3]);
+        let tripped = limits[3].unwrap();
+        assert_eq!((tripped.limit, tripped.net), (ProtectionLimit::Net, -5));
+    }
+
+    #[test]
+    fn more_fills_than_a_ring_holds_trip_whatever_the_limits_are() {
+        let mut table = protection(WIDE);
+        for _ in 0..PROTECTION_FILLS_MAX {
+            assert_eq!(count(&mut table, 1, 1), None);
+        }
+        // A full ring that slid has room.
+        for _ in 0..PROTECTION_FILLS_MAX {
+            assert_eq!(count(&mut table, 1 + MILLISECOND, 1), None);
+        }
+        let tripped = count(&mut table, 1 + MILLISECOND, 1).unwrap();
+        assert_eq!(tripped.limit, ProtectionLimit::Capacity);
+        assert_eq!(tripped.fills, PROTECTION_FILLS_MAX + 1);
+    }
+
+    #[test]
+    fn groups_are_found_in_any_order_and_rings_are_used_again() {
+        let mut table = Protection::new(3, 1);
+        for (firm, group) in [(2, 1), (1, 2), (1, 1)] {
+            assert!(table.find_or_add(FirmId(firm), group).is_some());
+        }
+        assert!(table.find_or_add(FirmId(3), 1).is_none(), "full");
+        assert!(table.find_or_add(FirmId(1), 2).is_some(), "there already");
+        assert!(table.groups.is_sorted_by_key(Group::name));
+        table.remove(FirmId(1), 2);
+        table.remove(FirmId(1), 2);
+        assert!(table.find(FirmId(1), 2).is_none());
+        assert!(table.find_or_add(FirmId(3), 1).is_some());
+        let mut rings: Vec<u32> = table.groups.iter().map(|group| group.ring).collect();
+        rings.sort_unstable();
+        assert_eq!(rings, [0, 1, 2]);
+    }
+}
