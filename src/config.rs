@@ -90,6 +90,8 @@ pub struct Config {
     pub idle: Idle,
     /// `CORES`: cores to pin to, in the order gateway/core, engine, journal; empty = do not pin.
     pub cores: Vec<usize>,
+    /// `SNAPSHOTS`: snapshots of the core shorten a start.
+    pub snapshots: bool,
     /// `MEMORY_LOCK`: keep the whole process in RAM, or do not start.
     pub memory_lock: bool,
     /// `FIX_COMP_ID`: the venue's own CompID.
@@ -311,6 +313,7 @@ impl Config {
                         .collect()
                 },
             ),
+            snapshots: s.choice("SNAPSHOTS", true, &flags),
             memory_lock: s.choice("MEMORY_LOCK", false, &flags),
             fix_comp_id: s.parse(
                 "FIX_COMP_ID",

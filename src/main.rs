@@ -196,8 +196,8 @@ fn journal(config: &Config, action: &JournalAction) -> ExitCode {
         JournalAction::Replay => {
             let replay = inspect::replay(&disk, config.limits)?;
             Ok(format!(
-                "commands {}  events {}  state_hash {:016x}",
-                replay.commands, replay.events, replay.state_hash
+                "commands {}  events {}  state_hash {:016x}  snapshots {}",
+                replay.commands, replay.events, replay.state_hash, replay.snapshots
             ))
         }
     });
@@ -290,6 +290,7 @@ fn run(config: &Config) -> Result<(), Failure> {
         idle: config.idle,
         cores: config.cores.clone(),
         gateway_threads: config.gateway_threads,
+        snapshots: config.snapshots,
         policy: config.journal_policy,
         segment_bytes: config.journal_segment_bytes,
         limits: config.limits,
@@ -465,8 +466,7 @@ fn world(config: &Config, recovered: &Recovered, genesis: Vec<u8>) -> Result<Wor
     }
     let keystore = Keystore::load(&keystore_path).map_err(|error| failure(&error))?;
     let credentials = if config.demo && credentials_path.exists() {
-        let what = credentials_path.display().to_string();
-        Some(Credentials::load(&credentials_path).map_err(io_failure(what))?)
+        Some(Credentials::load(&credentials_path).map_err(|error| failure(&error))?)
     } else {
         None
     };

@@ -8,6 +8,9 @@
 //! gateway --commands 4 MiB--> sequencer --log 8 MiB--> append, engine
 //! engine --events 16 MiB--> gateway, history     (both read up to the durable Sequence)
 //! ```
+//! Beside all of them, snapshots: finished segments become snapshots of the core (`journal::snapshots`);
+//! nobody waits for it.
+//!
 //! The history thread is not woken by events: it looks every few milliseconds, and at once when asked
 //! something. A wake-up costs the core more than matching an order does.
 //!
@@ -27,7 +30,9 @@ use trading_engine_protocol::types::{Reason, Sequence, SessionId, UtcNanos};
 use crate::agent::{self, Agent, EngineAgent, Idle, NextDue, ThreadPlan};
 use crate::clock::Clock;
 use crate::config::Preset;
-use crate::engine::command::{Command, DayRoll, DefineFirm, DefineSession, SessionDisconnected};
+use crate::engine::command::{
+    self, Command, DayRoll, DefineFirm, DefineSession, SessionDisconnected,
+};
 use crate::engine::event::{self, EventBody, EventHeader};
 use crate::engine::{Engine, Progress};
 use crate::gateway::authenticator::Authenticator;
@@ -40,6 +45,7 @@ use crate::journal::disk::Disk;
 use crate::journal::event_log::{self, EventLog};
 use crate::journal::history::{HistoryAgent, Observer};
 use crate::journal::recovery;
+use crate::journal::snapshots;
 use crate::journal::writer::{self, AppendAgent, Shared, SyncAgent};
 use crate::journal::{JournalError, Policy};
 use crate::limits::EngineLimits;
@@ -73,6 +79,8 @@ pub struct VenueSettings {
     pub gateway: GatewaySettings,
     /// Event log file size.
     pub event_file_bytes: u64,
+    /// Whether a start uses snapshots, and finished segments give new ones.
+    pub snapshots: bool,
 }
 
 /// A venue whose journal has been read: nothing runs yet.
@@ -82,8 +90,11 @@ pub struct Recovered {
     position: writer::Position,
     event_log: EventLog,
     depth: SharedDepth,
-    /// Commands replayed.
+    /// Commands of the log.
     pub commands: u64,
+    /// How many of them came from a snapshot.
+    pub from_snapshot: u64,
+    log_id: u64,
     /// Time it took.
     pub took: Duration,
     /// Whether the log is new.
@@ -113,7 +124,6 @@ pub fn recover(
     let started = Instant::now();
     let mut engine = Engine::new(settings.limits);
     engine.memory(prefer_large_pages);
-    engine.touch();
     let depth = SharedDepth::default();
     let mut observer = depth.clone();
     let exists = recovery::exists(disk.as_ref())?;
@@ -126,11 +136,20 @@ pub fn recover(
     let log_id = if exists { last.log_id } else { new_log_id };
     let mut event_log =
         EventLog::open(event_disk, log_id, last.sequence, settings.event_file_bytes)?;
+    if settings.snapshots {
+        // What the event log lacks has to be made again.
+        let not_after = last.sequence.min(event_log.sequence());
+        engine = snapshots::restore(disk.as_ref(), log_id, not_after, settings.limits, engine)?;
+        begin_depth(&observer, &engine);
+    }
+    let from_snapshot = engine.sequence().0;
+    engine.touch();
     let mut bytes = Vec::new();
     let mut failed = None;
     let (position, summary) =
         recovery::open_or_create(&disk, new_log_id, settings.segment_bytes, |command| {
-            if failed.is_none() {
+            let behind = command::read_sequence(command).is_none_or(|at| at > from_snapshot);
+            if failed.is_none() && behind {
                 failed = replay_one(
                     &mut engine,
                     command,
@@ -148,6 +167,8 @@ pub fn recover(
     Ok(Recovered {
         disk,
         commands: engine.sequence().0,
+        from_snapshot,
+        log_id,
         engine,
         position,
         event_log,
@@ -156,6 +177,17 @@ pub fn recover(
         is_new: summary.is_none(),
         torn: summary.and_then(|summary| summary.torn),
     })
+}
+
+/// The books of an engine that was restored.
+fn begin_depth(depth: &SharedDepth, engine: &Engine) {
+    let mut orders = Vec::new();
+    engine.open_orders_in_full(|order| orders.push(*order));
+    let instruments = engine.instruments().filter_map(|definition| {
+        let phase = engine.phase(definition.instrument)?;
+        Some((*definition, phase))
+    });
+    depth.with(|depth| depth.begin_with(engine.sequence(), instruments, &orders));
 }
 
 fn replay_one(
@@ -357,8 +389,10 @@ impl Venue {
             position,
             event_log,
             depth,
+            log_id,
             ..
         } = recovered;
+        let snapshots_of = settings.snapshots.then(|| Arc::clone(&disk));
         let sequence = engine.sequence();
         let sequenced_at = engine.sequenced_at();
 
@@ -603,6 +637,14 @@ impl Venue {
             let stop: Arc<AtomicBool> = Arc::default();
             let thread = agent::start(plan, Arc::clone(&stop))?;
             let _ = handle.set(thread.thread().clone());
+            threads.push((thread, stop));
+        }
+        if let Some(disk) = snapshots_of {
+            let stop: Arc<AtomicBool> = Arc::default();
+            let (told, limits) = (Arc::clone(&stop), settings.limits);
+            let thread = std::thread::Builder::new()
+                .name("snapshots".into())
+                .spawn(move || snapshots::run(&disk, log_id, limits, &told))?;
             threads.push((thread, stop));
         }
         Ok(Self {

@@ -508,7 +508,8 @@ fn entry_is(driver: &mut Driver, session: SessionId, id: u64, instrument: u32, r
 
 #[test]
 fn every_scope_of_the_kill_switch_cancels_and_blocks_who_is_in_it() {
-    let cases: [(KillScope, u32, &[(SessionId, u64)]); 5] = [
+    type Case<'a> = (KillScope, u32, &'a [(SessionId, u64)]);
+    let cases: [Case<'_>; 5] = [
         (KillScope::Session, 3, &[(C, 3)]),
         // The venue means the users of all firms.
         (KillScope::User, 7, &[(E, 5), (A, 1), (B, 2)]),
@@ -1180,7 +1181,8 @@ fn an_amendment_that_cannot_be_so_does_nothing() {
     let fills = two_trades(&mut driver);
     let right = amendment(&fills, 1, NO_PRICE);
     let before = driver.engine.state_hash();
-    let wrong: &[(&str, fn(&mut AmendTrade))] = &[
+    type Spoiled = (&'static str, fn(&mut AmendTrade));
+    let wrong: &[Spoiled] = &[
         ("no lots", |a| a.quantity = Quantity(0)),
         ("more than was filled", |a| a.quantity = Quantity(8)),
         ("far more", |a| a.quantity = Quantity(u64::MAX)),

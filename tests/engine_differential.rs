@@ -63,6 +63,7 @@ fn coarse() -> DefineInstrument {
         quantity_max: Quantity(90),
         quantity_increment: Quantity(10),
         protection_ticks: 2,
+        product: 2,
         ..venue::instrument(COARSE)
     }
 }

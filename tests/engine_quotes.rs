@@ -8,13 +8,13 @@ use std::cell::Cell;
 use std::collections::HashMap;
 
 use support::venue::{self, Driver};
-use support::workload::{Fnv, Message, Shape, Stream};
+use support::workload::{Fnv, Message, Random, Shape, Stream};
 use trading_engine::engine::command::{
     Body, CancelAfter, CancelOrder, ConfigureProtection, DayRoll, EnterOrder, EnterOrderWithTerms,
     MassCancel, MassQuoteHead, OrderTerms, QuoteCancel, QuoteEntry, ResetProtection,
     SessionDisconnected, SessionLogon, Tick,
 };
-use trading_engine::engine::event::{EventBody, EventHeader, EventSink, QuoteResult};
+use trading_engine::engine::event::{EventBody, EventHeader, EventSink, OrderState, QuoteResult};
 use trading_engine::engine::{Engine, Progress};
 use trading_engine::limits::{
     EngineLimits, ORDER_SLOT_BITS, PROTECTION_FILLS_MAX, SHORT_EVENT_LENGTH_MAX, STEP_BYTES_MAX,
@@ -286,6 +286,8 @@ struct Floor {
     /// A second engine that gets the same bytes.
     twin: Engine,
     quote_id: u64,
+    /// What the last command caused.
+    last: Vec<u8>,
 }
 
 impl Floor {
@@ -305,11 +307,13 @@ impl Floor {
             depth: Depth::default(),
             twin: Driver::world_of(limits, 4, &sessions).engine,
             quote_id: 0,
+            last: Vec::new(),
         }
     }
 
     fn run(&mut self, words: &[u64]) -> Vec<String> {
         let mut said = Vec::new();
+        self.last.clear();
         let mut step = Step::default();
         let mut progress = self.driver.engine.apply_bytes(words.as_bytes(), &mut step);
         let mut twin = Vec::new();
@@ -320,6 +324,7 @@ impl Floor {
         loop {
             assert!(step.events <= STEP_EVENTS_MAX && step.bytes.len() <= STEP_BYTES_MAX);
             assert!(step.events == 1 || step.longest <= SHORT_EVENT_LENGTH_MAX);
+            self.last.extend_from_slice(&step.bytes);
             venue::for_each_event(&step.bytes, |header, body| {
                 self.depth.apply(header, &body);
                 said.push(format!("{} {}", header.session.0, tell(header, &body)));
@@ -1405,4 +1410,310 @@ fn a_full_message_that_is_due_behind_a_deadline_is_answered_after_it() {
     assert_eq!(said[0], "3 quote canceled 1 1 CancelAfterElapsed");
     assert!(said[1].starts_with("1 answered 200 0"));
     assert_eq!(said.len(), 2);
+}
+
+// Any commands at all: whatever happens, groups trip when their fills say so and not otherwise, and
+// nothing of a frozen group is in a book.
+
+/// A group as its fills have it, all of them since it last tripped or was reset.
+#[derive(Default)]
+struct Watched {
+    protection: ConfigureProtection,
+    frozen_until: u64,
+    fills: Vec<(u64, i64)>,
+}
+
+impl Watched {
+    fn fill(&mut self, now: u64, lots: i64) -> Option<ProtectionLimit> {
+        self.fills.push((now, lots));
+        let limits = &self.protection;
+        let window = u64::from(limits.window_ms) * MILLISECOND;
+        self.fills.retain(|(at, _)| at + window > now);
+        let lots: u64 = self.fills.iter().map(|(_, lots)| lots.unsigned_abs()).sum();
+        let net: i64 = self.fills.iter().map(|(_, lots)| lots).sum();
+        let fills = self.fills.len() as u64;
+        let reached = |limit: u64, is: u64| limit > 0 && is >= limit;
+        let all = [
+            (reached(limits.quantity.0, lots), ProtectionLimit::Quantity),
+            (
+                reached(u64::from(limits.fills), fills),
+                ProtectionLimit::Fills,
+            ),
+            (
+                reached(limits.net.0, net.unsigned_abs()),
+                ProtectionLimit::Net,
+            ),
+        ];
+        let (_, limit) = all.into_iter().find(|(reached, _)| *reached)?;
+        self.fills.clear();
+        self.frozen_until = match limits.frozen_ms {
+            0 => u64::MAX,
+            frozen_ms => now + u64::from(frozen_ms) * MILLISECOND,
+        };
+        Some(limit)
+    }
+}
+
+/// Firms' groups, followed by events.
+#[derive(Default)]
+struct Watch {
+    groups: HashMap<(u32, u16), Watched>,
+    tripped: u64,
+    pulled: u64,
+}
+
+fn firm_of(session: SessionId) -> u32 {
+    if session.0 == 2 { 1 } else { session.0 }
+}
+
+impl Watch {
+    fn see(&mut self, events: &[u8]) {
+        // A trip is said behind the two fills that caused it.
+        let mut due: Option<(ProtectionLimit, u32)> = None;
+        let mut pulling: Option<(u32, u16, u64)> = None;
+        venue::for_each_event(events, |header, body| {
+            let now = header.sequenced_at.0;
+            let firm = firm_of(header.session);
+            let trips = match body {
+                EventBody::ProtectionTripped(tripped) => {
+                    assert_eq!(
+                        due,
+                        Some((ProtectionLimit::try_from(tripped.limit).unwrap(), 0))
+                    );
+                    due = None;
+                    pulling = Some((firm, tripped.protection_group, 0));
+                    self.tripped += 1;
+                    return;
+                }
+                EventBody::Fill(fill) => Some(fill),
+                EventBody::QuoteFill(quote) => Some(&quote.fill),
+                EventBody::OrderCanceled(canceled)
+                    if header.reason == Reason::ProtectionTripped.code() =>
+                {
+                    self.pull(&mut pulling, firm, &canceled.order);
+                    return;
+                }
+                EventBody::QuoteCanceled(quote)
+                    if header.reason == Reason::ProtectionTripped.code() =>
+                {
+                    self.pull(&mut pulling, firm, &quote.canceled.order);
+                    return;
+                }
+                _ => None,
+            };
+            pulling = None;
+            due = due.map(|(limit, events)| {
+                assert!(events > 0, "a trip comes before anything else");
+                (limit, events - 1)
+            });
+            let Some(fill) = trips.filter(|fill| fill.liquidity == 1) else {
+                return;
+            };
+            let group = self.groups.get_mut(&(firm, fill.order.protection_group));
+            let lots = fill.last_quantity.0.cast_signed();
+            let lots = if fill.order.side == BUY { lots } else { -lots };
+            due = group
+                .and_then(|group| group.fill(now, lots))
+                .map(|limit| (limit, 1));
+        });
+        assert_eq!(due, None, "a limit was reached");
+    }
+
+    /// What ends does so in ascending order, and is of the group that tripped.
+    fn pull(&mut self, pulling: &mut Option<(u32, u16, u64)>, firm: u32, order: &OrderState) {
+        let (tripped_firm, group, last) = pulling.unwrap();
+        assert_eq!((firm, order.protection_group), (tripped_firm, group));
+        assert!(last < order.order_id.0);
+        *pulling = Some((firm, group, order.order_id.0));
+        self.pulled += 1;
+    }
+
+    fn is_frozen(&self, firm: u32, group: u16, now: u64) -> bool {
+        let found = self.groups.get(&(firm, group));
+        found.is_some_and(|group| now < group.frozen_until)
+    }
+
+    fn check_books(&self, engine: &Engine) {
+        let now = engine.sequenced_at().0;
+        for id in 1..=4 {
+            for side in [Side::Buy, Side::Sell] {
+                for (session, order) in engine.resting(InstrumentId(id), side) {
+                    let group = order.protection_group;
+                    assert!(!self.is_frozen(firm_of(session), group, now), "{order:?}");
+                }
+            }
+        }
+    }
+}
+
+/// A command drawn at random, applied and watched.
+fn random_command(floor: &mut Floor, watch: &mut Watch, random: &mut Random, next_id: &mut u64) {
+    let session = 1 + random.below(4) as u32;
+    let group = random.below(3) as u16;
+    *next_id += 1;
+    let id = *next_id;
+    let stp = [0, 0, 0, 1, 2, 3, 4][random.below(7) as usize];
+    if random.below(8) == 0 {
+        let later = floor.driver.next_time() + random.below(2 * MILLISECOND);
+        floor.driver.wait_until(later);
+    }
+    let now = floor.driver.next_time();
+    match random.below(40) {
+        0..=17 => {
+            let entries: Vec<_> = (0..1 + random.below(6))
+                .map(|_| {
+                    let price = 96 + random.below(8) as i64;
+                    let ask = price + 1 + random.below(3) as i64;
+                    let lots = [random.below(9), random.below(9)];
+                    QuoteEntry {
+                        layer: random.below(3) as u16,
+                        not_stated: [0, 0, 0, 1, 2][random.below(5) as usize],
+                        ..two_sided(1 + random.below(2) as u32, (price, lots[0]), (ask, lots[1]))
+                    }
+                })
+                .collect();
+            let head = MassQuoteHead {
+                protection_group: group,
+                instructions: u8::from(random.below(6) == 0),
+                self_trade_prevention: stp,
+                ..MassQuoteHead::default()
+            };
+            let said = floor.quote_with(session, head, &entries);
+            let frozen = watch.is_frozen(firm_of(SessionId(session)), group, now);
+            assert_eq!(
+                said[0].contains("answered ProtectionFrozen"),
+                frozen,
+                "{said:?}"
+            );
+        }
+        18..=30 => {
+            let order = EnterOrder {
+                protection_group: group,
+                self_trade_prevention: stp,
+                ..venue::enter(
+                    id,
+                    1 + random.below(2) as u32,
+                    1 + random.below(2) as u8,
+                    [0, 0, 1, 3, 4][random.below(5) as usize],
+                    96 + random.below(9) as i64,
+                    1 + random.below(20),
+                )
+            };
+            let rests = order.time_in_force < 3;
+            let said = match random.below(6) {
+                0 if rests => {
+                    let display = Quantity(1 + random.below(order.quantity.0));
+                    let terms = OrderTerms {
+                        display,
+                        ..OrderTerms::NONE
+                    };
+                    floor.apply(session, EnterOrderWithTerms { order, terms })
+                }
+                1 if rests => {
+                    let stop_price = Price(96 + random.below(9) as i64);
+                    let terms = OrderTerms {
+                        stop_price,
+                        ..OrderTerms::NONE
+                    };
+                    let order = EnterOrder {
+                        order_type: 4,
+                        ..order
+                    };
+                    floor.apply(session, EnterOrderWithTerms { order, terms })
+                }
+                _ => floor.enter(session, order),
+            };
+            let frozen = watch.is_frozen(firm_of(SessionId(session)), group, now);
+            assert_eq!(
+                said[0].contains("rejected ProtectionFrozen"),
+                frozen,
+                "{said:?}"
+            );
+        }
+        31 => {
+            let original = 1 + random.below(id);
+            let price = 96 + random.below(9) as i64;
+            let replace = venue::replace(id, original, 0, price, 1 + random.below(20));
+            floor.apply(session, replace);
+        }
+        32 => {
+            let request = QuoteCancel {
+                quote_id: ClientOrderId::from_u64(id),
+                instrument: InstrumentId(1),
+                protection_group: group,
+                layer: random.below(3) as u16,
+                scope: 1 + random.below(4) as u8,
+                ..QuoteCancel::default()
+            };
+            floor.apply(session, request);
+        }
+        33 => {
+            let request = MassCancel {
+                client_order_id: ClientOrderId::from_u64(id),
+                scope: 1,
+                ..MassCancel::default()
+            };
+            floor.apply(session, request);
+        }
+        34 => {
+            let gone = SessionDisconnected {
+                reason: Reason::GoingAway.code(),
+                ..SessionDisconnected::default()
+            };
+            floor.apply(session, gone);
+            floor.apply(session, SessionLogon::default());
+            floor.driver.generation[session as usize] += 1;
+        }
+        35..=36 => {
+            let protection = ConfigureProtection {
+                quantity: Quantity([0, 5, 30][random.below(3) as usize]),
+                net: Quantity([0, 5, 20][random.below(3) as usize]),
+                fills: [0, 1, 4][random.below(3) as usize],
+                frozen_ms: random.below(3) as u32,
+                ..window(1 + random.below(2) as u32)
+            };
+            floor.protect(session, group.max(1), protection);
+            let name = (firm_of(SessionId(session)), group.max(1));
+            let watched = watch.groups.entry(name).or_default();
+            // It looks at the window when it is set.
+            let window = u64::from(protection.window_ms) * MILLISECOND;
+            watched.fills.retain(|(at, _)| at + window > now);
+            watched.protection = protection;
+        }
+        37..=38 => {
+            let said = floor.reset(session, group.max(1));
+            let name = (firm_of(SessionId(session)), group.max(1));
+            let known = watch.groups.get_mut(&name);
+            assert_eq!(said[0].contains("ProtectionInvalid"), known.is_none());
+            if let Some(watched) = known {
+                watched.fills.clear();
+                watched.frozen_until = 0;
+            }
+        }
+        _ if random.below(20) == 0 => {
+            floor.apply(0, day(20_260_102 + id as u32));
+        }
+        _ => floor.last.clear(),
+    }
+    watch.see(&floor.last);
+    watch.check_books(&floor.driver.engine);
+}
+
+#[test]
+fn whatever_happens_groups_trip_when_their_fills_say_so() {
+    let (mut tripped, mut pulled) = (0, 0);
+    for seed in 1..=20 {
+        println!("seed {seed}");
+        let mut random = Random::new(seed);
+        let mut floor = Floor::new();
+        let mut watch = Watch::default();
+        let mut next_id = 0;
+        for _ in 0..1_500 {
+            random_command(&mut floor, &mut watch, &mut random, &mut next_id);
+        }
+        tripped += watch.tripped;
+        pulled += watch.pulled;
+    }
+    println!("{tripped} trips, {pulled} orders pulled");
+    assert!(tripped > 500 && pulled > 1_000);
 }

@@ -29,6 +29,7 @@ fn a_journal_of_version_1_comes_to_what_it_came_to() {
             commands: 81,
             events: 94,
             state_hash: 11_544_860_273_770_943_382,
+            snapshots: 0,
         }
     );
 }

@@ -136,6 +136,10 @@ const UNREACHED_REASONS: &[(Reason, &str)] = &[
         "2^40 orders would have to be entered first",
     ),
     (
+        Reason::AmendmentCapacity,
+        "65,536 trades of a day would have to be amended first: tests/engine_desk.rs does",
+    ),
+    (
         Reason::SequenceNotAvailable,
         "the core keeps no messages: whoever reads the event log knows from where it begins",
     ),

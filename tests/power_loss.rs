@@ -177,6 +177,7 @@ fn survives(seed: u64, preset: Preset, policy: Policy, fault: Option<Fault>, cut
             },
             gateway: GatewaySettings::default(),
             gateway_threads: 1,
+            snapshots: true,
             event_file_bytes: 1 << 18,
         },
     };

@@ -14,6 +14,7 @@ use super::event::{EventSink, OrderState, TradeAmended};
 use super::instrument::Instrument;
 use super::order::{halves, notional};
 use super::session::SessionState;
+use super::snapshot::{In, Out, SnapshotError};
 use super::{Engine, Progress};
 use crate::limits::{AMENDED_TRADES_MAX, ORDER_SLOT_BITS, QUANTITY_MAX};
 
@@ -51,6 +52,24 @@ impl AmendedTrades {
         if let Err(place) = self.trades.binary_search(&trade.0) {
             self.trades.insert(place, trade.0);
         }
+    }
+
+    pub fn save(&self, out: &mut Out) {
+        out.words([self.first, self.trades.len() as u64]);
+        out.words(self.trades.iter().copied());
+    }
+
+    /// Reads what [`AmendedTrades::save`] wrote.
+    pub fn load(&mut self, input: &mut In<'_>) -> Result<(), SnapshotError> {
+        self.first = input.word()?;
+        for _ in 0..input.at_most(AMENDED_TRADES_MAX as u64, "amended trades")? {
+            let trade = input.word()?;
+            if self.trades.last().is_some_and(|&last| last >= trade) {
+                return Err(SnapshotError::Damaged("amended trades"));
+            }
+            self.trades.push(trade);
+        }
+        Ok(())
     }
 
     /// First trade of the day, and those amended.

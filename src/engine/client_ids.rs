@@ -9,6 +9,7 @@
 use trading_engine_protocol::types::{ClientOrderId, OrderStatus, SessionId};
 
 use super::order::{NIL, touch_spare};
+use super::snapshot::{In, Out, SnapshotError};
 use zerocopy::FromZeros;
 
 #[derive(Clone, Copy, FromZeros)]
@@ -193,6 +194,49 @@ impl ClientIds {
     pub fn set_ended(&mut self, bucket: u32, status: OrderStatus) {
         let entry = &mut self.entries[bucket as usize];
         entry.tail = entry.tail & TAIL_MASK | u32::from(status.as_u8()) << TAIL_BITS;
+    }
+
+    /// Key and entries, in the order of their coming. Returns, for each bucket, which of them is
+    /// there.
+    pub fn save(&self, out: &mut Out) -> Vec<u32> {
+        let mut places = vec![NIL; self.entries.len()];
+        out.words([self.key, self.used.len() as u64]);
+        for (&bucket, index) in self.used.iter().zip(0..) {
+            let entry = &self.entries[bucket as usize];
+            out.words([
+                entry.fingerprint,
+                u64::from(entry.tail) << 32 | u64::from(entry.slot),
+            ]);
+            places[bucket as usize] = index;
+        }
+        places
+    }
+
+    /// Reads what [`ClientIds::save`] wrote. Returns the bucket of each entry.
+    pub fn load(&mut self, input: &mut In<'_>) -> Result<Vec<u32>, SnapshotError> {
+        self.key = input.word()?;
+        let count = input.at_most(self.capacity as u64, "client order ids")?;
+        let mut buckets = Vec::new();
+        for _ in 0..count {
+            let fingerprint = input.word()?;
+            let both = input.word()?;
+            #[allow(clippy::cast_possible_truncation, reason = "both halves")]
+            let (tail, slot) = ((both >> 32) as u32, both as u32);
+            let hash = IdHash {
+                fingerprint,
+                tail: tail & TAIL_MASK,
+            };
+            if fingerprint == 0 {
+                return Err(SnapshotError::Damaged("a client order id"));
+            }
+            let bucket = self
+                .insert(hash)
+                .ok_or(SnapshotError::Damaged("an id twice"))?;
+            let entry = &mut self.entries[bucket as usize];
+            (entry.tail, entry.slot) = (tail, slot);
+            buckets.push(bucket);
+        }
+        Ok(buckets)
     }
 
     /// A new trading day: all ids are free again.

@@ -1084,6 +1084,12 @@ const _: () = assert!(
         <= crate::limits::COMMAND_LENGTH_MAX
 );
 
+/// The Sequence of a command of whatever version.
+pub fn read_sequence(bytes: &[u8]) -> Option<u64> {
+    let (header, _) = CommandHeader::ref_from_prefix(bytes).ok()?;
+    Some(header.sequence.0)
+}
+
 /// A command of an older journal in the present layout. Layouts only ever grow at their end, and 0
 /// is what was meant before a field was there. `None`: it is not older, or not to be read.
 pub fn upgraded(bytes: &[u8]) -> Option<Vec<u64>> {

@@ -6,6 +6,8 @@
 
 use trading_engine_protocol::types::UtcNanos;
 
+use super::snapshot::Out;
+
 /// Nowhere in the heap.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
@@ -46,6 +48,24 @@ impl Deadlines {
         Self {
             heap: Vec::with_capacity(capacity),
             capacity,
+        }
+    }
+
+    /// How many there may be.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// All of them: time, whose kind, whose.
+    pub fn save(&self, out: &mut Out) {
+        out.word(self.heap.len() as u64);
+        for deadline in &self.heap {
+            let (kind, code) = match deadline.whose {
+                Whose::Session(code) => (0, u64::from(code)),
+                Whose::Instrument(code) => (1, u64::from(code)),
+                Whose::Order(id) => (2, id),
+            };
+            out.words([deadline.at.0, kind, code]);
         }
     }
 

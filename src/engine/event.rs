@@ -745,6 +745,23 @@ layout!(
     }
 );
 
+/// An open order as `Engine::open_orders_in_full` shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenOrder {
+    /// Whose.
+    pub session: SessionId,
+    /// As a report would state it, with ExecID 0.
+    pub state: OrderState,
+    /// Lots that are shown, if it is in the book.
+    pub shown: u64,
+    /// Lots an iceberg shows at a time.
+    pub display: Option<u64>,
+    /// A stop, or for the closing auction: not in the book.
+    pub waits: bool,
+    /// Of a quote.
+    pub layer: Option<u16>,
+}
+
 /// An event read in place.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]

@@ -14,7 +14,7 @@
 //! * `quotes`, `quote_book`: mass quotes, and what is quoted; `protection`: groups of a market maker
 //! * `risk`: limits of firms, and what is counted for them
 //! * `session`, `sessions`, `definitions`: logons and numbers, reference data
-//! * `state_hash`: what two engines must agree on
+//! * `state_hash`: what two engines must agree on; `snapshot`: all of it as bytes
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -45,6 +45,7 @@ mod requests;
 mod risk;
 mod session;
 mod sessions;
+pub mod snapshot;
 mod state_hash;
 mod status;
 mod stops;
@@ -59,13 +60,13 @@ use command::{
 };
 use deadlines::Deadlines;
 use event::{
-    Body, CommandRefused, Event, EventHeader, EventSink, KillSwitchDone, MassCancelDone,
+    Body, CommandRefused, Event, EventHeader, EventSink, KillSwitchDone, MassCancelDone, OpenOrder,
     OrderReport, OrderState, OrderStatusReport,
 };
 use instrument::{Instrument, ladder_side, stop_side};
 use ladder::Ladders;
 use mass_cancel::Then;
-use order::{NIL, Orders};
+use order::{Flags, NIL, Orders};
 use phase::{Afterwards, Stage, Transition};
 use protection::Protection;
 use quote_book::QuoteBook;
@@ -707,6 +708,24 @@ impl Engine {
             let state = self.order_state(slot, ExecId(0), cold.open_status());
             (cold.session, state)
         })
+    }
+
+    /// Every open order, with what events alone would have told of it.
+    pub fn open_orders_in_full(&self, mut each: impl FnMut(&OpenOrder)) {
+        for slot in (0..self.orders.used()).filter(|&slot| self.orders.is_live(slot)) {
+            let hot = &self.orders.hot[slot as usize];
+            let cold = &self.orders.cold[slot as usize];
+            let iceberg = hot.flags.any(Flags::ICEBERG);
+            let quote = hot.flags.any(Flags::QUOTE);
+            each(&OpenOrder {
+                session: cold.session,
+                state: self.order_state(slot, ExecId(0), cold.open_status()),
+                shown: hot.leaves,
+                display: iceberg.then(|| self.orders.extra[slot as usize].terms.display.0),
+                waits: hot.flags.any(Flags::WAITING.with(Flags::PARKED)),
+                layer: quote.then(|| self.quotes.record(cold.bucket).name.layer),
+            });
+        }
     }
 
     /// Slots of the orders in the book, in priority order.

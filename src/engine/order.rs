@@ -52,6 +52,21 @@ impl Flags {
     /// Trades of it are more than two fills of plain orders.
     pub const SPECIAL: Self = Self(Self::ICEBERG.0 | Self::QUOTE.0 | Self::PROTECTED.0);
 
+    /// Those whose orders have something in [`Extra`].
+    pub const fn with_extra() -> Self {
+        Self(Self::TERMS.0 | Self::LIMITED.0)
+    }
+
+    /// As a snapshot has them.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// From a snapshot.
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
     /// Whether any of `other` is there.
     #[inline(always)]
     pub const fn any(self, other: Self) -> bool {
@@ -370,6 +385,39 @@ impl Orders {
         let entry = id.0 >> ORDER_SLOT_BITS;
         let hot = self.hot.get(slot as usize)?;
         (entry != 0 && hot.entry == entry).then_some(slot)
+    }
+
+    /// First free slot, `NIL` = none of those that were used.
+    pub fn first_free(&self) -> u32 {
+        self.free
+    }
+
+    /// A slot from a snapshot; the caller counted them.
+    pub fn push(&mut self, hot: Hot, cold: Cold, extra: Extra, own: Own) {
+        self.hot.push(hot);
+        self.cold.push(cold);
+        self.extra.push(extra);
+        self.own.push(own);
+    }
+
+    /// Goes on with what was pushed. Returns whether the free list holds the free slots, once each.
+    pub fn resume(&mut self, entries: u64, first_free: u32, live: u32, free: &[usize]) -> bool {
+        self.entries = entries;
+        self.free = first_free;
+        self.live = live;
+        let mut seen = vec![false; self.hot.len()];
+        let mut next = first_free;
+        let mut count = 0;
+        while next != NIL {
+            let at = next as usize;
+            if self.hot.get(at).is_none_or(|hot| hot.entry != 0) || seen[at] {
+                return false;
+            }
+            seen[at] = true;
+            count += 1;
+            next = self.hot[at].next;
+        }
+        count == free.len()
     }
 
     /// Slots that ever held an order.

@@ -307,6 +307,15 @@ impl Engine {
         let hot = &mut self.orders.hot[slot as usize];
         let flags = hot.flags;
         hot.flags = flags.with(Flags::PARKED);
+        self.park_last(slot);
+        if !flags.any(Flags::LISTED) {
+            self.list(slot);
+        }
+    }
+
+    /// Puts a parked order behind all others.
+    pub(super) fn park_last(&mut self, slot: u32) {
+        let hot = &mut self.orders.hot[slot as usize];
         let instrument = &mut self.instruments[usize::from(hot.instrument)];
         let before = std::mem::replace(&mut instrument.last_parked, slot);
         hot.prev = before;
@@ -314,9 +323,6 @@ impl Engine {
         match before {
             NIL => instrument.first_parked = slot,
             before => self.orders.hot[before as usize].next = slot,
-        }
-        if !flags.any(Flags::LISTED) {
-            self.list(slot);
         }
     }
 

@@ -12,6 +12,7 @@ use zerocopy::FromZeros;
 use super::command::{ConfigureProtection, ResetProtection};
 use super::event::{EventSink, ProtectionSet, ProtectionTripped};
 use super::order::{Cold, Flags, touch_spare};
+use super::snapshot::{In, Out, SnapshotError};
 use super::{Engine, Progress, Work};
 use crate::limits::{PROTECTION_FILLS_MAX, PROTECTION_WINDOW_MS_MAX, STEP_EVENTS_MAX};
 
@@ -236,6 +237,67 @@ impl Protection {
         }
     }
 
+    /// All groups, each with its window from the oldest fill on.
+    pub fn save(&self, out: &mut Out) {
+        out.word(self.groups.len() as u64);
+        for group in &self.groups {
+            let settings = &group.settings;
+            out.words([
+                u64::from(group.firm.0) << 32 | u64::from(group.group),
+                settings.quantity,
+                settings.net,
+                u64::from(settings.fills) << 32 | u64::from(settings.window_ms),
+                u64::from(settings.frozen_ms) << 32 | u64::from(group.fills),
+                group.frozen_until.0,
+            ]);
+            for fill in 0..group.fills {
+                let place = (group.first + fill) % PROTECTION_FILLS_MAX;
+                let counted = self.rings[group.ring as usize * RING + place as usize];
+                out.words([counted.at, counted.lots.cast_unsigned()]);
+            }
+        }
+    }
+
+    /// Reads what [`Protection::save`] wrote.
+    pub fn load(&mut self, input: &mut In<'_>) -> Result<(), SnapshotError> {
+        let wrong = SnapshotError::Damaged("a protection group");
+        for _ in 0..input.at_most(self.groups.capacity() as u64, "protection groups")? {
+            let name = input.word()?;
+            #[allow(clippy::cast_possible_truncation, reason = "parts of a word")]
+            let (firm, number) = (FirmId((name >> 32) as u32), name as u16);
+            let settings = [input.word()?, input.word()?, input.word()?, input.word()?];
+            let frozen_until = UtcNanos(input.word()?);
+            if self.place(firm, number).is_ok() {
+                return Err(wrong);
+            }
+            let full = SnapshotError::Limit("protection groups");
+            let (group, ring) = self.find_or_add(firm, number).ok_or(full)?;
+            #[allow(clippy::cast_possible_truncation, reason = "parts of words")]
+            {
+                group.settings = Settings {
+                    quantity: settings[0],
+                    net: settings[1],
+                    fills: (settings[2] >> 32) as u32,
+                    window_ms: settings[2] as u32,
+                    frozen_ms: (settings[3] >> 32) as u32,
+                };
+                group.fills = settings[3] as u32;
+            }
+            group.frozen_until = frozen_until;
+            if group.fills > PROTECTION_FILLS_MAX {
+                return Err(wrong);
+            }
+            for place in ring.iter_mut().take(group.fills as usize) {
+                let (at, lots) = (input.word()?, input.word()?.cast_signed());
+                *place = Counted { at, lots };
+                let sum = group.quantity.checked_add(lots.unsigned_abs());
+                group.quantity = sum.ok_or(wrong)?;
+                group.net = group.net.checked_add(lots).ok_or(wrong)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the memory resident.
     pub fn touch(&mut self) {
         const PAGE: usize = 4096 / size_of::<Counted>();
@@ -295,6 +357,7 @@ impl Engine {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn configure_protection(
         &mut self,
         request: &ConfigureProtection,
@@ -337,6 +400,7 @@ impl Engine {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn reset_protection(
         &mut self,
         request: &ResetProtection,

@@ -9,6 +9,7 @@ use trading_engine_protocol::types::{ClientOrderId, InstrumentId, SessionId, Sid
 
 use super::client_ids::{fold, spread};
 use super::order::{NIL, touch_spare};
+use super::snapshot::{In, Out, SnapshotError, id_of, name_of, name_words};
 
 /// What a quote is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +172,47 @@ impl QuoteBook {
     #[inline]
     pub fn record_mut(&mut self, record: u32) -> &mut QuoteRecord {
         &mut self.records[record as usize]
+    }
+
+    /// Key and records, in the order of their coming.
+    pub fn save(&self, out: &mut Out) {
+        out.words([self.key, self.records.len() as u64]);
+        for record in &self.records {
+            out.words(name_words(&record.name));
+            out.part(&record.entry_id);
+            out.words(record.slots.map(u64::from));
+        }
+    }
+
+    /// Reads what [`QuoteBook::save`] wrote; `is_quote` says whether a slot holds one of that side.
+    pub fn load(
+        &mut self,
+        input: &mut In<'_>,
+        is_quote: impl Fn(u32, Side) -> bool,
+    ) -> Result<(), SnapshotError> {
+        self.key = input.word()?;
+        for _ in 0..input.at_most(self.capacity as u64, "quotes")? {
+            let name = name_of([input.word()?, input.word()?]);
+            let found = self.find(&name);
+            if found.record.is_some() {
+                return Err(SnapshotError::Damaged("a quote's name twice"));
+            }
+            let record = self.insert(name, &found);
+            self.record_mut(record).entry_id = id_of(input)?;
+            for side in [Side::Buy, Side::Sell] {
+                let slot: u32 = input.small("a slot")?;
+                if slot != NIL && !is_quote(slot, side) {
+                    return Err(SnapshotError::Damaged("a quote"));
+                }
+                self.record_mut(record).set_slot(side, slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// The order that a record has on a side.
+    pub fn slot_of(&self, record: u32, side: Side) -> Option<u32> {
+        self.records.get(record as usize)?.slot(side)
     }
 
     /// A new trading day: nothing is quoted, every name is free.

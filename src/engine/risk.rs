@@ -11,6 +11,7 @@ use super::Engine;
 use super::command::{AmendTrade, AmendedFill, CommandKind, EnterOrder, NO_PRICE, SetLimits};
 use super::event::{DefinitionRefused, EventSink, LimitsSet};
 use super::order::Flags;
+use super::snapshot::{In, Out, SnapshotError};
 use crate::limits::RISK_WINDOW_MAX;
 
 const E8: u128 = 100_000_000;
@@ -55,6 +56,10 @@ impl<T: Copy + Default> Default for Recent<T> {
 }
 
 impl<T: Copy> Recent<T> {
+    fn oldest_first(&self) -> impl Iterator<Item = T> + '_ {
+        (0..WINDOW).map(|back| self.ring[(self.next + back) % WINDOW])
+    }
+
     fn push(&mut self, one: T) {
         self.ring[self.next] = one;
         self.next = (self.next + 1) % WINDOW;
@@ -166,43 +171,83 @@ impl RiskLimits {
         }
     }
 
-    /// Everything that two engines must agree on, as words.
-    pub fn words(&self, mut word: impl FnMut(u64)) {
-        #[allow(clippy::cast_possible_truncation, reason = "both halves")]
-        fn halves(wide: u128) -> [u64; 2] {
-            [wide as u64, (wide >> 64) as u64]
-        }
+    /// All sets, with what they count.
+    pub fn save(&self, out: &mut Out) {
+        out.word(self.sets.len() as u64);
         for set in &self.sets {
-            for bytes in zerocopy::IntoBytes::as_bytes(&set.set).chunks_exact(8) {
-                word(u64::from_le_bytes(bytes.try_into().unwrap_or_default()));
-            }
-            word(u64::from(set.open_orders) << 1 | u64::from(set.stopped));
-            word(set.position.cast_unsigned());
-            word(set.messages_until);
+            out.part(&set.set);
+            out.words([
+                u64::from(set.open_orders) << 1 | u64::from(set.stopped),
+                set.position.cast_unsigned(),
+                set.messages_until,
+            ]);
             for side in 0..2 {
-                word(set.open[side]);
-                for half in halves(set.open_notional[side])
-                    .into_iter()
-                    .chain(halves(set.done[side]))
-                {
-                    word(half);
-                }
+                out.word(set.open[side]);
+                out.words(halves(set.open_notional[side]));
+                out.words(halves(set.done[side]));
             }
-            for back in 0..WINDOW {
-                let seen = set.orders.ring[(set.orders.next + back) % WINDOW];
-                for part in [
-                    seen.at,
-                    u64::from(seen.session) << 32 | u64::from(seen.account),
-                    u64::from(seen.instrument) << 8 | u64::from(seen.side),
-                    seen.price.cast_unsigned(),
-                    seen.quantity,
-                    set.fills.ring[(set.fills.next + back) % WINDOW],
-                ] {
-                    word(part);
-                }
+            for seen in set.orders.oldest_first() {
+                out.words(seen.words());
             }
+            out.words(set.fills.oldest_first());
         }
     }
+
+    /// Reads what [`RiskLimits::save`] wrote.
+    pub fn load(&mut self, input: &mut In<'_>) -> Result<(), SnapshotError> {
+        for _ in 0..input.at_most(self.capacity as u64, "risk limits")? {
+            let set: SetLimits = input.part()?;
+            let orders = input.word()?;
+            let mut limits = Limits {
+                key: Key::of(&set),
+                set,
+                open_orders: u32::try_from(orders >> 1)
+                    .map_err(|_| SnapshotError::Damaged("open orders"))?,
+                stopped: orders & 1 == 1,
+                position: input.word()?.cast_signed(),
+                messages_until: input.word()?,
+                ..Limits::default()
+            };
+            for side in 0..2 {
+                limits.open[side] = input.word()?;
+                limits.open_notional[side] = whole([input.word()?, input.word()?]);
+                limits.done[side] = whole([input.word()?, input.word()?]);
+            }
+            for _ in 0..WINDOW {
+                let mut words = [0; 5];
+                for word in &mut words {
+                    *word = input.word()?;
+                }
+                limits.orders.push(Seen::from_words(words));
+            }
+            for _ in 0..WINDOW {
+                limits.fills.push(input.word()?);
+            }
+            if self.sets.last().is_some_and(|last| last.key >= limits.key) {
+                return Err(SnapshotError::Damaged("risk limits"));
+            }
+            self.sets.push(limits);
+        }
+        Ok(())
+    }
+
+    /// Everything that two engines must agree on, as words.
+    pub fn words(&self, mut word: impl FnMut(u64)) {
+        let mut out = Out::default();
+        self.save(&mut out);
+        for bytes in out.bytes().chunks_exact(8) {
+            word(u64::from_le_bytes(bytes.try_into().unwrap_or_default()));
+        }
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "both halves")]
+fn halves(wide: u128) -> [u64; 2] {
+    [wide as u64, (wide >> 64) as u64]
+}
+
+fn whole([low, high]: [u64; 2]) -> u128 {
+    u128::from(low) | u128::from(high) << 64
 }
 
 /// Whether something at `then` is still in a window.
@@ -273,6 +318,29 @@ impl Limits {
 }
 
 impl Seen {
+    fn words(&self) -> [u64; 5] {
+        [
+            self.at,
+            u64::from(self.session) << 32 | u64::from(self.account),
+            u64::from(self.instrument) << 8 | u64::from(self.side),
+            self.price.cast_unsigned(),
+            self.quantity,
+        ]
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "parts of words")]
+    fn from_words(words: [u64; 5]) -> Self {
+        Self {
+            at: words[0],
+            session: (words[1] >> 32) as u32,
+            account: words[1] as u32,
+            instrument: (words[2] >> 8) as u32,
+            side: words[2] as u8,
+            price: words[3].cast_signed(),
+            quantity: words[4],
+        }
+    }
+
     fn of(new: &Candidate, at: u64) -> Self {
         Self {
             at,

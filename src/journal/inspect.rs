@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::JournalError;
 use super::disk::Disk;
 use super::recovery::{self, Summary};
+use super::snapshots;
 use crate::engine::{Engine, Progress};
 use crate::limits::EngineLimits;
 
@@ -48,6 +49,8 @@ pub struct Replay {
     pub events: u64,
     /// State after the last.
     pub state_hash: u64,
+    /// Snapshots, each the state that the commands before it give.
+    pub snapshots: usize,
 }
 
 /// Runs the whole journal through a fresh engine.
@@ -59,9 +62,18 @@ pub fn replay(disk: &Arc<dyn Disk>, limits: EngineLimits) -> Result<Replay, Jour
     let mut events = Vec::new();
     let mut count = 0;
     let mut unknown = None;
+    let snapshots = snapshots::list(disk.as_ref())?;
+    let mut wrong = None;
+    let mut right = 0;
     recovery::inspect(disk.as_ref(), |command| {
         if unknown.is_some() {
             return;
+        }
+        if snapshots.contains(&engine.sequence().0) {
+            match snapshots::agrees(disk.as_ref(), &engine) {
+                Ok(()) => right += 1,
+                Err(why) => wrong = wrong.take().or_else(|| Some((engine.sequence().0, why))),
+            }
         }
         events.clear();
         match engine.replay_bytes(command, &mut events) {
@@ -78,7 +90,15 @@ pub fn replay(disk: &Arc<dyn Disk>, limits: EngineLimits) -> Result<Replay, Jour
         let why = format!("after Sequence {}: {error}", engine.sequence());
         return Err(JournalError::damaged("journal", 0, why));
     }
+    if let Some((sequence, why)) = wrong {
+        return Err(JournalError::damaged(
+            &format!("the snapshot of Sequence {sequence}"),
+            0,
+            why,
+        ));
+    }
     Ok(Replay {
+        snapshots: right,
         commands: engine.sequence().0,
         events: count,
         state_hash: engine.state_hash(),

@@ -5,6 +5,7 @@
 //! * `writer`: appending, group commit
 //! * `recovery`: reading back, cutting a torn tail, refusing everything else
 //! * `event_log`, `history`: events by session and number, for resends
+//! * `snapshots`: the core's state, so that a start need not apply every command again
 //! * `inspect`: `trading-engine journal ...`
 
 pub mod disk;
@@ -15,6 +16,7 @@ mod record;
 pub mod recovery;
 mod segment;
 pub mod sim_disk;
+pub mod snapshots;
 pub mod writer;
 
 use std::fmt;

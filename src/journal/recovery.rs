@@ -360,6 +360,67 @@ fn remove(disk: &dyn Disk, later: &[Found]) -> Result<(), JournalError> {
     Ok(())
 }
 
+/// The first record of a segment, if it has one.
+fn first_record(disk: &dyn Disk, found: Found, log_id: u64) -> Option<record::RecordHeader> {
+    let segment = found.open(disk).ok()?;
+    let mut bytes = vec![0; HEADER + crate::limits::COMMAND_LENGTH_MAX];
+    let count = segment.file.read_at(HEADER_PAGE, &mut bytes).ok()?;
+    let seed = record::seed(log_id, segment.number);
+    record::read(seed, bytes.get(..count)?).map(|(header, _)| header)
+}
+
+/// How many segments have one behind them that holds something: those are finished.
+///
+/// # Errors
+/// Damage, or the disk's own.
+pub fn finished_segments(disk: &dyn Disk) -> Result<usize, JournalError> {
+    let segments = segments(disk)?;
+    let begun = segments.iter().rposition(|&(found, log_id)| {
+        // Prepared segments are empty.
+        first_record(disk, found, log_id).is_some()
+    });
+    Ok(begun.unwrap_or(0))
+}
+
+/// Hands the commands behind `after` to `each`, as far as segments are finished.
+///
+/// # Errors
+/// Damage, or the disk's own.
+pub fn replay_finished(
+    disk: &dyn Disk,
+    after: u64,
+    mut each: impl FnMut(&[u8]),
+) -> Result<(), JournalError> {
+    let segments = segments(disk)?;
+    let finished = finished_segments(disk)?;
+    let first = segments[..finished].iter().rposition(|&(found, log_id)| {
+        first_record(disk, found, log_id).is_some_and(|first| first.sequence <= after + 1)
+    });
+    for &(found, log_id) in &segments[first.unwrap_or(0)..finished] {
+        let Some(begins) = first_record(disk, found, log_id) else {
+            break;
+        };
+        let segment = found.open(disk)?;
+        let words = segment.read_all()?;
+        let mut scan = Scan {
+            log_id,
+            sequence: begins.sequence - u64::from(begins.kind == COMMAND),
+            previous_crc: begins.previous_crc,
+            proven: 0,
+        };
+        let mut behind = |command: &[u8]| {
+            let header = crate::engine::command::read_sequence(command);
+            if header.is_some_and(|sequence| sequence > after) {
+                each(command);
+            }
+        };
+        if let End::Stops(_) = scan.segment(&segment, words.as_bytes(), &mut behind)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Makes the torn tail zeros again, durably, before anything is appended behind it.
 fn cut(segment: &Segment, offset: u64) -> Result<(), JournalError> {
     let name = segment::file_name(segment.number);

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use trading_engine_protocol::types::{
-    Decimal8, InstrumentId, Liquidity, OrderStatus, OrderType, QuoteStatus, Side, TimeInForce,
-    TradingPhase,
+    Decimal8, InstrumentId, Liquidity, OrderStatus, OrderType, QuoteStatus, Sequence, Side,
+    TimeInForce, TradingPhase,
 };
 
 use crate::engine::command::{DefineInstrument, name_text};
 use crate::engine::event::{
-    self, EventBody, EventHeader, Fill, MassQuoteAnswered, OrderState, QuoteResult,
+    self, EventBody, EventHeader, Fill, MassQuoteAnswered, OpenOrder, OrderState, QuoteResult,
 };
 use crate::journal::history::Observer;
 
@@ -81,16 +81,49 @@ pub struct BookSnapshot {
 }
 
 impl Depth {
+    /// Begins with the books of a core that was restored, as if all its events had been seen.
+    pub fn begin_with(
+        &mut self,
+        sequence: Sequence,
+        instruments: impl IntoIterator<Item = (DefineInstrument, TradingPhase)>,
+        orders: &[OpenOrder],
+    ) {
+        self.sequence = sequence.0;
+        for (definition, phase) in instruments {
+            self.define(&definition);
+            if phase == TradingPhase::ClosingAuction {
+                self.closing.insert(definition.instrument.0);
+            }
+        }
+        for order in orders {
+            let id = order.state.order_id.0;
+            let display = order.display.unwrap_or(u64::MAX);
+            if let Some(layer) = order.layer {
+                let state = &order.state;
+                let (group, side) = (state.protection_group, state.side);
+                let name = (order.session.0, group, state.instrument.0, layer, side);
+                self.quotes.insert(name, id);
+            }
+            if order.waits {
+                self.waiting.insert(id, display);
+            } else {
+                self.set(&order.state, order.shown, display);
+            }
+        }
+    }
+
+    fn define(&mut self, definition: &DefineInstrument) {
+        let symbol = name_text(&definition.symbol).to_owned();
+        self.by_symbol.insert(symbol, definition.instrument.0);
+        self.instruments
+            .insert(definition.instrument.0, *definition);
+    }
+
     /// Takes one event into account.
     pub fn apply(&mut self, header: &EventHeader, body: &EventBody<'_>) {
         self.sequence = self.sequence.max(header.sequence.0);
         match body {
-            EventBody::InstrumentDefined(defined) => {
-                let definition = defined.definition;
-                let symbol = name_text(&definition.symbol).to_owned();
-                self.by_symbol.insert(symbol, definition.instrument.0);
-                self.instruments.insert(definition.instrument.0, definition);
-            }
+            EventBody::InstrumentDefined(defined) => self.define(&defined.definition),
             EventBody::OrderAccepted(accepted) => self.accept(&accepted.order, u64::MAX),
             EventBody::OrderAcceptedWithTerms(accepted) => {
                 let display = shown_at_a_time(accepted.terms.display.0);

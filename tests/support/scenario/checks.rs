@@ -11,6 +11,7 @@ use trading_engine::engine::Engine;
 use trading_engine::engine::command::{CommandHeader, NO_PRICE, OrderTerms};
 use trading_engine::engine::event::{
     self, EventBody, EventHeader, Fill, OrderReplaced, OrderRestated, OrderState,
+    OrderStatusReport, TradeAmended,
 };
 use trading_engine_protocol::types::{
     ClientOrderId, Liquidity, OrderId, OrderStatus, OrderType, Price, Quantity, Reason,
@@ -301,6 +302,18 @@ impl Auditor {
                 );
                 Ok(())
             }
+            EventBody::KillSwitchDone(event) => {
+                hold!(
+                    event.client_order_id == request.id
+                        && event.target == request.target
+                        && event.scope == request.scope
+                        && event.release == request.release,
+                    "a kill switch is answered as asked: {event:?} of {request:?}"
+                );
+                Ok(())
+            }
+            EventBody::TradeAmended(event) => self.amended(header, event),
+            EventBody::OrderStatusReport(event) => self.stated(header, event),
             EventBody::RequestRejected(_)
             | EventBody::CommandRefused(_)
             | EventBody::LogonAnswered(_)
@@ -314,15 +327,12 @@ impl Auditor {
             | EventBody::PhaseChanged(_)
             | EventBody::AuctionIndicative(_)
             | EventBody::AuctionUncrossed(_)
-            | EventBody::KillSwitchDone(_)
-            | EventBody::TradeAmended(_)
             | EventBody::MassQuoteAnswered(_)
             | EventBody::QuoteCanceled(_)
             | EventBody::QuoteFill(_)
             | EventBody::QuoteCancelDone(_)
             | EventBody::ProtectionSet(_)
             | EventBody::ProtectionTripped(_)
-            | EventBody::OrderStatusReport(_)
             | EventBody::InstrumentDefined(_)
             | EventBody::FirmDefined(_)
             | EventBody::SessionDefined(_)
@@ -527,6 +537,65 @@ impl Auditor {
         hold!(
             event.shown.0 == if tracked.waiting { 0 } else { tracked.shown },
             "an order shows what it may: {event:?}, {tracked:?}"
+        );
+        Ok(())
+    }
+
+    /// A trade that did not happen, or not so: what is open stays open.
+    fn amended(&mut self, header: &EventHeader, event: &TradeAmended) -> Result<(), String> {
+        let order = &event.order;
+        let Some(tracked) = self.orders.get(&order.order_id.0) else {
+            hold!(
+                order.leaves.0 == 0 && self.owners.get(&order.order_id.0) == Some(&header.session),
+                "an order that ended stays so: {event:?}"
+            );
+            return self.execution(order.exec_id.0);
+        };
+        let old = tracked.state;
+        let lots = event.quantity.0;
+        let traded = i128::from(event.price.0) * i128::from(lots);
+        let (undone, instead) = match event.new_price {
+            NO_PRICE => (lots, 0),
+            new => (0, i128::from(new.0) * i128::from(lots)),
+        };
+        self.report(header, order, &order.client_order_id, 0)?;
+        hold!(
+            order.leaves == old.leaves
+                && order.price == old.price
+                && order.cumulative.0 + undone == old.cumulative.0
+                && notional(order) == notional(&old) - traded + instead,
+            "an amendment changes what was filled, and nothing else: {event:?}, {old:?}"
+        );
+        Ok(())
+    }
+
+    fn stated(&self, header: &EventHeader, event: &OrderStatusReport) -> Result<(), String> {
+        let id = event.order.order_id.0;
+        if id == 0 {
+            hold!(
+                event.total == 0 && event.is_last == 1,
+                "there is nothing to state: {event:?}"
+            );
+            return Ok(());
+        }
+        let Some(tracked) = self.orders.get(&id) else {
+            return Err(format!("Invariant: what is stated is open: {event:?}"));
+        };
+        let told = OrderState {
+            exec_id: event.order.exec_id,
+            ..tracked.state
+        };
+        hold!(
+            event.order.exec_id.0 == 0
+                && event.order == told
+                && event.terms == tracked.terms
+                && tracked.session == header.session,
+            "an order is stated as its events say: {event:?}, {tracked:?}"
+        );
+        hold!(
+            (event.waits == 1) == tracked.waiting
+                && event.shown.0 == if tracked.waiting { 0 } else { tracked.shown },
+            "so is what it shows: {event:?}, {tracked:?}"
         );
         Ok(())
     }

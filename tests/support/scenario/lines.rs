@@ -9,8 +9,9 @@ use trading_engine::engine::Engine;
 use trading_engine::engine::command::{CommandKind, NO_PRICE, OrderTerms, name_text};
 use trading_engine::engine::event::{
     AdminMessage, BusinessRejected, CancelAfterSet, CommandRefused, DefinitionRefused, EventBody,
-    EventHeader, Fill, LogonAnswered, MassCancelDone, OrderCanceled, OrderRejected, OrderReplaced,
-    OrderRestated, OrderState, OrderTriggered, RequestRejected,
+    EventHeader, Fill, KillSwitchDone, LogonAnswered, MassCancelDone, OrderCanceled, OrderRejected,
+    OrderReplaced, OrderRestated, OrderState, OrderStatusReport, OrderTriggered, RequestRejected,
+    TradeAmended,
 };
 use trading_engine_protocol::types::{
     ClientOrderId, InstrumentId, Liquidity, OrderStatus, OrderType, Price, Reason, SessionId, Side,
@@ -47,6 +48,9 @@ pub fn line(view: &View<'_>, header: &EventHeader, body: EventBody<'_>) -> Strin
         EventBody::OrderRestated(event) => restated(view, header, event),
         EventBody::MassCancelDone(event) => mass_canceled(view, header, event),
         EventBody::CancelAfterSet(event) => cancel_after(view, header, event),
+        EventBody::KillSwitchDone(event) => killed(view, header, event),
+        EventBody::TradeAmended(event) => amended(view, header, event),
+        EventBody::OrderStatusReport(event) => stated(view, header, event),
         EventBody::OrderRejected(event) => rejected(view, header, event),
         EventBody::RequestRejected(event) => request_rejected(view, header, event),
         EventBody::CommandRefused(event) => ignored(view, header, event),
@@ -61,15 +65,12 @@ pub fn line(view: &View<'_>, header: &EventHeader, body: EventBody<'_>) -> Strin
         | EventBody::PhaseChanged(_)
         | EventBody::AuctionIndicative(_)
         | EventBody::AuctionUncrossed(_)
-        | EventBody::KillSwitchDone(_)
-        | EventBody::TradeAmended(_)
         | EventBody::MassQuoteAnswered(_)
         | EventBody::QuoteCanceled(_)
         | EventBody::QuoteFill(_)
         | EventBody::QuoteCancelDone(_)
         | EventBody::ProtectionSet(_)
-        | EventBody::ProtectionTripped(_)
-        | EventBody::OrderStatusReport(_) => "?".to_owned(),
+        | EventBody::ProtectionTripped(_) => "?".to_owned(),
         EventBody::InstrumentDefined(event) => {
             format!("instrument {} defined", name_text(&event.definition.symbol))
         }
@@ -147,6 +148,67 @@ fn mass_canceled(view: &View<'_>, header: &EventHeader, event: &MassCancelDone) 
         return format!("{id} mass canceled {}", event.canceled);
     }
     format!("{id} cannot mass cancel, {}", view.reason(header))
+}
+
+/// `a9 killed 3`, `venue released`, `a9 cannot kill, NotPermitted`.
+fn killed(view: &View<'_>, header: &EventHeader, event: &KillSwitchDone) -> String {
+    let who = match header.session {
+        SessionId(0) => "venue".to_owned(),
+        session => match event.client_order_id.is_none() {
+            true => "-".to_owned(),
+            false => name(session, &event.client_order_id),
+        },
+    };
+    match (header.reason, event.release) {
+        (0, 1) => format!("{who} released"),
+        (0, _) => format!("{who} killed {}", event.canceled),
+        (_, 1) => format!("{who} cannot release, {}", view.reason(header)),
+        _ => format!("{who} cannot kill, {}", view.reason(header)),
+    }
+}
+
+/// `a1 busted 4 @ 100, filled 3, open 3` or `corrected 4 @ 100 to 99`; of an order that ended
+/// `done filled`.
+fn amended(view: &View<'_>, header: &EventHeader, event: &TradeAmended) -> String {
+    let order = &event.order;
+    let name = name(header.session, &order.client_order_id);
+    let (lots, filled) = (event.quantity.0, order.cumulative.0);
+    let price = view.price(order.instrument, event.price);
+    let how = match event.new_price {
+        NO_PRICE => format!("busted {lots} @ {price}"),
+        new => {
+            let new = view.price(order.instrument, new);
+            format!("corrected {lots} @ {price} to {new}")
+        }
+    };
+    let left = match order.leaves.0 {
+        0 => format!("done {}", status(order.status)),
+        open => format!("open {open}"),
+    };
+    format!("{name} {how}, filled {filled}, {left}")
+}
+
+/// `a1 is open 6 of 10 @ 100, shows 2, display 3`; of a waiting stop `waits`, of nothing `A has none`.
+fn stated(view: &View<'_>, header: &EventHeader, event: &OrderStatusReport) -> String {
+    let order = &event.order;
+    if order.order_id.0 == 0 {
+        return format!("{} has none", World::session_letter(header.session));
+    }
+    let name = name(header.session, &order.client_order_id);
+    let mut line = format!("{name} is open {} of {}", order.leaves.0, order.quantity.0);
+    if order.order_type != OrderType::Stop.as_u8() {
+        line += &format!(" @ {}", view.price(order.instrument, order.price));
+    }
+    if event.waits != 0 {
+        line += ", waits";
+    } else if event.shown != order.leaves {
+        line += &format!(", shows {}", event.shown.0);
+    }
+    line += &view.terms(order, &event.terms);
+    if event.all == 1 && event.is_last == 1 {
+        line += &format!(", last of {}", event.total);
+    }
+    line
 }
 
 fn cancel_after(_: &View<'_>, header: &EventHeader, event: &CancelAfterSet) -> String {
@@ -230,6 +292,8 @@ fn request_rejected(view: &View<'_>, header: &EventHeader, event: &RequestReject
     });
     let verb = if event.request == CommandKind::ReplaceOrder as u8 {
         "replace"
+    } else if event.request == CommandKind::OrderStatusRequest as u8 {
+        "state"
     } else {
         "cancel"
     };

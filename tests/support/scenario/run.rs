@@ -1,11 +1,11 @@
 //! Runs a scenario on a real engine: once as written, once more from the recorded command bytes,
 //! once in the mirror.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use trading_engine::engine::command::{self, CommandBody, CommandHeader, CommandKind};
-use trading_engine::engine::event::{self, EventBody};
+use trading_engine::engine::event::{self, EventBody, Fill};
 use trading_engine::engine::{Engine, Progress, SessionState};
 use trading_engine::limits::{STEP_BYTES_MAX, STEP_EVENTS_MAX};
 use trading_engine_protocol::types::{
@@ -92,6 +92,8 @@ struct Run<'a> {
     log: Vec<(Sealed, Vec<u8>)>,
     names: Names,
     known: OrderIds,
+    /// Both fills of each trade.
+    fills: BTreeMap<u64, Vec<(SessionId, Fill)>>,
     reasons: BTreeSet<Reason>,
 }
 
@@ -106,6 +108,7 @@ impl<'a> Run<'a> {
             log: Vec::new(),
             names: Names::new(),
             known: OrderIds::new(),
+            fills: BTreeMap::new(),
             reasons: BTreeSet::new(),
         }
     }
@@ -163,6 +166,12 @@ impl<'a> Run<'a> {
                 0 => FIRST_ROLL,
                 last => last + 1,
             };
+        }
+        if request.kind == CommandKind::AmendTrade {
+            request.fills = self.fills.get(&request.trade).cloned().unwrap_or_default();
+            if let Some((_, fill)) = request.fills.first() {
+                request.instrument = fill.order.instrument.0;
+            }
         }
         if self.mirrored {
             request = request.mirrored(self.world)?;
@@ -234,6 +243,10 @@ impl<'a> Run<'a> {
                 self.names.insert(order.order_id.0, name);
                 self.known.insert((name.0.0, name.1), order.order_id);
             }
+            if let EventBody::Fill(fill) = body {
+                let fills = self.fills.entry(fill.trade_id.0).or_default();
+                fills.push((event.session, *fill));
+            }
             lines.push(lines::line(&self.view(), event, body));
             if let Ok(reason) = Reason::try_from(event.reason)
                 && reason != request.reason
@@ -246,7 +259,21 @@ impl<'a> Run<'a> {
         Ok(lines)
     }
 
-    /// The recorded commands, given to a fresh engine as bytes: the same events, the same state.
+    /// An engine made of another's snapshot, which goes on in its place.
+    fn restored(&self, engine: &Engine, index: usize) -> Result<Engine, String> {
+        let broken = |why: &str| format!("Invariant: a snapshot after command {index}: {why}");
+        let bytes = engine.save().ok_or_else(|| broken("is refused"))?;
+        let again = Engine::restore(self.world.limits, &bytes)
+            .map_err(|error| broken(&error.to_string()))?;
+        if again.save().as_ref() == Some(&bytes) {
+            Ok(again)
+        } else {
+            Err(broken("is another one when taken again"))
+        }
+    }
+
+    /// The recorded commands, given to a fresh engine as bytes, which is saved and restored after
+    /// each of them: the same events, the same state.
     fn replay(&self) -> Result<(), String> {
         let mut engine = Engine::new(self.world.limits);
         for (index, (command, events)) in self.log.iter().enumerate() {
@@ -265,6 +292,7 @@ impl<'a> Run<'a> {
                      others"
                 ));
             }
+            engine = self.restored(&engine, index)?;
         }
         if engine.state_hash() == self.engine.state_hash() {
             Ok(())

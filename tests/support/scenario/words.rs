@@ -8,16 +8,19 @@
 use std::collections::HashMap;
 
 use trading_engine::engine::command::{
-    Body, BusinessReject, CancelAfter, CancelOrder, Command, CommandHeader, CommandKind, DayRoll,
-    DefineInstrument, EnterOrder, EnterOrderWithTerms, Genesis, MassCancel, OrderTerms,
-    RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms, SessionDisconnected,
-    SessionLogon, SessionMessage, Tick,
+    AmendTrade, AmendedFill, Body, BusinessReject, CancelAfter, CancelOrder, Command,
+    CommandHeader, CommandKind, DayRoll, DefineInstrument, EnterOrder, EnterOrderWithTerms,
+    Genesis, KillSwitch, MassCancel, OrderStatusRequest, OrderTerms, RefuseOrder, RefuseRequest,
+    ReplaceOrder, ReplaceOrderWithTerms, SessionDisconnected, SessionLogon, SessionMessage, Tick,
 };
 use trading_engine_protocol::types::{
-    AccountId, ClientOrderId, Epoch, Instructions, InstrumentId, MassCancelScope, OrderId,
-    OrderType, Price, Quantity, Reason, SelfTradePrevention, Side, TimeInForce, UtcNanos,
+    AccountId, ClientOrderId, Epoch, Instructions, InstrumentId, KillScope, MassCancelScope,
+    OrderId, OrderType, Price, Quantity, Reason, SelfTradePrevention, SessionId, Side, TimeInForce,
+    TradeId, UtcNanos,
 };
 use zerocopy::IntoBytes;
+
+use trading_engine::engine::event::Fill;
 
 use super::world::{Definition, World, instant, milliseconds, number};
 
@@ -61,8 +64,18 @@ pub struct Request {
     pub terms: OrderTerms,
     /// Terms are stated although there are none.
     pub with_terms: bool,
-    /// Mass cancels.
+    /// Mass cancels and kill switches.
     pub scope: u8,
+    pub kinds: u8,
+    pub product: u32,
+    /// Kill switches.
+    pub target: u32,
+    pub release: u8,
+    /// A question about all orders.
+    pub all: u8,
+    /// Busts and corrections: the trade, and its fills as they were told.
+    pub trade: u64,
+    pub fills: Vec<(SessionId, Fill)>,
     /// Milliseconds of a dead man's switch.
     pub after_ms: u32,
     pub reason: Reason,
@@ -119,6 +132,13 @@ impl Request {
             terms: OrderTerms::NONE,
             with_terms: false,
             scope: MassCancelScope::Session as u8,
+            kinds: 0,
+            product: 0,
+            target: 0,
+            release: 0,
+            all: 0,
+            trade: 0,
+            fills: Vec::new(),
             after_ms: 0,
             reason: Reason::None,
             tag: 0,
@@ -250,6 +270,14 @@ const WORDS: &[(&str, Fills)] = &[
     ("stp", Fills::Value(set_self_trade)),
     ("firm", Fills::Flag(widen)),
     (
+        "user",
+        Fills::Flag(|r| r.scope = MassCancelScope::User.as_u8()),
+    ),
+    ("orders-only", Fills::Flag(|r| r.kinds = 2)),
+    ("quotes-only", Fills::Flag(|r| r.kinds = 1)),
+    ("product", Fills::Value(|r, v| set(&mut r.product, v))),
+    ("all", Fills::Flag(|r| r.all = 1)),
+    (
         "account",
         Fills::Value(|r, v| {
             r.by_account = 1;
@@ -274,6 +302,8 @@ const WORDS: &[(&str, Fills)] = &[
         Fills::Value(|r, v| set(&mut r.protection_group, v)),
     ),
     ("scope", Fills::Value(|r, v| set(&mut r.scope, v))),
+    ("kinds", Fills::Value(|r, v| set(&mut r.kinds, v))),
+    ("release", Fills::Value(|r, v| set(&mut r.release, v))),
     ("by-account", Fills::Value(|r, v| set(&mut r.by_account, v))),
     // Connections and their numbers.
     (
@@ -334,6 +364,9 @@ const VERBS: &[(&str, CommandKind, &str)] = &[
     ("cancel", CommandKind::CancelOrder, ""),
     ("mass cancel", CommandKind::MassCancel, ""),
     ("cancel after", CommandKind::CancelAfter, "after"),
+    ("kill", CommandKind::KillSwitch, ""),
+    ("release", CommandKind::KillSwitch, ""),
+    ("status", CommandKind::OrderStatusRequest, ""),
     ("logon", CommandKind::SessionLogon, ""),
     ("disconnect", CommandKind::SessionDisconnected, ""),
     ("admin", CommandKind::SessionMessage, ""),
@@ -471,6 +504,10 @@ pub fn parse(line: &str, world: &World, known: &OrderIds, now: u64) -> Result<Re
     let mut request = Request::new(Some(session), kind);
     request.now = now;
     request.refuse = refuse;
+    if kind == CommandKind::KillSwitch {
+        request.release = u8::from(verb == "release");
+        set_target(&mut request, &mut words, world)?;
+    }
     let words = (!means.is_empty())
         .then_some(means)
         .into_iter()
@@ -488,7 +525,7 @@ fn fill<'a>(
 ) -> Result<(), String> {
     let names_order = matches!(
         request.kind,
-        CommandKind::CancelOrder | CommandKind::ReplaceOrder
+        CommandKind::CancelOrder | CommandKind::ReplaceOrder | CommandKind::OrderStatusRequest
     );
     let mut id_stated = false;
     while let Some(word) = words.next() {
@@ -522,10 +559,54 @@ fn fill<'a>(
         || matches!(
             request.kind,
             CommandKind::EnterOrder | CommandKind::MassCancel
-        );
+        )
+        || request.kind == CommandKind::KillSwitch && request.session.is_some();
     if needs_id && !id_stated {
         return Err("no #id (say `#-` for a request without one)".into());
     }
+    Ok(())
+}
+
+/// What a kill switch is for: `session B`, `user 7`, `firm 1`, `instrument ACME`, `venue`; as bytes
+/// `scope 9 3`.
+fn set_target<'a>(
+    request: &mut Request,
+    words: &mut impl Iterator<Item = &'a str>,
+    world: &World,
+) -> Result<(), String> {
+    let scope = words.next().unwrap_or("");
+    let mut target = || words.next().ok_or_else(|| format!("{scope} what?"));
+    let known = match scope {
+        "session" => {
+            let letter = target()?.chars().next().unwrap_or('A');
+            request.target = world.session_id(letter);
+            KillScope::Session
+        }
+        "user" => {
+            request.target = number(target()?)?;
+            KillScope::User
+        }
+        "firm" => {
+            request.target = number(target()?)?;
+            KillScope::Firm
+        }
+        "instrument" => {
+            let symbol = target()?;
+            request.target = match world.symbol(symbol) {
+                Some(instrument) => instrument.0,
+                None => number(symbol)?,
+            };
+            KillScope::Instrument
+        }
+        "venue" => KillScope::Venue,
+        "scope" => {
+            request.scope = number(target()?)?;
+            request.target = number(target()?)?;
+            return Ok(());
+        }
+        _ => return Err(format!("a kill switch for {scope:?} is unknown")),
+    };
+    request.scope = known.as_u8();
     Ok(())
 }
 
@@ -597,6 +678,29 @@ fn venue_command(line: &str, world: &World) -> Result<Request, String> {
         }
         "time" => Ok(request(CommandKind::Tick)),
         "tick" if rest.is_empty() => Ok(request(CommandKind::Tick)),
+        "kill" | "release" => {
+            let mut kill = request(CommandKind::KillSwitch);
+            kill.release = u8::from(verb == "release");
+            let mut words = rest.split_whitespace();
+            set_target(&mut kill, &mut words, world)?;
+            fill(&mut kill, words, world, &OrderIds::new())?;
+            Ok(kill)
+        }
+        "bust" | "correct" => {
+            let mut amend = request(CommandKind::AmendTrade);
+            let (trade, words) = rest.split_once(' ').unwrap_or((rest, ""));
+            amend.trade = number(trade)?;
+            fill(
+                &mut amend,
+                words.split_whitespace(),
+                world,
+                &OrderIds::new(),
+            )?;
+            if (verb == "bust") != (amend.price == NO_PRICE) {
+                return Err("`bust 1`, `correct 1 @ 99`".into());
+            }
+            Ok(amend)
+        }
         "genesis" => Ok(request(CommandKind::Genesis)),
         "define" => {
             let definition = world.definition(rest)?;
@@ -667,6 +771,26 @@ fn replace(r: &Request, header: CommandHeader) -> Sealed {
     } else {
         seal(header, replace)
     }
+}
+
+/// What the venue would look up in its event log; nothing of a trade that never was.
+fn amend(r: &Request, header: CommandHeader) -> Sealed {
+    let mut body = AmendTrade {
+        trade_id: TradeId(r.trade),
+        new_price: Price(r.price),
+        ..AmendTrade::default()
+    };
+    for (to, (session, fill)) in body.fills.iter_mut().zip(&r.fills) {
+        body.price = fill.last_price;
+        body.quantity = fill.last_quantity;
+        *to = AmendedFill {
+            order: fill.order,
+            session: *session,
+            liquidity: fill.liquidity,
+            ..AmendedFill::default()
+        };
+    }
+    seal(header, body)
 }
 
 /// The command that a request makes; `header` says who and when.
@@ -773,9 +897,35 @@ fn build_other(request: &Request, header: CommandHeader) -> Sealed {
                 scope: r.scope,
                 side: r.side,
                 by_account: r.by_account,
+                kinds: r.kinds,
+                product: r.product,
+                protection_group: r.protection_group,
                 ..MassCancel::default()
             },
         ),
+        CommandKind::KillSwitch => seal(
+            header,
+            KillSwitch {
+                client_order_id: r.id,
+                target: r.target,
+                scope: r.scope,
+                release: r.release,
+                ..KillSwitch::default()
+            },
+        ),
+        CommandKind::OrderStatusRequest => seal(
+            header,
+            OrderStatusRequest {
+                client_order_id: r.id,
+                original: r.original,
+                order_id: r.order_id,
+                instrument: InstrumentId(r.instrument),
+                side: r.side,
+                all: r.all,
+                ..OrderStatusRequest::default()
+            },
+        ),
+        CommandKind::AmendTrade => amend(r, header),
         CommandKind::CancelAfter => seal(
             header,
             CancelAfter {
@@ -814,16 +964,13 @@ fn build_other(request: &Request, header: CommandHeader) -> Sealed {
         | CommandKind::EnterOrderWithTerms
         | CommandKind::ReplaceOrderWithTerms => unreachable!("built by `build`"),
         CommandKind::SetPhase
-        | CommandKind::KillSwitch
-        | CommandKind::AmendTrade
         | CommandKind::DefineTickTable
         | CommandKind::SetReference
         | CommandKind::SetLimits
         | CommandKind::MassQuote
         | CommandKind::QuoteCancel
         | CommandKind::ConfigureProtection
-        | CommandKind::ResetProtection
-        | CommandKind::OrderStatusRequest => unreachable!("no words yet"),
+        | CommandKind::ResetProtection => unreachable!("no words yet"),
     }
 }
 

@@ -69,6 +69,7 @@ const INSTRUMENT_WORDS: &[(&str, Set<DefineInstrument>)] = &[
     ("protection", |d, v| set(&mut d.protection_ticks, v)),
     ("unit", |d, v| set(&mut d.price_unit_e8, v)),
     ("lot", |d, v| set(&mut d.lot_size_e8, v)),
+    ("product", |d, v| set(&mut d.product, v)),
     ("symbol", |d, v| {
         d.symbol = name(v).ok_or("no symbol")?;
         Ok(())
@@ -82,6 +83,8 @@ const SESSION_WORDS: &[(&str, Set<DefineSession>)] = &[
     ("protocol", |d, v| set(&mut d.protocol, v)),
     ("reset-daily", |d, v| set(&mut d.reset_at_day_roll, v)),
     ("key", |d, v| set(&mut d.public_key[0], v)),
+    ("roles", |d, v| set(&mut d.roles, v)),
+    ("user", |d, v| set(&mut d.user, v)),
     ("name", |d, v| {
         d.name = name(v).ok_or("no name")?;
         Ok(())

@@ -1,0 +1,723 @@
+//! The whole state as bytes, and an engine made of them that goes on exactly as the one before.
+//!
+//! Logical state, not memory: orders in the priority of their queues, ids and names in the order of
+//! their coming, windows from the oldest entry. Where pages, buckets and heap places lie is found
+//! again on the way back, so a snapshot may be read by an engine with larger limits. Taken between
+//! two commands, by a replica beside the hot path (`journal::snapshots`).
+//!
+//! A reader believes nothing: every number is checked before it is used, and at the end the
+//! `state_hash` must be the one that was written.
+
+use trading_engine_protocol::types::{
+    ClientOrderId, FirmId, InstrumentId, SessionId, SessionProtocol, Side, TradingPhase, UtcNanos,
+};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::command::{DefineFirm, DefineInstrument, DefineSession, DefineTickTable, OrderTerms};
+use super::deadlines::{NOWHERE, Whose};
+use super::event::OrderState;
+use super::instrument::{Indicative, Instrument, ladder_side, stop_side};
+use super::order::{Cold, Extra, Flags, Hot, NIL, Own};
+use super::quote_book::QuoteName;
+use super::session::{Blocks, Firm, SessionState};
+use super::{Engine, Work};
+use crate::limits::EngineLimits;
+
+/// Layout version of snapshots.
+pub const SNAPSHOT_VERSION: u64 = 1;
+
+/// Why bytes are no snapshot for this engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotError {
+    /// They end too soon, or go on behind the end.
+    Length,
+    /// Another layout version.
+    Version(u64),
+    /// More of something than this engine's limits allow.
+    Limit(&'static str),
+    /// A part that no engine writes.
+    Damaged(&'static str),
+    /// The state that came of it is not the one that was saved.
+    StateHash,
+}
+
+impl core::fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Length => f.write_str("snapshot has the wrong length"),
+            Self::Version(version) => write!(f, "snapshot layout version {version} is unknown"),
+            Self::Limit(what) => write!(f, "snapshot holds more {what} than this engine may"),
+            Self::Damaged(what) => write!(f, "snapshot is damaged: {what}"),
+            Self::StateHash => f.write_str("snapshot gives another state than was saved"),
+        }
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
+/// Puts a snapshot together.
+#[derive(Default)]
+pub(super) struct Out {
+    bytes: Vec<u8>,
+}
+
+impl Out {
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn word(&mut self, word: u64) {
+        self.bytes.extend_from_slice(&word.to_le_bytes());
+    }
+
+    pub fn words(&mut self, words: impl IntoIterator<Item = u64>) {
+        for word in words {
+            self.word(word);
+        }
+    }
+
+    /// A layout, as it is.
+    pub fn part(&mut self, part: &(impl IntoBytes + Immutable + ?Sized)) {
+        self.bytes.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// Takes a snapshot apart.
+pub(super) struct In<'a> {
+    bytes: &'a [u8],
+}
+
+impl In<'_> {
+    pub fn word(&mut self) -> Result<u64, SnapshotError> {
+        self.part::<u64>()
+    }
+
+    pub fn part<T: FromBytes + KnownLayout + Immutable>(&mut self) -> Result<T, SnapshotError> {
+        let (part, rest) = T::read_from_prefix(self.bytes).map_err(|_| SnapshotError::Length)?;
+        self.bytes = rest;
+        Ok(part)
+    }
+
+    /// A number below or at a bound.
+    pub fn at_most(&mut self, most: u64, what: &'static str) -> Result<usize, SnapshotError> {
+        let word = self.word()?;
+        if word > most {
+            return Err(SnapshotError::Limit(what));
+        }
+        usize::try_from(word).map_err(|_| SnapshotError::Limit(what))
+    }
+
+    pub fn small<T: TryFrom<u64>>(&mut self, what: &'static str) -> Result<T, SnapshotError> {
+        T::try_from(self.word()?).map_err(|_| SnapshotError::Damaged(what))
+    }
+
+    pub fn flag(&mut self) -> Result<bool, SnapshotError> {
+        match self.word()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(SnapshotError::Damaged("a flag")),
+        }
+    }
+}
+
+const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
+
+impl Engine {
+    /// The state between two commands; `None` while one is unfinished.
+    pub fn save(&self) -> Option<Vec<u8>> {
+        if self.work != Work::Nothing || self.held_length != 0 {
+            return None;
+        }
+        let mut out = Out {
+            bytes: Vec::with_capacity(1 << 20),
+        };
+        out.word(SNAPSHOT_VERSION);
+        out.words([
+            self.log_id,
+            self.sequence.0,
+            self.sequenced_at.0,
+            self.executions,
+            self.trades,
+            u64::from(self.trading_day),
+            u64::from(self.venue_blocked),
+        ]);
+        self.save_definitions(&mut out);
+        let buckets = self.ids.save(&mut out);
+        self.save_orders(&buckets, &mut out);
+        self.save_books(&mut out);
+        self.quotes.save(&mut out);
+        self.protection.save(&mut out);
+        self.risk.save(&mut out);
+        self.amended.save(&mut out);
+        self.deadlines.save(&mut out);
+        out.word(self.state_hash());
+        Some(out.bytes)
+    }
+
+    /// An engine that goes on where the saved one was.
+    ///
+    /// # Errors
+    /// Bytes that are no snapshot, or more than the limits allow.
+    pub fn restore(limits: EngineLimits, bytes: &[u8]) -> Result<Self, SnapshotError> {
+        let mut engine = Self::new(limits);
+        engine.load(bytes)?;
+        Ok(engine)
+    }
+
+    /// Puts a snapshot into an engine that has seen nothing yet. After an error it is of no use.
+    ///
+    /// # Errors
+    /// As [`Engine::restore`].
+    pub fn load(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
+        let mut input = In { bytes };
+        let input = &mut input;
+        let version = input.word()?;
+        if version != SNAPSHOT_VERSION {
+            return Err(SnapshotError::Version(version));
+        }
+        self.log_id = input.word()?;
+        self.sequence.0 = input.word()?;
+        self.sequenced_at.0 = input.word()?;
+        self.executions = input.word()?;
+        self.trades = input.word()?;
+        self.trading_day = input.small("the trading day")?;
+        self.venue_blocked = input.flag()?;
+        self.load_definitions(input)?;
+        let buckets = self.ids.load(input)?;
+        self.load_orders(&buckets, input)?;
+        self.load_books(input)?;
+        self.check_orders()?;
+        let is_quote = |slot: u32, side: Side| {
+            let hot = self.orders.hot.get(slot as usize);
+            hot.is_some_and(|hot| hot.entry != 0 && hot.flags.any(Flags::QUOTE))
+                && self.orders.cold[slot as usize].side() == side
+        };
+        self.quotes.load(input, is_quote)?;
+        self.check_quotes_have_records()?;
+        self.protection.load(input)?;
+        self.risk.load(input)?;
+        self.amended.load(input)?;
+        self.load_deadlines(input)?;
+        let hash = input.word()?;
+        if !input.bytes.is_empty() {
+            return Err(SnapshotError::Length);
+        }
+        if hash != self.state_hash() {
+            return Err(SnapshotError::StateHash);
+        }
+        Ok(())
+    }
+
+    fn save_definitions(&self, out: &mut Out) {
+        let firms = || self.firms.iter().filter(|firm| firm.is_defined());
+        out.word(firms().count() as u64);
+        for firm in firms() {
+            out.part(&firm.definition);
+            out.words([u64::from(firm.newest_session), u64::from(firm.blocked)]);
+        }
+        out.word(self.sessions().count() as u64);
+        for session in self.sessions() {
+            out.part(&session.definition);
+            out.words([
+                session.next_outbound,
+                session.inbound,
+                u64::from(session.epoch),
+                u64::from(session.generation),
+                u64::from(session.connected),
+                u64::from(session.blocks.0),
+                u64::from(session.cancel_on_disconnect),
+                u64::from(session.cancel_grace_ms),
+                u64::from(session.limited),
+                u64::from(session.quotes_only),
+                u64::from(session.oldest),
+                u64::from(session.newest),
+                u64::from(session.next_of_firm),
+            ]);
+        }
+        for table in &self.tick_tables {
+            out.part(table);
+        }
+        let instruments = || self.instruments.iter().filter(|found| found.is_defined());
+        out.word(instruments().count() as u64);
+        for instrument in instruments() {
+            out.part(&instrument.definition);
+            out.words([
+                u64::from(instrument.stops),
+                u64::from(instrument.traded),
+                u64::from(instrument.blocked),
+                u64::from(instrument.phase.as_u8()),
+                u64::from(instrument.reference),
+                u64::from(instrument.indicative.tick),
+                instrument.indicative.volume,
+                instrument.indicative.imbalance,
+                u64::from(instrument.indicative.side),
+            ]);
+        }
+    }
+
+    fn load_definitions(&mut self, input: &mut In<'_>) -> Result<(), SnapshotError> {
+        for _ in 0..input.at_most(self.firms.len() as u64, "firms")? {
+            let definition: DefineFirm = input.part()?;
+            let id = definition.firm.0 as usize;
+            let place = self.firms.get_mut(id).filter(|_| id != 0);
+            *place.ok_or(SnapshotError::Limit("firms"))? = Firm {
+                definition,
+                newest_session: input.small("a firm's session")?,
+                blocked: input.flag()?,
+            };
+        }
+        for _ in 0..input.at_most(self.sessions.len() as u64, "sessions")? {
+            self.load_session(input)?;
+        }
+        self.check_sessions()?;
+        for place in &mut self.tick_tables {
+            *place = input.part::<DefineTickTable>()?;
+            let used = place
+                .steps
+                .iter()
+                .filter(|step| step.tick > i64::MAX as u64);
+            if used.count() > 0 {
+                return Err(SnapshotError::Damaged("a tick table"));
+            }
+        }
+        for _ in 0..input.at_most(self.instruments.len() as u64, "instruments")? {
+            self.load_instrument(input)?;
+        }
+        Ok(())
+    }
+
+    fn load_session(&mut self, input: &mut In<'_>) -> Result<(), SnapshotError> {
+        let definition: DefineSession = input.part()?;
+        let id = definition.session.0 as usize;
+        let protocol = SessionProtocol::try_from(definition.protocol)
+            .map_err(|_| SnapshotError::Damaged("a session's protocol"))?;
+        let place = self.sessions.get_mut(id).filter(|_| id != 0);
+        *place.ok_or(SnapshotError::Limit("sessions"))? = SessionState {
+            definition,
+            protocol,
+            next_outbound: input.word()?,
+            inbound: input.word()?,
+            epoch: input.small("an epoch")?,
+            generation: input.small("a generation")?,
+            connected: input.flag()?,
+            blocks: Blocks(input.small("blocks")?),
+            cancel_on_disconnect: input.small("cancel on disconnect")?,
+            cancel_grace_ms: input.small("a grace")?,
+            limited: input.flag()?,
+            quotes_only: input.flag()?,
+            oldest: input.small("an order list")?,
+            newest: input.small("an order list")?,
+            next_of_firm: input.small("a firm's session")?,
+            deadlines: [NOWHERE; 2],
+        };
+        Ok(())
+    }
+
+    /// Sessions belong to firms that are there, and a firm's sessions lead to an end.
+    fn check_sessions(&self) -> Result<(), SnapshotError> {
+        let wrong = SnapshotError::Damaged("a firm's sessions");
+        let firm = |id: FirmId| {
+            self.firms
+                .get(id.0 as usize)
+                .filter(|firm| firm.is_defined())
+        };
+        if !self
+            .sessions()
+            .all(|session| firm(session.definition.firm).is_some())
+        {
+            return Err(wrong);
+        }
+        for firm in &self.firms {
+            let mut next = firm.newest_session;
+            while next != 0 {
+                let session = self.sessions.get(next as usize).filter(|s| s.is_defined());
+                let session = session.ok_or(wrong)?;
+                // They were defined one after the other, each leading to an older one of the firm.
+                if session.definition.firm != firm.definition.firm || session.next_of_firm == next {
+                    return Err(wrong);
+                }
+                next = session.next_of_firm;
+                if self.leads_back(next, firm.newest_session) {
+                    return Err(wrong);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a firm's list comes to `from` again.
+    fn leads_back(&self, mut next: u32, from: u32) -> bool {
+        for _ in 0..self.sessions.len() {
+            match self.sessions.get(next as usize) {
+                _ if next == 0 => return false,
+                Some(_) if next == from => return true,
+                Some(session) => next = session.next_of_firm,
+                None => return true,
+            }
+        }
+        true
+    }
+
+    fn load_instrument(&mut self, input: &mut In<'_>) -> Result<(), SnapshotError> {
+        let definition: DefineInstrument = input.part()?;
+        let id = definition.instrument.0 as usize;
+        let mut instrument = Instrument::new(&definition)
+            .map_err(|_| SnapshotError::Damaged("an instrument's definition"))?;
+        instrument.stops = input.small("stops")?;
+        instrument.traded = input.small("a tick")?;
+        instrument.blocked = input.flag()?;
+        instrument.phase = TradingPhase::try_from(input.small::<u8>("a phase")?)
+            .map_err(|_| SnapshotError::Damaged("a phase"))?;
+        instrument.reference = input.small("a tick")?;
+        instrument.indicative = Indicative {
+            tick: input.small("a tick")?,
+            volume: input.word()?,
+            imbalance: input.word()?,
+            side: input.small("a side")?,
+        };
+        let ticks = [
+            instrument.traded,
+            instrument.reference,
+            instrument.indicative.tick,
+        ];
+        if ticks.iter().any(|&tick| tick > instrument.last_tick + 1) {
+            return Err(SnapshotError::Damaged("a tick"));
+        }
+        let place = self.instruments.get_mut(id).filter(|_| id != 0);
+        *place.ok_or(SnapshotError::Limit("instruments"))? = instrument;
+        Ok(())
+    }
+
+    fn save_orders(&self, buckets: &[u32], out: &mut Out) {
+        out.words([
+            self.orders.entries(),
+            u64::from(self.orders.used()),
+            u64::from(self.orders.first_free()),
+        ]);
+        for slot in 0..self.orders.used() {
+            let at = slot as usize;
+            let hot = &self.orders.hot[at];
+            out.word(hot.entry);
+            if hot.entry == 0 {
+                out.word(u64::from(hot.next));
+                continue;
+            }
+            let (cold, extra, own) = (
+                &self.orders.cold[at],
+                &self.orders.extra[at],
+                &self.orders.own[at],
+            );
+            // A quote's leads to its record, an order's to its id.
+            let name = match cold.bucket {
+                bucket if hot.flags.any(Flags::QUOTE) => bucket,
+                bucket => buckets.get(bucket as usize).copied().unwrap_or(NIL),
+            };
+            out.words([
+                u64::from(hot.tick),
+                u64::from(hot.instrument) << 16 | u64::from(hot.flags.bits()),
+                hot.leaves,
+                u64::from(cold.session.0),
+                u64::from(name),
+                u64::from(own.next) << 32 | u64::from(own.prev),
+            ]);
+            out.part(&cold.state);
+            if hot.flags.any(Flags::with_extra()) {
+                out.part(&extra.terms);
+                out.words([extra.hidden, u64::from(extra.stop_tick)]);
+            }
+        }
+    }
+
+    fn load_orders(&mut self, buckets: &[u32], input: &mut In<'_>) -> Result<(), SnapshotError> {
+        let entries = input.word()?;
+        let used = input.at_most(u64::from(self.limits.orders), "orders")?;
+        let first_free: u32 = input.small("the free list")?;
+        let mut live = 0;
+        let mut free = Vec::new();
+        for slot in 0..used {
+            let entry = input.word()?;
+            if entry > entries {
+                return Err(SnapshotError::Damaged("an entry number"));
+            }
+            let mut hot = Hot {
+                next: NIL,
+                prev: NIL,
+                tick: 0,
+                instrument: 0,
+                flags: Flags::default(),
+                leaves: 0,
+                entry,
+            };
+            let mut cold = Cold {
+                state: OrderState::default(),
+                session: SessionId(0),
+                bucket: NIL,
+            };
+            let mut extra = Extra {
+                terms: OrderTerms::NONE,
+                hidden: 0,
+                stop_tick: 0,
+                deadline: NIL,
+            };
+            let mut own = Own {
+                next: NIL,
+                prev: NIL,
+            };
+            if entry == 0 {
+                hot.next = input.small("the free list")?;
+                free.push(slot);
+            } else {
+                live += 1;
+                hot.tick = input.small("a tick")?;
+                let both: u32 = input.small("an instrument")?;
+                #[allow(clippy::cast_possible_truncation, reason = "the low half")]
+                {
+                    hot.instrument = (both >> 16) as u16;
+                    hot.flags = Flags::from_bits(both as u16);
+                }
+                hot.leaves = input.word()?;
+                cold.session = SessionId(input.small("a session")?);
+                let name: u32 = input.small("an id")?;
+                let links = input.word()?;
+                #[allow(clippy::cast_possible_truncation, reason = "both halves")]
+                {
+                    own.next = (links >> 32) as u32;
+                    own.prev = links as u32;
+                }
+                cold.state = input.part()?;
+                if hot.flags.any(Flags::with_extra()) {
+                    extra.terms = input.part()?;
+                    extra.hidden = input.word()?;
+                    extra.stop_tick = input.small("a tick")?;
+                }
+                cold.bucket = if hot.flags.any(Flags::QUOTE) {
+                    name
+                } else {
+                    *buckets
+                        .get(name as usize)
+                        .ok_or(SnapshotError::Damaged("an id"))?
+                };
+            }
+            self.orders.push(hot, cold, extra, own);
+        }
+        self.orders
+            .resume(entries, first_free, live, &free)
+            .then_some(())
+            .ok_or(SnapshotError::Damaged("the free list"))
+    }
+
+    /// Every queue, from its first order on.
+    fn save_books(&self, out: &mut Out) {
+        for instrument in self.instruments.iter().filter(|found| found.is_defined()) {
+            let id = instrument.id();
+            for side in SIDES {
+                for ladder in [ladder_side(id, side), stop_side(id, side)] {
+                    out.word(self.orders_in(ladder).count() as u64);
+                    out.words(self.orders_in(ladder).map(u64::from));
+                }
+            }
+            out.word(self.parked(id).count() as u64);
+            out.words(self.parked(id).map(u64::from));
+        }
+    }
+
+    fn load_books(&mut self, input: &mut In<'_>) -> Result<(), SnapshotError> {
+        let mut queued = vec![false; self.orders.used() as usize];
+        for at in 1..self.instruments.len() {
+            if !self.instruments[at].is_defined() {
+                continue;
+            }
+            let id = self.instruments[at].id();
+            for side in SIDES {
+                for waiting in [Flags::default(), Flags::WAITING] {
+                    for _ in 0..input.at_most(queued.len() as u64, "orders")? {
+                        let slot = self.queued(id, &mut queued, input)?;
+                        let flags = self.orders.hot[slot as usize].flags;
+                        let is_waiting = flags.any(Flags::WAITING);
+                        if is_waiting != waiting.any(Flags::WAITING)
+                            || flags.any(Flags::PARKED)
+                            || self.side_of(slot) != side
+                        {
+                            return Err(SnapshotError::Damaged("a queue"));
+                        }
+                        self.queue_again(slot)?;
+                    }
+                }
+            }
+            for _ in 0..input.at_most(queued.len() as u64, "orders")? {
+                let slot = self.queued(id, &mut queued, input)?;
+                if !self.orders.hot[slot as usize].flags.any(Flags::PARKED) {
+                    return Err(SnapshotError::Damaged("a queue"));
+                }
+                self.park_last(slot);
+            }
+        }
+        // An order that is open is somewhere.
+        let everywhere =
+            (0..self.orders.used()).all(|slot| queued[slot as usize] == self.orders.is_live(slot));
+        everywhere
+            .then_some(())
+            .ok_or(SnapshotError::Damaged("an order without a place"))
+    }
+
+    /// The next order of a queue of an instrument, which is in no other.
+    fn queued(
+        &self,
+        instrument: u16,
+        queued: &mut [bool],
+        input: &mut In<'_>,
+    ) -> Result<u32, SnapshotError> {
+        let slot: u32 = input.small("a slot")?;
+        let wrong = SnapshotError::Damaged("a queue");
+        let seen = queued.get_mut(slot as usize).ok_or(wrong)?;
+        let hot = &self.orders.hot[slot as usize];
+        let known = hot.entry != 0 && hot.leaves != 0 && hot.instrument == instrument;
+        if *seen || !known || Side::try_from(self.orders.cold[slot as usize].state.side).is_err() {
+            return Err(wrong);
+        }
+        *seen = true;
+        Ok(slot)
+    }
+
+    /// Puts an order behind those of its price.
+    fn queue_again(&mut self, slot: u32) -> Result<(), SnapshotError> {
+        let hot = &self.orders.hot[slot as usize];
+        let side = self.side_of(slot);
+        let instrument = &self.instruments[usize::from(hot.instrument)];
+        let (ladder, tick) = if hot.flags.any(Flags::WAITING) {
+            let stop_tick = self.orders.extra[slot as usize].stop_tick;
+            (stop_side(hot.instrument, side), stop_tick)
+        } else {
+            (ladder_side(hot.instrument, side), hot.tick)
+        };
+        if tick > instrument.last_tick {
+            return Err(SnapshotError::Damaged("a tick"));
+        }
+        let key = if hot.flags.any(Flags::WAITING) {
+            instrument.stop_key(side, tick)
+        } else {
+            instrument.key(side, tick)
+        };
+        if !self.ladders.has_room(ladder, key) {
+            return Err(SnapshotError::Limit("price levels"));
+        }
+        self.ladders.append(&mut self.orders, ladder, key, slot);
+        Ok(())
+    }
+
+    /// Orders belong to sessions that are there, and every session's list holds its own, once each.
+    fn check_orders(&self) -> Result<(), SnapshotError> {
+        let wrong = SnapshotError::Damaged("a session's orders");
+        let mut listed = 0;
+        for session in self.sessions() {
+            let (mut next, mut before) = (session.oldest, NIL);
+            let mut id = 0;
+            while next != NIL {
+                let own = self.orders.own.get(next as usize).ok_or(wrong)?;
+                let order_id = self.orders.order_id(next).0;
+                let cold = &self.orders.cold[next as usize];
+                // Ids ascend, so the list comes to an end.
+                if own.prev != before
+                    || order_id <= id
+                    || cold.session != session.definition.session
+                    || cold.state.order_id.0 != order_id
+                    || !self.orders.is_live(next)
+                {
+                    return Err(wrong);
+                }
+                (before, next, id) = (next, own.next, order_id);
+                listed += 1;
+            }
+            if before != session.newest {
+                return Err(wrong);
+            }
+        }
+        let all = listed == self.orders.live();
+        all.then_some(()).ok_or(wrong)
+    }
+
+    fn check_quotes_have_records(&self) -> Result<(), SnapshotError> {
+        let quotes = (0..self.orders.used()).filter(|&slot| {
+            self.orders.is_live(slot) && self.orders.hot[slot as usize].flags.any(Flags::QUOTE)
+        });
+        for slot in quotes {
+            let cold = &self.orders.cold[slot as usize];
+            if self.quotes.slot_of(cold.bucket, cold.side()) != Some(slot) {
+                return Err(SnapshotError::Damaged("a quote without a name"));
+            }
+        }
+        Ok(())
+    }
+
+    fn load_deadlines(&mut self, input: &mut In<'_>) -> Result<(), SnapshotError> {
+        let wrong = SnapshotError::Damaged("a deadline");
+        for _ in 0..input.at_most(self.deadlines.capacity() as u64, "deadlines")? {
+            let at = UtcNanos(input.word()?);
+            let kind = input.word()?;
+            let code = input.word()?;
+            let small = u32::try_from(code).map_err(|_| wrong);
+            let place = match kind {
+                0 => {
+                    let session = self.sessions.get((small? >> 1) as usize).ok_or(wrong)?;
+                    session.deadlines[(code & 1) as usize]
+                }
+                1 => {
+                    let found = self.instruments.get((small? >> 1) as usize).ok_or(wrong)?;
+                    found.deadlines[(code & 1) as usize]
+                }
+                2 => {
+                    let id = trading_engine_protocol::types::OrderId(code);
+                    let slot = self.orders.find(id).ok_or(wrong)?;
+                    if !self.orders.hot[slot as usize].flags.any(Flags::DATED) {
+                        return Err(wrong);
+                    }
+                    self.orders.extra[slot as usize].deadline
+                }
+                _ => return Err(wrong),
+            };
+            // An owner has one of each kind.
+            if place != NOWHERE {
+                return Err(wrong);
+            }
+            let whose = match kind {
+                0 => Whose::Session(small?),
+                1 => Whose::Instrument(small?),
+                _ => Whose::Order(code),
+            };
+            self.add_deadline(at, whose);
+        }
+        let dated = (0..self.orders.used()).filter(|&slot| {
+            self.orders.is_live(slot) && self.orders.hot[slot as usize].flags.any(Flags::DATED)
+        });
+        for slot in dated {
+            if self.orders.extra[slot as usize].deadline == NOWHERE {
+                return Err(wrong);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A quote's name, as two words.
+pub(super) fn name_words(name: &QuoteName) -> [u64; 2] {
+    [
+        u64::from(name.session.0) << 32 | u64::from(name.instrument.0),
+        u64::from(name.group) << 16 | u64::from(name.layer),
+    ]
+}
+
+/// The name of [`name_words`].
+#[allow(clippy::cast_possible_truncation, reason = "parts of words")]
+pub(super) fn name_of(words: [u64; 2]) -> QuoteName {
+    QuoteName {
+        session: SessionId((words[0] >> 32) as u32),
+        instrument: InstrumentId(words[0] as u32),
+        group: (words[1] >> 16) as u16,
+        layer: words[1] as u16,
+    }
+}
+
+/// Reads a client's id of whatever kind.
+pub(super) fn id_of(input: &mut In<'_>) -> Result<ClientOrderId, SnapshotError> {
+    input.part()
+}

@@ -1,0 +1,234 @@
+//! Snapshots of the core beside the journal: a start need not apply what is in one.
+//!
+//! They are made by a side thread that shares nothing with the hot path: when a segment is finished
+//! it restores the newest snapshot into an engine of its own, applies the finished segments behind it,
+//! writes the new one and forgets the engine. No command waits for it; it costs a core's time and,
+//! while it works, an engine's memory. The two newest are kept.
+//!
+//! A snapshot is never needed: one that is damaged, of another log or layout, or ahead of journal or
+//! event log is passed over with a word in the log, and the next older one, or the journal alone, is
+//! what the venue starts from.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::JournalError;
+use super::disk::Disk;
+use super::recovery;
+use crate::engine::{Engine, Progress};
+use crate::limits::EngineLimits;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"TE-SNAP1");
+const KEPT: usize = 2;
+/// How often the side thread looks for a finished segment.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// First bytes of a snapshot file; the state follows.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct FileHeader {
+    magic: u64,
+    log_id: u64,
+    /// Last command in it.
+    sequence: u64,
+    /// Bytes of the state.
+    length: u64,
+    /// Of the state.
+    crc: u32,
+    /// Of the header before it.
+    header_crc: u32,
+    reserved: u64,
+}
+
+const HEADER: usize = size_of::<FileHeader>();
+const HEADER_CHECKED: usize = std::mem::offset_of!(FileHeader, header_crc);
+
+fn file_name(sequence: u64) -> String {
+    format!("snapshot-{sequence:020}.bin")
+}
+
+fn sequence_of(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("snapshot-")?.strip_suffix(".bin")?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}
+
+/// Sequences of the snapshots that are there, newest first.
+///
+/// # Errors
+/// The disk's own.
+pub fn list(disk: &dyn Disk) -> Result<Vec<u64>, JournalError> {
+    let names = disk
+        .list()
+        .map_err(JournalError::io("listing the folder"))?;
+    let mut found: Vec<u64> = names.iter().filter_map(|name| sequence_of(name)).collect();
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    Ok(found)
+}
+
+/// Writes an engine's state, durably, and removes all but the newest.
+///
+/// # Errors
+/// The disk's own.
+pub fn write(disk: &dyn Disk, engine: &Engine) -> Result<(), JournalError> {
+    let Some(state) = engine.save() else {
+        return Ok(());
+    };
+    let sequence = engine.sequence().0;
+    let name = file_name(sequence);
+    let temporary = format!("{name}.tmp");
+    let failed = || JournalError::io(format!("writing {name}"));
+    let mut header = FileHeader {
+        magic: MAGIC,
+        log_id: engine.log_id(),
+        sequence,
+        length: state.len() as u64,
+        crc: crc32c::crc32c(&state),
+        ..FileHeader::default()
+    };
+    header.header_crc = crc32c::crc32c(&header.as_bytes()[..HEADER_CHECKED]);
+    let file = disk.create(&temporary).map_err(failed())?;
+    file.write_at(0, header.as_bytes()).map_err(failed())?;
+    file.write_at(HEADER as u64, &state).map_err(failed())?;
+    file.sync().map_err(failed())?;
+    disk.rename(&temporary, &name).map_err(failed())?;
+    disk.sync_folder().map_err(failed())?;
+    for old in list(disk)?.into_iter().skip(KEPT) {
+        let name = file_name(old);
+        disk.remove(&name)
+            .map_err(JournalError::io(format!("removing {name}")))?;
+    }
+    Ok(())
+}
+
+/// The state of one snapshot; an `Err` says why it is none.
+fn read(disk: &dyn Disk, sequence: u64, log_id: u64) -> Result<Vec<u8>, String> {
+    let file = disk
+        .open(&file_name(sequence))
+        .map_err(|error| error.to_string())?;
+    let size = file.size().map_err(|error| error.to_string())?;
+    let mut header = FileHeader::default();
+    let read = file
+        .read_at(0, header.as_mut_bytes())
+        .map_err(|error| error.to_string())?;
+    if read != HEADER
+        || header.magic != MAGIC
+        || header.header_crc != crc32c::crc32c(&header.as_bytes()[..HEADER_CHECKED])
+        || header.sequence != sequence
+        || size != HEADER as u64 + header.length
+    {
+        return Err("its header is damaged".into());
+    }
+    if header.log_id != log_id {
+        return Err("it belongs to another log".into());
+    }
+    let mut state = vec![0; usize::try_from(header.length).unwrap_or(0)];
+    let read = file
+        .read_at(HEADER as u64, &mut state)
+        .map_err(|error| error.to_string())?;
+    if read != state.len() || crc32c::crc32c(&state) != header.crc {
+        return Err("its checksum is wrong".into());
+    }
+    Ok(state)
+}
+
+/// Whether the snapshot of an engine's Sequence is what the engine is.
+///
+/// # Errors
+/// Why it is not.
+pub fn agrees(disk: &dyn Disk, engine: &Engine) -> Result<(), String> {
+    let state = read(disk, engine.sequence().0, engine.log_id())?;
+    match engine.save() {
+        Some(again) if again == state => Ok(()),
+        _ => Err("it is another state than the journal gives".into()),
+    }
+}
+
+/// Puts the newest usable snapshot that is not ahead of `not_after` into a fresh engine. Returns the
+/// engine as it is if there is none.
+///
+/// # Errors
+/// The disk's own, when it cannot be listed.
+pub fn restore(
+    disk: &dyn Disk,
+    log_id: u64,
+    not_after: u64,
+    limits: EngineLimits,
+    fresh: Engine,
+) -> Result<Engine, JournalError> {
+    let mut engine = fresh;
+    let usable = list(disk)?;
+    for sequence in usable.into_iter().filter(|sequence| *sequence <= not_after) {
+        let loaded = read(disk, sequence, log_id)
+            .and_then(|state| engine.load(&state).map_err(|error| error.to_string()));
+        match loaded {
+            Ok(()) if engine.sequence().0 == sequence && engine.log_id() == log_id => {
+                return Ok(engine);
+            }
+            Ok(()) => tracing::warn!(sequence, "a snapshot is not what its name says"),
+            Err(why) => tracing::warn!(sequence, %why, "a snapshot is passed over"),
+        }
+        engine = Engine::new(limits);
+    }
+    Ok(engine)
+}
+
+/// Brings the snapshots up to the end of the last finished segment. Returns the sequence of a new
+/// one, if there is more than before.
+///
+/// # Errors
+/// Damage, the disk's own, or a command this build does not know.
+pub fn advance(
+    disk: &dyn Disk,
+    log_id: u64,
+    limits: EngineLimits,
+) -> Result<Option<u64>, JournalError> {
+    let mut engine = restore(disk, log_id, u64::MAX, limits, Engine::new(limits))?;
+    let before = engine.sequence().0;
+    let mut unknown = None;
+    let mut events = Vec::new();
+    recovery::replay_finished(disk, before, |command| {
+        if unknown.is_some() {
+            return;
+        }
+        events.clear();
+        match engine.replay_bytes(command, &mut events) {
+            Ok(mut progress) => {
+                while progress == Progress::More {
+                    events.clear();
+                    progress = engine.resume(&mut events);
+                }
+            }
+            Err(error) => unknown = Some(error),
+        }
+    })?;
+    if let Some(error) = unknown {
+        let why = format!("after Sequence {}: {error}", engine.sequence());
+        return Err(JournalError::damaged("journal", 0, why));
+    }
+    if engine.sequence().0 == before {
+        return Ok(None);
+    }
+    write(disk, &engine)?;
+    Ok(Some(engine.sequence().0))
+}
+
+/// The side thread: takes a snapshot whenever a segment has been finished.
+pub fn run(disk: &Arc<dyn Disk>, log_id: u64, limits: EngineLimits, stop: &AtomicBool) {
+    let mut seen = 0;
+    while !stop.load(Ordering::Relaxed) {
+        std::thread::park_timeout(LOOK_EVERY);
+        let finished = recovery::finished_segments(disk.as_ref()).unwrap_or(seen);
+        if finished <= seen || stop.load(Ordering::Relaxed) {
+            continue;
+        }
+        seen = finished;
+        match advance(disk.as_ref(), log_id, limits) {
+            Ok(Some(sequence)) => tracing::info!(sequence, "snapshot taken"),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "no snapshot; the journal has everything"),
+        }
+    }
+}
