@@ -13,6 +13,7 @@ use crate::agent::Idle;
 use crate::journal::Policy;
 use crate::journal::writer::SEGMENT_BYTES_MIN;
 use crate::limits::{EngineLimits, ORDER_SLOT_BITS};
+use crate::schedule::{self, Schedule};
 use crate::trading_day::TradingDayStart;
 
 /// Where the venue runs.
@@ -64,6 +65,8 @@ pub struct Config {
     pub environment: Environment,
     /// `BIND_ADDRESS`: where every port listens.
     pub bind_address: IpAddr,
+    /// `TRADING_SCHEDULE`: phases of every day.
+    pub schedule: Schedule,
     /// `TRADING_DAY_START`: when trading days begin.
     pub trading_day_start: TradingDayStart,
     /// `PORT`: HTTP.
@@ -240,6 +243,12 @@ impl Config {
                 IpAddr::V4(Ipv4Addr::LOCALHOST),
                 "an IP address",
                 |value| value.parse().ok(),
+            ),
+            schedule: s.parse(
+                "TRADING_SCHEDULE",
+                Schedule::default(),
+                schedule::ALLOWED,
+                Schedule::parse,
             ),
             trading_day_start: s.parse(
                 "TRADING_DAY_START",

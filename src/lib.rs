@@ -14,6 +14,7 @@ pub mod limits;
 pub mod market_data;
 pub mod metric_names;
 pub mod ring;
+pub mod schedule;
 pub mod sequencer;
 pub mod shutdown;
 pub mod telemetry;

@@ -71,7 +71,7 @@ pub struct EngineLimits {
 }
 
 impl Default for EngineLimits {
-    /// A small venue: the process then holds about 260 MiB, all of it touched at the start; 45 of
+    /// A small venue: the process then holds about 275 MiB, all of it touched at the start; 60 of
     /// them it holds whatever orders, ids and pages are.
     fn default() -> Self {
         Self {

@@ -318,6 +318,12 @@ fn run(config: &Config) -> Result<(), Failure> {
     if today > recovered.trading_day() {
         commands.push(topology::day_roll(today));
     }
+    let mut phase = config.schedule.at(clock.utc_now());
+    if let Some((since, phase)) = phase
+        && since > recovered.sequenced_at()
+    {
+        commands.push(topology::set_phase(phase));
+    }
     let production = config.environment == Environment::Production;
     if production && recovered.firms().iter().any(demo::is_demo) {
         return Err(Failure {
@@ -375,6 +381,14 @@ fn run(config: &Config) -> Result<(), Failure> {
             tracing::info!(day, "a trading day begins");
             venue.roll_day(day);
             today = day;
+        }
+        let now = config.schedule.at(clock.utc_now());
+        if let Some((_, to)) = now
+            && now != phase
+        {
+            tracing::info!(phase = ?to, "a trading phase begins");
+            venue.set_phase(to);
+            phase = now;
         }
     };
     side_ports.until_drained(

@@ -25,13 +25,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use trading_engine_protocol::types::{Reason, Sequence, SessionId, UtcNanos};
+use trading_engine_protocol::types::{Reason, Sequence, SessionId, TradingPhase, UtcNanos};
 
 use crate::agent::{self, Agent, EngineAgent, Idle, NextDue, ThreadPlan};
 use crate::clock::Clock;
 use crate::config::Preset;
 use crate::engine::command::{
-    self, Command, DayRoll, DefineFirm, DefineSession, SessionDisconnected,
+    self, Command, DayRoll, DefineFirm, DefineSession, SessionDisconnected, SetPhase,
 };
 use crate::engine::event::{self, EventBody, EventHeader};
 use crate::engine::{Engine, Progress};
@@ -245,6 +245,11 @@ impl Recovered {
         self.engine.trading_day()
     }
 
+    /// Time of the last command.
+    pub fn sequenced_at(&self) -> UtcNanos {
+        self.engine.sequenced_at()
+    }
+
     /// Hash of the recovered state.
     pub fn state_hash(&self) -> u64 {
         self.engine.state_hash()
@@ -270,6 +275,15 @@ impl Recovered {
     ) -> io::Result<Venue> {
         Venue::start(self, settings, binary, fix, keystore, commands, clock)
     }
+}
+
+/// A new phase of all instruments.
+pub fn set_phase(phase: TradingPhase) -> Vec<u8> {
+    Command::new(SetPhase {
+        phase: phase.as_u8(),
+        ..SetPhase::default()
+    })
+    .to_bytes()
 }
 
 /// Counts durable events by kind and reason, on the history thread.
@@ -680,6 +694,13 @@ impl Venue {
     pub fn roll_day(&self, trading_day: u32) {
         let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         commands.send_bytes(&day_roll(trading_day));
+        commands.publish();
+    }
+
+    /// Sequences a new phase of all instruments.
+    pub fn set_phase(&self, phase: TradingPhase) {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.send_bytes(&set_phase(phase));
         commands.publish();
     }
 

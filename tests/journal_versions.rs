@@ -28,7 +28,7 @@ fn a_journal_of_version_1_comes_to_what_it_came_to() {
         Replay {
             commands: 81,
             events: 94,
-            state_hash: 11_544_860_273_770_943_382,
+            state_hash: 17_031_570_049_459_517_250,
             snapshots: 0,
         }
     );

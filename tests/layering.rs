@@ -63,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shutdown", &["admin"]),
     ("telemetry", &["metric_names"]),
     ("trading_day", &[]),
+    ("schedule", &[]),
     ("metric_names", &[]),
     // Settings, the demo, and the client side: they name types, the core does not know them.
     (
@@ -74,6 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "journal",
             "limits",
             "trading_day",
+            "schedule",
         ],
     ),
     ("client", &["gateway::keystore"]),

@@ -200,8 +200,7 @@ impl Engine {
         let mut blocks = Blocks::default();
         let firm = self.firms[definition.firm.0 as usize];
         blocks.set(Blocks::VENUE, self.venue_blocked);
-        blocks.set(Blocks::FIRM, firm.blocked);
-        blocks.set(Blocks::USER, self.user_blocked(definition));
+        blocks = blocks.with(firm.blocks).with(self.user_blocks(definition));
         self.sessions[id] = SessionState {
             definition: *definition,
             protocol,
@@ -229,8 +228,10 @@ impl Engine {
             return Err(Reason::InvalidDefinition);
         }
         if known.user != definition.user {
-            let blocked = self.user_blocked(definition);
-            self.sessions[id].blocks.set(Blocks::USER, blocked);
+            let blocks = self.user_blocks(definition);
+            let known = &mut self.sessions[id].blocks;
+            known.set(Blocks::USER.with(Blocks::USER.by_venue()), false);
+            *known = known.with(blocks);
         }
         self.sessions[id].definition = *definition;
         Ok(())

@@ -3,7 +3,8 @@
 //!
 //! Each scope is a block of its own. All that are above a session are kept as bits beside its
 //! numbers, which every command of it reads anyway, so that a session without any pays one compare.
-//! A user's block is in his sessions: it is there as long as he has one.
+//! A user's block is in his sessions: it is there as long as he has one. What the venue set and what
+//! a firm's desk set are two blocks.
 
 use trading_engine_protocol::types::{FirmId, InstrumentId, KillScope, Reason, Roles, SessionId};
 
@@ -35,18 +36,18 @@ impl Engine {
         self.session_blocked(session) || found.is_some_and(|instrument| instrument.blocked)
     }
 
-    /// Whether the user that a session is to have is blocked, by what his other sessions say.
-    pub(super) fn user_blocked(&self, definition: &DefineSession) -> bool {
+    /// Blocks of the user that a session is to have, by what his other sessions say.
+    pub(super) fn user_blocks(&self, definition: &DefineSession) -> Blocks {
         let user = definition.user;
         let firm = Some(definition.firm);
-        let mut others = self
-            .sessions_of(Owners::User { firm, user })
-            .filter(|other| *other != definition.session);
-        user != 0
-            && others.any(|other| {
-                let blocks = self.sessions[other.0 as usize].blocks;
-                blocks.has(Blocks::USER)
-            })
+        if user == 0 {
+            return Blocks::default();
+        }
+        let of_user = Blocks::USER.with(Blocks::USER.by_venue());
+        self.sessions_of(Owners::User { firm, user })
+            .filter(|other| *other != definition.session)
+            .map(|other| self.sessions[other.0 as usize].blocks.of(of_user))
+            .fold(Blocks::default(), Blocks::with)
     }
 
     pub(super) fn kill_switch(
@@ -72,7 +73,16 @@ impl Engine {
         };
         let on = request.release == 0;
         match target {
-            Target::Sessions(owners, block) => self.block_sessions(owners, block, on),
+            Target::Sessions(owners, block) => {
+                // What a firm's desk set the venue may take away, but not the other way round.
+                let by_venue = self.asking.0.0 == 0 && block != Blocks::VENUE;
+                let block = match (by_venue, on) {
+                    (false, _) => block,
+                    (true, true) => block.by_venue(),
+                    (true, false) => block.with(block.by_venue()),
+                };
+                self.block_sessions(owners, block, on);
+            }
             Target::Instrument(id) => self.instruments[id.0 as usize].blocked = on,
         }
         if on {
@@ -174,7 +184,7 @@ impl Engine {
     fn block_sessions(&mut self, owners: Owners, block: Blocks, on: bool) {
         match owners {
             Owners::Session(_) | Owners::User { .. } => {}
-            Owners::Firm(firm) => self.firms[firm.0 as usize].blocked = on,
+            Owners::Firm(firm) => self.firms[firm.0 as usize].blocks.set(block, on),
             Owners::All => self.venue_blocked = on,
         }
         let mut next = self.first_of(owners);

@@ -526,12 +526,15 @@ impl Engine {
         request: ClientOrderId,
         sink: &mut impl EventSink,
     ) {
+        let flags = self.orders.hot[slot as usize].flags;
+        if flags.any(Flags::QUOTE) {
+            return self.end_quote(slot, status, reason, request, sink);
+        }
         let canceled = self.orders.open(slot);
         if self.orders.hot[slot as usize].flags.any(Flags::LIMITED) {
             self.uncount(slot);
         }
         self.orders.hot[slot as usize].leaves = 0;
-        let flags = self.orders.hot[slot as usize].flags;
         if flags.any(Flags::ICEBERG) {
             self.orders.extra[slot as usize].hidden = 0;
         }
@@ -540,11 +543,7 @@ impl Engine {
             canceled: Quantity(canceled),
             ..OrderCanceled::default()
         };
-        if flags.any(Flags::QUOTE) {
-            self.report_quote_end(slot, status, reason, body, sink);
-        } else {
-            self.report(sink, slot, status, reason, &body);
-        }
+        self.report(sink, slot, status, reason, &body);
         self.release(slot, status);
     }
 

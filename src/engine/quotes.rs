@@ -7,7 +7,7 @@
 //! after the other in later steps, each matching to its end before the next.
 
 use trading_engine_protocol::types::{
-    AccountId, ClientOrderId, Instructions, OrderId, OrderStatus, OrderType, Price, Quantity,
+    ClientOrderId, Instructions, OrderId, OrderStatus, OrderType, Price, Quantity,
     QuoteCancelScope, QuoteStatus, Reason, SelfTradePrevention, SessionId, Side, TimeInForce,
     TradingPhase,
 };
@@ -15,8 +15,8 @@ use zerocopy::IntoBytes;
 
 use super::command::{MassQuote, MassQuoteHead, QUOTE_ENTRIES_MAX, QuoteCancel, QuoteEntry};
 use super::event::{
-    EventHeader, EventSink, Fill, MassQuoteAnsweredHead, OrderCanceled, QuoteCancelDone,
-    QuoteCanceled, QuoteFill, QuoteResult,
+    EventSink, Fill, MassQuoteAnsweredHead, OrderCanceled, QuoteCancelDone, QuoteCanceled,
+    QuoteFill, QuoteResult,
 };
 use super::instrument::ladder_side;
 use super::order::{Cold, Flags};
@@ -197,7 +197,7 @@ impl Engine {
                 answer.accepted += u16::from(stated && !refused);
             }
         }
-        let header: EventHeader = self
+        let header = self
             .next_header(self.asking.0, reason, 0)
             .of_mass_quote(self.quoting.results.len());
         let results = self.quoting.results.as_bytes();
@@ -526,20 +526,27 @@ impl Engine {
         self.report(sink, slot, status, Reason::None, &body);
     }
 
-    /// [`Engine::end_for`]'s report of a quote.
-    pub(super) fn report_quote_end(
+    /// [`Engine::end_for`] of a quote.
+    #[inline(never)]
+    pub(super) fn end_quote(
         &mut self,
         slot: u32,
         status: OrderStatus,
         reason: Reason,
-        canceled: OrderCanceled,
+        request: ClientOrderId,
         sink: &mut impl EventSink,
     ) {
+        let open = std::mem::take(&mut self.orders.hot[slot as usize].leaves);
         let body = QuoteCanceled {
             entry_id: self.entry_id_of(slot),
-            canceled,
+            canceled: OrderCanceled {
+                request,
+                canceled: Quantity(open),
+                ..OrderCanceled::default()
+            },
         };
         self.report(sink, slot, status, reason, &body);
+        self.release(slot, status);
     }
 
     #[inline(never)]
@@ -647,7 +654,6 @@ impl Engine {
 #[inline]
 fn describe(cold: &mut Cold, common: &Common<'_>, side: Side, price: Price, lots: u64) {
     let head = common.head;
-    let account: AccountId = head.account;
     cold.session = common.session;
     let state = &mut cold.state;
     state.client_order_id = head.quote_id;
@@ -655,7 +661,7 @@ fn describe(cold: &mut Cold, common: &Common<'_>, side: Side, price: Price, lots
     state.quantity = Quantity(lots);
     state.cumulative = Quantity(0);
     state.notional = [0; 2];
-    state.account = account;
+    state.account = head.account;
     state.side = side.as_u8();
     state.order_type = OrderType::Limit.as_u8();
     state.time_in_force = TimeInForce::Day.as_u8();

@@ -16,15 +16,25 @@ impl Blocks {
     pub const FIRM: Self = Self(1 << 2);
     pub const VENUE: Self = Self(1 << 3);
 
+    /// The same, but set by the venue, which alone can take it away.
+    pub const fn by_venue(self) -> Self {
+        Self(self.0 << 4)
+    }
+
+    /// Both.
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is in both.
+    pub const fn of(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether there is any.
     #[inline(always)]
     pub const fn any(self) -> bool {
         self.0 != 0
-    }
-
-    /// Whether all of `other` is there.
-    pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
     }
 
     /// `other` is there from now on, or is not.
@@ -45,8 +55,8 @@ pub(super) struct Firm {
     /// The session of it that was defined last, 0 = it has none; the others follow through
     /// `SessionState::next_of_firm`.
     pub newest_session: u32,
-    /// A kill switch is on.
-    pub blocked: bool,
+    /// Kill switches that are on.
+    pub blocks: Blocks,
 }
 
 impl Firm {

@@ -213,7 +213,7 @@ impl Engine {
         out.word(firms().count() as u64);
         for firm in firms() {
             out.part(&firm.definition);
-            out.words([u64::from(firm.newest_session), u64::from(firm.blocked)]);
+            out.words([u64::from(firm.newest_session), u64::from(firm.blocks.0)]);
         }
         out.word(self.sessions().count() as u64);
         for session in self.sessions() {
@@ -263,7 +263,7 @@ impl Engine {
             *place.ok_or(SnapshotError::Limit("firms"))? = Firm {
                 definition,
                 newest_session: input.small("a firm's session")?,
-                blocked: input.flag()?,
+                blocks: Blocks(input.small("blocks")?),
             };
         }
         for _ in 0..input.at_most(self.sessions.len() as u64, "sessions")? {

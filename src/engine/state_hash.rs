@@ -54,7 +54,7 @@ impl Engine {
         }
         for firm in self.firms.iter().filter(|firm| firm.is_defined()) {
             hasher.bytes(firm.definition.as_bytes());
-            hasher.word(u64::from(firm.blocked));
+            hasher.word(u64::from(firm.blocks.0));
         }
         for session in self.sessions() {
             hasher.bytes(session.definition.as_bytes());
