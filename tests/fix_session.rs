@@ -10,15 +10,17 @@ use trading_engine_protocol::fix::encode::write_timestamp;
 use trading_engine_protocol::types::UtcNanos;
 
 const DIALOGUES: &str = include_str!("fix_session/dialogues.txt");
+const DESK: &str = include_str!("fix_session/desk.txt");
+const QUOTES: &str = include_str!("fix_session/quotes.txt");
 
 struct Dialogue {
     name: String,
     lines: Vec<String>,
 }
 
-fn dialogues() -> Vec<Dialogue> {
+fn dialogues(text: &str) -> Vec<Dialogue> {
     let mut all: Vec<Dialogue> = Vec::new();
-    for line in DIALOGUES.lines().map(str::trim) {
+    for line in text.lines().map(str::trim) {
         if let Some(name) = line.strip_prefix("== ") {
             all.push(Dialogue {
                 name: name.into(),
@@ -210,11 +212,26 @@ impl Run<'_> {
 
 #[test]
 fn the_session_answers_as_every_dialogue_says() {
+    hold(DIALOGUES);
+}
+
+#[test]
+fn the_desk_is_answered_as_every_dialogue_says() {
+    hold(DESK);
+}
+
+#[test]
+fn quotes_are_answered_as_every_dialogue_says() {
+    hold(QUOTES);
+}
+
+/// Has every dialogue with a venue of their own.
+fn hold(text: &str) {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), &[]);
     let credentials = server.credentials();
     let only = std::env::var("ONLY").ok();
-    let all = dialogues();
+    let all = dialogues(text);
     let mut failures = Vec::new();
     for (number, dialogue) in all.iter().enumerate() {
         if only
@@ -307,5 +324,73 @@ fn who_talks_on_after_the_logout_is_closed_all_the_same() {
         assert!(std::time::Instant::now() < until, "still open");
         std::thread::yield_now();
     }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// Roles and users come from the credentials file, which is read at every start.
+#[test]
+fn a_session_with_the_risk_role_stops_and_releases_its_firm() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = [("JOURNAL_POLICY", "os")];
+    assert_eq!(Server::start(data.path(), &settings).terminate(), Some(0));
+    let path = data.path().join("demo/credentials.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let with_roles = text.replace("[[fix]]", "[[fix]]\nroles = [\"risk\"]\nuser = 7");
+    std::fs::write(&path, with_roles).unwrap();
+
+    let server = Server::start(data.path(), &settings);
+    let credentials: Vec<FixCredentials> = server.credentials().fix;
+    let own = credentials[0].session.to_string();
+    let mut talk = FixTalk::logged_on(server.fix, &credentials[0], 30);
+    let say = |talk: &mut FixTalk, kind: &str, fields: &[(u32, &str)]| {
+        let bytes = talk.message(kind, talk.next, fields);
+        talk.next += 1;
+        talk.line.write(&bytes);
+        talk.expect()
+    };
+    let order = |id| {
+        let rest = [(55, "TEST-A"), (54, "1"), (60, "20260102-12:00:00")];
+        let terms = [(38, "1"), (40, "2"), (44, "50")];
+        [&[(11, id)], &rest[..], &terms[..]].concat()
+    };
+    assert_eq!(say(&mut talk, "D", &order("A")).get(150), Some("0"));
+    let killed = say(&mut talk, "U1", &[(11, "K"), (35012, "1"), (35013, &own)]);
+    assert_eq!((killed.kind(), killed.get(150)), ("8", Some("4")));
+    assert_eq!(killed.get(58), Some("Canceled by kill switch"));
+    let done = talk.expect();
+    assert_eq!((done.kind(), done.get(533)), ("U2", Some("1")));
+    assert_eq!(
+        (done.get(35013), done.get(35016)),
+        (Some(&own[..]), Some("0"))
+    );
+    let refused = say(&mut talk, "D", &order("B"));
+    assert_eq!(refused.get(150), Some("8"));
+    assert!(
+        refused
+            .get(58)
+            .unwrap()
+            .starts_with("Blocked by kill switch")
+    );
+    let released = say(
+        &mut talk,
+        "U1",
+        &[(11, "L"), (35012, "1"), (35013, &own), (35014, "Y")],
+    );
+    assert_eq!((released.kind(), released.get(35014)), ("U2", Some("Y")));
+    assert_eq!(say(&mut talk, "D", &order("C")).get(150), Some("0"));
+    let mine = say(
+        &mut talk,
+        "q",
+        &[
+            (11, "Q"),
+            (530, "7"),
+            (60, "20260102-12:00:00"),
+            (35010, "3"),
+        ],
+    );
+    assert_eq!((mine.kind(), mine.get(11)), ("8", Some("C")));
+    let done = talk.expect();
+    assert_eq!((done.kind(), done.get(35010)), ("r", Some("3")));
+    assert_eq!(done.get(533), Some("1"));
     assert_eq!(server.terminate(), Some(0));
 }

@@ -4,10 +4,13 @@
 use std::fmt::Write as _;
 
 use trading_engine_protocol::binary::message::{
-    CancelOrder, Heartbeat, Logon, LogonAccepted, Logout, Message, NewOrder, Reject, ReplaceOrder,
-    TestRequest,
+    CancelOrder, Heartbeat, KillSwitch, Logon, LogonAccepted, Logout, MassCancel, MassQuote,
+    Message, NewOrder, OrderStatusRequest, ProtectionConfig, ProtectionReset, QuoteCancel,
+    QuoteEntry, Reject, ReplaceOrder, TestRequest,
 };
-use trading_engine_protocol::binary::{self, NULL_PRICE, decode_frame, frame, write_message};
+use trading_engine_protocol::binary::{
+    self, NULL_PRICE, decode_frame, frame, write_group_message, write_message,
+};
 use trading_engine_protocol::fix;
 use trading_engine_protocol::types::{Reason, UtcNanos};
 use zerocopy::{FromZeros, IntoBytes};
@@ -51,7 +54,7 @@ fn fix_message(text: &str) -> Vec<u8> {
     format!("{message}10={sum}\x01").into_bytes()
 }
 
-fn fix_answer(action: &fix::Action) -> String {
+fn fix_answer(acceptor: &fix::Acceptor, action: &fix::Action) -> String {
     use fix::{Action, Content};
     let content = |content: &Option<Content>| match content {
         None => "nothing".to_owned(),
@@ -76,9 +79,19 @@ fn fix_answer(action: &fix::Action) -> String {
         Action::NeedMore => "waits for more".into(),
         Action::Handled => "ignored, no number used".into(),
         Action::Request { seq, request } => {
+            use fix::Request;
             let refusal = match request {
-                fix::Request::New(order) | fix::Request::Replace(order) => order.refusal,
-                fix::Request::Cancel(_) | fix::Request::MassCancel(_) => None,
+                Request::New(order) | Request::Replace(order) => order.refusal,
+                Request::MassQuote(_) => {
+                    let entries = acceptor.quote_entries();
+                    let refusals: Vec<_> = entries.iter().filter_map(|e| e.refusal).collect();
+                    let count = entries.len();
+                    return format!("to the core as {seq}, {count} entries, refusals {refusals:?}");
+                }
+                Request::QuoteCancel(cancel) => {
+                    return format!("to the core as {seq}, {:?}", cancel.scope);
+                }
+                _ => None,
             };
             format!("to the core as {seq}, refusal {refusal:?}")
         }
@@ -138,9 +151,9 @@ fn fix_answers(bytes: &[u8], active: bool) -> String {
         let (consumed, action) = acceptor.receive(1, NOW, &bytes[at..]);
         at += consumed;
         let stays = consumed == 0;
-        answers.push(fix_answer(&action));
+        answers.push(fix_answer(&acceptor, &action));
         while let Some(action) = acceptor.follow_up(NOW) {
-            answers.push(fix_answer(&action));
+            answers.push(fix_answer(&acceptor, &action));
         }
         if stays {
             break;
@@ -169,6 +182,7 @@ fn fix_cases() -> Vec<(bool, String)> {
         "9=",
         "9=99999999",
         "9=9000",
+        "9=33000",
         "8=FIX.4.1",
         "8=FIXT.1.1",
         "8=",
@@ -355,6 +369,146 @@ fn fix_cases() -> Vec<(bool, String)> {
             add(format!("35=D|{head}|{body}"));
         }
     }
+    // Quotes: groups in groups.
+    let sets = |entries: &str| format!("117=Q|296=1|302=1|304=1|295=1|{entries}");
+    let quote = sets("299=E|55=T|132=49|134=1|133=51|135=2");
+    for body in [
+        quote.as_str(),
+        "",
+        "117=Q",
+        "117=Q|296=0",
+        "117=Q|296=1|302=1",
+        "117=Q|296=1|302=1|295=0",
+        "117=Q|296=2|302=1|295=1|299=E|55=T",
+        "117=Q|296=1|302=1|295=2|299=E|55=T",
+        "117=Q|296=1|295=1|299=E|55=T",
+        "117=Q|296=1|302=1|295=1|55=T|299=E",
+        "117=Q|296=1|302=1|299=E|55=T",
+        "117=Q|295=1|299=E|55=T",
+        "117=Q|296=1|302=0|295=1|299=E|55=T",
+        "117=Q|296=1|302=65537|295=1|299=E|55=T",
+        "117=Q|296=1|302=ONE|295=1|299=E|55=T",
+        "117=Q|296=1|302=1|295=1|299=with space|55=T",
+        "117=Q|296=1|302=1|295=1|299=E|299=F",
+        "117=Q|296=1|302=1|295=1|299=E|55=T|55=T",
+        "117=Q|296=1|302=1|295=1|299=E|295=1|299=F",
+        "117=Q|296=1|302=1|295=1|299=E|55=",
+        "117=Q|296=1|302=1|295=1|299=E|132=x",
+        "117=Q|296=1|302=1|295=1|299=E|58=x",
+        "117=with space|296=1|302=1|295=1|299=E",
+        "296=1|302=1|295=1|299=E",
+        "117=Q|301=3|296=1|302=1|295=1|299=E",
+        "117=Q|9019=65536|296=1|302=1|295=1|299=E",
+        "117=Q|9019=-1|296=1|302=1|295=1|299=E",
+        "117=Q|1=ACC|296=1|302=1|295=1|299=E",
+        "117=Q|18=1|296=1|302=1|295=1|299=E",
+        "117=Q|296=x|302=1|295=1|299=E",
+        "117=Q|55=T|296=1|302=1|295=1|299=E",
+    ] {
+        add(format!("35=i|{head}|{body}"));
+    }
+    for entry in [
+        "299=E",
+        "299=E|55=T|132=1.123456789|134=1",
+        "299=E|55=T|132=99999999999999|134=1",
+        "299=E|55=T|132=1|134=1.123456789",
+        "299=E|55=T|133=1|135=99999999999999",
+        "299=E|55=far-too-long-to-be-a-symbol-of-anything",
+    ] {
+        add(format!("35=i|{head}|{}", sets(entry)));
+    }
+    let many = |count: usize| {
+        let entries = "|299=E|55=T|132=49|134=1|133=51|135=2".repeat(count);
+        format!("117=Q|296=1|302=1|304={count}|295={count}{entries}")
+    };
+    add(format!("35=i|{head}|{}", many(100)));
+    add(format!("35=i|{head}|{}", many(101)));
+    for body in [
+        "117=Q|298=4",
+        "117=Q|298=4|9019=2",
+        "117=Q|298=4|302=1",
+        "117=Q|298=4|295=1|55=T",
+        "117=Q|298=1",
+        "117=Q|298=1|295=1|55=T",
+        "117=Q|298=1|295=2|55=T|55=U",
+        "117=Q|298=1|9019=2|295=1|55=T",
+        "117=Q|298=1|9019=2|302=1|295=1|55=T",
+        "117=Q|298=1|302=0|295=1|55=T",
+        "117=Q|298=2|295=1|55=T",
+        "117=Q",
+        "298=4",
+        "117=Q|298=1|55=T",
+    ] {
+        add(format!("35=Z|{head}|{body}"));
+    }
+    // Questions, kill switch, protection, mass cancels.
+    for message in [
+        "35=H",
+        "35=H|11=A",
+        "35=H|37=5|790=R",
+        "35=H|37=five",
+        "35=H|11=with space",
+        "35=H|11=A|54=Z",
+        "35=AF",
+        "35=AF|584=R|585=7",
+        "35=AF|584=R|585=7|55=T",
+        "35=AF|584=R|585=1",
+        "35=AF|584=R|585=1|55=T|54=1",
+        "35=AF|584=R|585=2",
+        "35=AF|585=7",
+        "35=U1",
+        "35=U1|11=K|35012=1|35013=3",
+        "35=U1|11=K|35012=6",
+        "35=U1|11=K|35012=1|35013=4294967296",
+        "35=U1|11=K|35012=1|35013=x",
+        "35=U1|11=K|35012=1|35014=1",
+        "35=U2|11=K",
+        "35=U3|11=P|9019=1|35023=1000",
+        "35=U3|11=P|9019=1",
+        "35=U3|11=P|9019=1|35023=4294967296",
+        "35=U3|11=P|9019=1|35023=1000|35020=-1",
+        "35=U3|11=P|9019=65536|35023=1000",
+        "35=U4|11=P|9019=1",
+        "35=U4|11=P",
+        "35=U4|11=P|9019=1|35023=1",
+        "35=U5|11=P",
+        "35=U6",
+        "35=b",
+        "35=AI",
+        "35=q|11=M|530=7|35010=4",
+        "35=q|11=M|530=7|35010=2|35011=3",
+        "35=q|11=M|530=7|460=-1",
+        "35=q|11=M|530=7|1=ACC",
+        "35=q|11=M|530=3|460=2|9019=1|35010=3|35011=1|1=7",
+    ] {
+        let (kind, rest) = message.split_once('|').unwrap_or((message, ""));
+        let time = if kind == "35=q" {
+            format!("|60={TIME}")
+        } else {
+            String::new()
+        };
+        add(format!("{kind}|{head}|{rest}{time}"));
+    }
+    // What an order may not ask for.
+    for field in [
+        "9019=3",
+        "9019=65536",
+        "211=1",
+        "388=0",
+        "389=1",
+        "583=L",
+        "1385=1",
+        "18=G",
+        "18=R",
+        "18=a",
+        "210=1",
+        "111=0",
+    ] {
+        add(format!("35=D|{head}|{field}|{order}"));
+    }
+    for value in ["2", "5", "7"] {
+        add(format!("35=D|{head}|59={value}|{order}"));
+    }
     // Session messages.
     for message in [
         "35=1",
@@ -489,7 +643,15 @@ fn binary_answers(bytes: &[u8], state: &str) -> String {
             Action::ReplaceOrder { seq, .. }
             | Action::CancelOrder { seq, .. }
             | Action::MassCancel { seq, .. }
-            | Action::CancelAfter { seq, .. } => format!("to the core as {seq}"),
+            | Action::CancelAfter { seq, .. }
+            | Action::OrderStatus { seq, .. }
+            | Action::QuoteCancel { seq, .. }
+            | Action::ProtectionConfig { seq, .. }
+            | Action::ProtectionReset { seq, .. }
+            | Action::KillSwitch { seq, .. } => format!("to the core as {seq}"),
+            Action::MassQuote { seq, entries, .. } => {
+                format!("to the core as {seq}, {} entries", entries.len())
+            }
             Action::Close(reason) => format!("closes ({reason:?})"),
         };
         answers.push(what);
@@ -541,6 +703,202 @@ fn bytes_of<M: Message>(message: &M, seq: u64) -> Vec<u8> {
     let mut out = Vec::new();
     write_message(&mut out, message, seq);
     out
+}
+
+/// A mass quote of so many entries.
+fn mass_quote(entries: usize) -> Vec<u8> {
+    let quote = MassQuote {
+        quote_id: 11,
+        ..MassQuote::new_zeroed()
+    };
+    let entry = QuoteEntry {
+        instrument_id: 1,
+        bid_price: 5_000_000_000,
+        bid_qty: 100_000_000,
+        ..QuoteEntry::new_zeroed()
+    };
+    let mut out = Vec::new();
+    write_group_message(&mut out, &quote, std::iter::repeat_n(entry, entries), 6);
+    out
+}
+
+/// Sets 16 bits of a message.
+fn poked(mut bytes: Vec<u8>, at: usize, value: u16) -> Vec<u8> {
+    bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    bytes
+}
+
+/// Cuts a message to a length, consistently said.
+fn resized(mut bytes: Vec<u8>, length: usize) -> Vec<u8> {
+    bytes.resize(length, 0);
+    poked(bytes, 0, length as u16)
+}
+
+/// What is wrong with quotes, status requests, protection and kill switch.
+fn newer_binary_cases() -> Vec<(String, &'static str, Vec<u8>)> {
+    let mut cases = Vec::new();
+    let mut add = |name: &str, bytes: Vec<u8>| cases.push((name.to_owned(), "open", bytes));
+    // Positions in a mass quote's frame: block 16, group header 40, entries 48.
+    let two = mass_quote(2);
+    add("MassQuote", two.clone());
+    add("MassQuote of none", mass_quote(0));
+    let mut many = mass_quote(100);
+    many.extend_from_within(many.len() - 40..);
+    let many = resized(many.clone(), many.len());
+    add("MassQuote of 101", poked(many, 42, 101));
+    add("MassQuote quote_id=0", {
+        let mut bytes = two.clone();
+        bytes[16] = 0;
+        bytes
+    });
+    add("MassQuote flags=8", poked(two.clone(), 30, 8));
+    add("MassQuote all or none", poked(two.clone(), 30, 4));
+    add("MassQuote reserved", poked(two.clone(), 33, 1));
+    add("MassQuote entry_flags=4", poked(two.clone(), 92, 4));
+    add("MassQuote entry length 39", poked(two.clone(), 40, 39));
+    add("MassQuote entry length 0", poked(two.clone(), 40, 0));
+    add("MassQuote of 3, says 2", poked(mass_quote(3), 42, 2));
+    add("MassQuote of 2, says 3", poked(two.clone(), 42, 3));
+    add(
+        "MassQuote of 2, says 65535",
+        poked(two.clone(), 42, u16::MAX),
+    );
+    add("MassQuote with groups in it", poked(two.clone(), 44, 1));
+    add("MassQuote with texts in it", poked(two.clone(), 46, 1));
+    add("MassQuote without a group", resized(two.clone(), 40));
+    add(
+        "MassQuote with half a group header",
+        resized(two.clone(), 44),
+    );
+    add("MassQuote without its last byte", resized(two.clone(), 127));
+    add("MassQuote with a byte behind", resized(two.clone(), 129));
+    add("MassQuote block_length=16", poked(two.clone(), 2, 16));
+    add("MassQuote block_length=112", poked(two, 2, 112));
+    add("MassQuote with longer entries", {
+        let mut bytes = poked(mass_quote(1), 40, 48);
+        bytes.extend([1; 8]);
+        resized(bytes.clone(), bytes.len())
+    });
+
+    let cancel = MassCancel {
+        cl_ord_id: 12,
+        scope: 1,
+        ..MassCancel::new_zeroed()
+    };
+    type Change<M> = (&'static str, fn(&mut M));
+    let cancels: [Change<MassCancel>; 9] = [
+        ("cl_ord_id=0", |m| m.cl_ord_id = 0),
+        ("scope=0", |m| m.scope = 0),
+        ("scope=3", |m| m.scope = 3),
+        ("scope=4", |m| m.scope = 4),
+        ("side=3", |m| m.side = 3),
+        ("flags=1", |m| m.flags = 1),
+        ("quotes and orders only", |m| m.flags = 12),
+        ("product and group", |m| {
+            m.product_id = 1;
+            m.mmp_group = 1;
+        }),
+        ("reserved", |m| m.reserved[6] = 1),
+    ];
+    for (name, change) in cancels {
+        let mut message = cancel;
+        change(&mut message);
+        add(&format!("MassCancel {name}"), bytes_of(&message, 6));
+    }
+    let status = OrderStatusRequest {
+        cl_ord_id: 13,
+        ..OrderStatusRequest::new_zeroed()
+    };
+    let questions: [Change<OrderStatusRequest>; 4] = [
+        ("cl_ord_id=0", |m| m.cl_ord_id = 0),
+        ("side=2", |m| m.side = 2),
+        ("side=3", |m| m.side = 3),
+        ("reserved", |m| m.reserved[0] = 1),
+    ];
+    for (name, change) in questions {
+        let mut message = status;
+        change(&mut message);
+        add(&format!("OrderStatusRequest {name}"), bytes_of(&message, 6));
+    }
+    let quotes = QuoteCancel {
+        quote_id: 14,
+        scope: 1,
+        ..QuoteCancel::new_zeroed()
+    };
+    let ends: [Change<QuoteCancel>; 8] = [
+        ("quote_id=0", |m| m.quote_id = 0),
+        ("scope=0", |m| m.scope = 0),
+        ("scope=5", |m| m.scope = 5),
+        ("of all, instrument_id=1", |m| m.instrument_id = 1),
+        ("of all, mmp_group=1", |m| m.mmp_group = 1),
+        ("of an instrument, layer=1", |m| {
+            m.scope = 2;
+            m.instrument_id = 1;
+            m.layer = 1;
+        }),
+        ("of one", |m| {
+            m.scope = 4;
+            m.instrument_id = 1;
+            m.layer = 1;
+        }),
+        ("reserved", |m| m.reserved[0] = 1),
+    ];
+    for (name, change) in ends {
+        let mut message = quotes;
+        change(&mut message);
+        add(&format!("QuoteCancel {name}"), bytes_of(&message, 6));
+    }
+    let config = ProtectionConfig {
+        cl_ord_id: 15,
+        mmp_group: 1,
+        ..ProtectionConfig::new_zeroed()
+    };
+    let configs: [Change<ProtectionConfig>; 3] = [
+        ("cl_ord_id=0", |m| m.cl_ord_id = 0),
+        ("window_ms=4294967295", |m| m.window_ms = u32::MAX),
+        ("reserved", |m| m.reserved = 1),
+    ];
+    for (name, change) in configs {
+        let mut message = config;
+        change(&mut message);
+        add(&format!("ProtectionConfig {name}"), bytes_of(&message, 6));
+    }
+    let reset = ProtectionReset {
+        cl_ord_id: 16,
+        mmp_group: 1,
+        ..ProtectionReset::new_zeroed()
+    };
+    let resets: [Change<ProtectionReset>; 2] = [
+        ("cl_ord_id=0", |m| m.cl_ord_id = 0),
+        ("reserved", |m| m.reserved[5] = 1),
+    ];
+    for (name, change) in resets {
+        let mut message = reset;
+        change(&mut message);
+        add(&format!("ProtectionReset {name}"), bytes_of(&message, 6));
+    }
+    let kill = KillSwitch {
+        cl_ord_id: 17,
+        target: 1,
+        scope: 1,
+        ..KillSwitch::new_zeroed()
+    };
+    let kills: [Change<KillSwitch>; 8] = [
+        ("cl_ord_id=0", |m| m.cl_ord_id = 0),
+        ("scope=0", |m| m.scope = 0),
+        ("scope=6", |m| m.scope = 6),
+        ("target=0", |m| m.target = 0),
+        ("of the venue, target=1", |m| m.scope = 5),
+        ("release=1", |m| m.release = 1),
+        ("release=2", |m| m.release = 2),
+        ("reserved", |m| m.reserved = 1),
+    ];
+    for (name, change) in kills {
+        let mut message = kill;
+        change(&mut message);
+        add(&format!("KillSwitch {name}"), bytes_of(&message, 6));
+    }
+    cases
 }
 
 /// Name, when, bytes.
@@ -669,7 +1027,7 @@ fn binary_cases() -> Vec<(String, &'static str, Vec<u8>)> {
         );
     }
     type Change<M> = (&'static str, fn(&mut M));
-    let orders: [Change<NewOrder>; 16] = [
+    let orders: [Change<NewOrder>; 20] = [
         ("cl_ord_id=0", |m| m.cl_ord_id = 0),
         ("side=0", |m| m.side = 0),
         ("side=3", |m| m.side = 3),
@@ -677,6 +1035,10 @@ fn binary_cases() -> Vec<(String, &'static str, Vec<u8>)> {
         ("ord_type=0", |m| m.ord_type = 0),
         ("ord_type=3", |m| m.ord_type = 3),
         ("tif=1", |m| m.tif = 1),
+        ("tif=2", |m| m.tif = 2),
+        ("tif=5", |m| m.tif = 5),
+        ("tif=7", |m| m.tif = 7),
+        ("hidden", |m| m.exec_inst = 8),
         ("tif=255", |m| m.tif = 255),
         ("stop_price", |m| m.stop_price = 1),
         ("display_qty", |m| m.display_qty = 1),
@@ -754,6 +1116,7 @@ fn binary_cases() -> Vec<(String, &'static str, Vec<u8>)> {
         add(format!("{name} bytes"), "first", text.to_vec());
         add(format!("{name} bytes"), "open", text.to_vec());
     }
+    cases.extend(newer_binary_cases());
     cases
 }
 

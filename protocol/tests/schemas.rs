@@ -9,7 +9,8 @@ use trading_engine_protocol::binary::frame::{FrameHeader, HEADER};
 use trading_engine_protocol::binary::{FRAME_LENGTH_MAX, SCHEMA_ID, VERSION, message};
 use trading_engine_protocol::fix::dictionary::{self, Kind};
 use trading_engine_protocol::types::{
-    Liquidity, OrderStatus, OrderType, Reason, Side, TimeInForce,
+    KillScope, Liquidity, MassCancelScope, OrderStatus, OrderType, ProtectionLimit,
+    QuoteCancelScope, QuoteStatus, Reason, Side, TimeInForce,
 };
 
 fn text(name: &str) -> String {
@@ -119,26 +120,45 @@ fn every_block_lies_as_the_sbe_schema_says() {
         assert_eq!(number(*node, "id"), usize::from(*template), "{name}");
         assert_eq!(number(*node, "blockLength"), *length, "{name}");
         assert!(HEADER + length <= FRAME_LENGTH_MAX, "{name}");
-        let stated: Vec<(String, usize, usize)> = elements(*node, "field")
-            .map(|field| {
-                let size = sizes[attribute(field, "type")];
-                (
-                    attribute(field, "name").to_owned(),
-                    number(field, "offset"),
-                    size,
-                )
-            })
-            .collect();
-        let real: Vec<(String, usize, usize)> = fields
+        assert_places(*node, fields, &sizes);
+        let groups: Vec<Node<'_, '_>> = elements(*node, "group").collect();
+        let real: Vec<_> = message::GROUPS
             .iter()
-            .map(|(field, offset, size)| (camel(field), *offset, *size))
+            .filter(|(message, ..)| message == name)
             .collect();
-        assert_eq!(stated, real, "{name}");
-        let ids: BTreeSet<usize> = elements(*node, "field")
-            .map(|field| number(field, "id"))
-            .collect();
-        assert_eq!(ids.len(), real.len(), "{name}: field ids differ");
+        assert_eq!(groups.len(), real.len(), "{name}");
+        for (node, (_, group, length, fields)) in groups.iter().zip(real) {
+            assert_eq!(attribute(*node, "name"), *group);
+            assert_eq!(attribute(*node, "dimensionType"), "groupSizeEncoding");
+            assert_eq!(number(*node, "blockLength"), *length, "{name}.{group}");
+            assert_places(*node, fields, &sizes);
+        }
     }
+    assert_eq!(
+        sizes["groupSizeEncoding"],
+        size_of::<message::GroupHeader>()
+    );
+}
+
+/// The fields of a block or of a group's entry.
+fn assert_places(node: Node<'_, '_>, fields: &[message::FieldPlace], sizes: &Sizes) {
+    let name = attribute(node, "name");
+    let stated: Vec<(String, usize, usize)> = elements(node, "field")
+        .map(|field| {
+            let size = sizes[attribute(field, "type")];
+            let place = number(field, "offset");
+            (attribute(field, "name").to_owned(), place, size)
+        })
+        .collect();
+    let real: Vec<(String, usize, usize)> = fields
+        .iter()
+        .map(|(field, offset, size)| (camel(field), *offset, *size))
+        .collect();
+    assert_eq!(stated, real, "{name}");
+    let ids: BTreeSet<usize> = elements(node, "field")
+        .map(|field| number(field, "id"))
+        .collect();
+    assert_eq!(ids.len(), real.len(), "{name}: field ids differ");
 }
 
 fn values<T: Copy + Debug>(all: &[T], code: impl Fn(T) -> u64) -> Vec<(String, u64)> {
@@ -169,6 +189,26 @@ fn every_enum_has_the_values_of_the_sbe_schema() {
     assert_eq!(
         enums["Liquidity"],
         values(Liquidity::ALL, |v| byte(v.as_u8()))
+    );
+    assert_eq!(
+        enums["QuoteStatus"],
+        values(QuoteStatus::ALL, |v| byte(v.as_u8()))
+    );
+    assert_eq!(
+        enums["MassCancelScope"],
+        values(MassCancelScope::ALL, |v| byte(v.as_u8()))
+    );
+    assert_eq!(
+        enums["QuoteCancelScope"],
+        values(QuoteCancelScope::ALL, |v| byte(v.as_u8()))
+    );
+    assert_eq!(
+        enums["KillScope"],
+        values(KillScope::ALL, |v| byte(v.as_u8()))
+    );
+    assert_eq!(
+        enums["ProtectionLimit"],
+        values(ProtectionLimit::ALL, |v| byte(v.as_u8()))
     );
     assert_eq!(
         enums["Reason"],
@@ -241,12 +281,21 @@ fn the_quickfix_dictionary_is_the_table_that_messages_are_held_against() {
         let (required, optional) = split(*node);
         assert_eq!(required, rule.required, "{}", rule.name);
         assert_eq!(optional, rule.optional, "{}", rule.name);
-        let groups: Vec<Node<'_, '_>> = elements(*node, "group").collect();
-        assert_eq!(groups.len(), rule.groups.len(), "{}", rule.name);
-        for (group, rule) in groups.iter().zip(rule.groups) {
-            assert_eq!(tag(*group), rule.count);
-            let fields: Vec<u32> = elements(*group, "field").map(tag).collect();
-            assert_eq!(fields, rule.fields);
-        }
+        assert_groups(*node, rule.groups, &tag);
+    }
+}
+
+fn assert_groups(
+    node: Node<'_, '_>,
+    rules: &[dictionary::GroupRule],
+    tag: &impl Fn(Node<'_, '_>) -> u32,
+) {
+    let groups: Vec<Node<'_, '_>> = elements(node, "group").collect();
+    assert_eq!(groups.len(), rules.len(), "{}", attribute(node, "name"));
+    for (group, rule) in groups.iter().zip(rules) {
+        assert_eq!(tag(*group), rule.count);
+        let fields: Vec<u32> = elements(*group, "field").map(tag).collect();
+        assert_eq!(fields, rule.fields);
+        assert_groups(*group, rule.groups, tag);
     }
 }

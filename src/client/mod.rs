@@ -1,8 +1,10 @@
 //! A small client of the binary protocol: the command-line trader and the maker bot.
 
 pub mod credentials;
+mod describe;
 pub mod maker;
 pub mod trader;
+mod words;
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -12,7 +14,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use trading_engine_protocol::binary::message::{
-    InstrumentDefinition, LogonAccepted, Message, ReplayComplete,
+    Grouped, InstrumentDefinition, LogonAccepted, Message, ReplayComplete,
 };
 use trading_engine_protocol::binary::{
     ClientAction, FrameHeader, Initiator, LogonSettings, SIGNED_LENGTH,
@@ -37,6 +39,17 @@ impl Received {
             return None;
         }
         trading_engine_protocol::binary::frame::block(&self.header, &self.body)
+    }
+
+    /// The message and its group, if it is an `M`.
+    pub fn read_group<M: Grouped>(&self) -> Option<(M, Vec<M::Entry>)> {
+        if self.header.template_id != M::TEMPLATE {
+            return None;
+        }
+        let body = &self.body;
+        let (message, entries) =
+            trading_engine_protocol::binary::frame::block_and_group::<M>(&self.header, body)?;
+        Some((message, entries.read_body::<M>(body).collect()))
     }
 }
 
@@ -183,6 +196,13 @@ impl Session {
     pub fn queue<M: Message>(&mut self, message: &M) -> u64 {
         let now = self.now_ns();
         self.initiator.send(now, message, &mut self.output)
+    }
+
+    /// [`Session::queue`] of a message with a group.
+    pub fn queue_group<M: Grouped>(&mut self, message: &M, entries: &[M::Entry]) -> u64 {
+        let now = self.now_ns();
+        self.initiator
+            .send_group(now, message, entries, &mut self.output)
     }
 
     /// Sends what is queued.

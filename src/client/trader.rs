@@ -5,24 +5,42 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trading_engine_protocol::binary::NULL_PRICE;
 use trading_engine_protocol::binary::message::{
-    CancelOrder, CancelRejected, Fill, NewOrder, OrderAccepted, OrderCanceled, OrderRejected,
-    OrderReplaced, Reject, ReplaceOrder,
+    CancelAfter, CancelOrder, KillSwitchDone, MassCancelDone, MassQuoteAck, Message, OrderAccepted,
+    OrderRejected, OrderReplaced, OrderStatus, OrderStatusRequest, ProtectionReset,
+    ProtectionStatus, QuoteCancelDone,
 };
-use trading_engine_protocol::types::{Decimal8, Reason};
+use trading_engine_protocol::types::Decimal8;
 
 use super::credentials::BinaryCredentials;
+use super::describe::{client_seq, describe, is_refusal};
+use super::words::{self, Words, text};
 use super::{Place, Received, Session};
 
 /// How commands are given, for `help` and for wrong ones.
 pub const COMMANDS: &str = "\
-buy SYMBOL QUANTITY [PRICE] [day|ioc|fok]   enter an order (no price: market, immediate or cancel)
-sell SYMBOL QUANTITY [PRICE] [day|ioc|fok]
-cancel CLORDID                              cancel what is open
-replace CLORDID QUANTITY PRICE              new total quantity and price
-watch [SECONDS]                             print what happens
-symbols                                     instruments of the venue
+buy SYMBOL QUANTITY [PRICE] [TERMS]   enter an order (no price: market, immediate or cancel)
+sell SYMBOL QUANTITY [PRICE] [TERMS]
+    TERMS: day, gtc, gtd UNTIL, ioc, fok, at-open, at-close; stop PRICE, market-to-limit;
+    display QUANTITY, min QUANTITY, post-only, keep (when disconnected);
+    stp newest|oldest|both|decrement [firm], group N, account N
+    UNTIL: +SECONDS or YYYYMMDD-HH:MM:SS
+replace CLORDID QUANTITY [PRICE] [stop PRICE] [display QUANTITY] [gtd UNTIL]
+                                      new total quantity and price
+cancel CLORDID                        cancel what is open
+cancel-all [SYMBOL] [buy|sell] [user|firm] [quotes|orders] [product N] [group N] [account N]
+cancel-after MILLISECONDS             unless sent again before; 0: not any more
+quote SYMBOL BID ASK [TERMS][ , SYMBOL BID ASK [TERMS]]...
+    BID, ASK: QUANTITY PRICE, 0 (no quote any more) or - (as it is)
+    TERMS: layer N, group N, account N, post-only, stp as of an order
+quote-cancel [SYMBOL] [layer N] [group N]
+protect GROUP window MILLISECONDS [lots N] [net N] [fills N] [freeze MILLISECONDS]
+protect GROUP off|reset
+status CLORDID | status order ORDERID
+mass-status [SYMBOL] [buy|sell]       what is open
+kill session|firm|user N | instrument SYMBOL | venue [release]
+watch [SECONDS]                       print what happens
+symbols                               instruments of the venue
 quit";
 
 /// A trader at a prompt.
@@ -55,6 +73,7 @@ impl<'a> Trader<'a> {
             } else if let Some(m) = message.read::<OrderRejected>() {
                 (m.cl_ord_id, m.instrument_id)
             } else {
+                next_id = next_id.max(request_id(message) + 1);
                 return;
             };
             next_id = next_id.max(id + 1);
@@ -95,48 +114,6 @@ impl<'a> Trader<'a> {
 
     fn command(&mut self, words: &[&str]) -> io::Result<bool> {
         match words {
-            ["buy" | "sell", ..] => match self.order(words) {
-                Ok(order) => {
-                    self.orders.push((order.cl_ord_id, order.instrument_id));
-                    self.session.queue(&order);
-                    self.answer()
-                }
-                Err(message) => self.complain(&message),
-            },
-            ["cancel", id] => {
-                let Some((original, instrument)) = self.known(id) else {
-                    return self.complain("no order of that id");
-                };
-                let cl_ord_id = self.take_id();
-                self.session.queue(&CancelOrder {
-                    cl_ord_id,
-                    orig_cl_ord_id: original,
-                    instrument_id: instrument,
-                    ..CancelOrder::default()
-                });
-                self.answer()
-            }
-            ["replace", id, quantity, price] => {
-                let Some((original, instrument)) = self.known(id) else {
-                    return self.complain("no order of that id");
-                };
-                let (Ok(quantity), Ok(price)) =
-                    (quantity.parse::<Decimal8>(), price.parse::<Decimal8>())
-                else {
-                    return self.complain("quantity and price are decimals");
-                };
-                let cl_ord_id = self.take_id();
-                self.orders.push((cl_ord_id, instrument));
-                self.session.queue(&ReplaceOrder {
-                    cl_ord_id,
-                    orig_cl_ord_id: original,
-                    price: price.0,
-                    qty: quantity.0,
-                    instrument_id: instrument,
-                    ..ReplaceOrder::default()
-                });
-                self.answer()
-            }
             ["watch", rest @ ..] => {
                 let seconds = rest.first().and_then(|text| text.parse().ok()).unwrap_or(5);
                 self.watch(Duration::from_secs(seconds))?;
@@ -154,8 +131,108 @@ impl<'a> Trader<'a> {
                 }
                 Ok(true)
             }
-            _ => self.complain(COMMANDS),
+            words => match self.request(words) {
+                Ok(()) => self.answer(),
+                Err(message) => self.complain(&message),
+            },
         }
+    }
+
+    /// Queues what the words ask for.
+    fn request(&mut self, words: &[&str]) -> Result<(), String> {
+        let all = self.session.instruments.clone();
+        let read = |rest| Words::new(rest, &all);
+        match *words {
+            [side @ ("buy" | "sell"), ref rest @ ..] => {
+                let mut order = words::order(read(rest), if side == "buy" { 1 } else { 2 })?;
+                order.cl_ord_id = self.take_id();
+                self.orders.push((order.cl_ord_id, order.instrument_id));
+                self.session.queue(&order);
+            }
+            ["replace", id, ref rest @ ..] => {
+                let (original, instrument) = self.known(id)?;
+                let mut replace = words::replace(read(rest))?;
+                replace.cl_ord_id = self.take_id();
+                replace.orig_cl_ord_id = original;
+                replace.instrument_id = instrument;
+                self.orders.push((replace.cl_ord_id, instrument));
+                self.session.queue(&replace);
+            }
+            ["cancel", id] => {
+                let (original, instrument) = self.known(id)?;
+                let cl_ord_id = self.take_id();
+                self.session.queue(&CancelOrder {
+                    cl_ord_id,
+                    orig_cl_ord_id: original,
+                    instrument_id: instrument,
+                    ..CancelOrder::default()
+                });
+            }
+            ["cancel-all", ref rest @ ..] => {
+                let mut cancel = words::mass_cancel(read(rest))?;
+                cancel.cl_ord_id = self.take_id();
+                self.session.queue(&cancel);
+            }
+            ["cancel-after", after_ms] => {
+                let after_ms = after_ms.parse().map_err(|_| "milliseconds are a number")?;
+                let reserved = 0;
+                self.session.queue(&CancelAfter { after_ms, reserved });
+            }
+            ["quote", ref rest @ ..] => {
+                let (mut quote, entries) = words::quote(read(rest))?;
+                quote.quote_id = self.take_id();
+                self.session.queue_group(&quote, &entries);
+            }
+            ["quote-cancel", ref rest @ ..] => {
+                let mut cancel = words::quote_cancel(read(rest))?;
+                cancel.quote_id = self.take_id();
+                self.session.queue(&cancel);
+            }
+            ["protect", group, "reset"] => {
+                let mmp_group = group.parse().map_err(|_| "group is a number")?;
+                let cl_ord_id = self.take_id();
+                self.session.queue(&ProtectionReset {
+                    cl_ord_id,
+                    mmp_group,
+                    ..ProtectionReset::default()
+                });
+            }
+            ["protect", ref rest @ ..] => {
+                let mut config = words::protection(read(rest))?;
+                config.cl_ord_id = self.take_id();
+                self.session.queue(&config);
+            }
+            ["status", "order", id] => {
+                let order_id = id.parse().map_err(|_| "an order id is a number")?;
+                let cl_ord_id = self.take_id();
+                self.session.queue(&OrderStatusRequest {
+                    cl_ord_id,
+                    order_id,
+                    ..OrderStatusRequest::default()
+                });
+            }
+            ["status", id] => {
+                let orig_cl_ord_id = id.parse().map_err(|_| "an id is a number")?;
+                let cl_ord_id = self.take_id();
+                self.session.queue(&OrderStatusRequest {
+                    cl_ord_id,
+                    orig_cl_ord_id,
+                    ..OrderStatusRequest::default()
+                });
+            }
+            ["mass-status", ref rest @ ..] => {
+                let mut request = words::mass_status(read(rest))?;
+                request.cl_ord_id = self.take_id();
+                self.session.queue(&request);
+            }
+            ["kill", ref rest @ ..] => {
+                let mut kill = words::kill(read(rest))?;
+                kill.cl_ord_id = self.take_id();
+                self.session.queue(&kill);
+            }
+            _ => return Err(COMMANDS.into()),
+        }
+        Ok(())
     }
 
     fn take_id(&mut self) -> u64 {
@@ -163,55 +240,12 @@ impl<'a> Trader<'a> {
         self.next_id - 1
     }
 
-    fn known(&self, id: &str) -> Option<(u64, u32)> {
-        let id: u64 = id.parse().ok()?;
-        self.orders
-            .iter()
-            .rev()
-            .find(|(known, _)| *known == id)
-            .copied()
-    }
-
-    fn order(&mut self, words: &[&str]) -> Result<NewOrder, String> {
-        let side = if words[0] == "buy" { 1 } else { 2 };
-        let symbol = words.get(1).ok_or(COMMANDS)?;
-        let instrument = self
-            .session
-            .instruments
-            .iter()
-            .find(|instrument| text(&instrument.symbol) == *symbol)
-            .ok_or_else(|| format!("no instrument {symbol}"))?
-            .instrument_id;
-        let quantity: Decimal8 = words
-            .get(2)
-            .and_then(|text| text.parse().ok())
-            .ok_or("quantity is a decimal")?;
-        let mut rest = words.get(3..).unwrap_or_default();
-        let mut price = NULL_PRICE;
-        if let [first, others @ ..] = rest
-            && let Ok(limit) = first.parse::<Decimal8>()
-        {
-            price = limit.0;
-            rest = others;
-        }
-        let tif = match rest {
-            [] if price == NULL_PRICE => 3,
-            [] | ["day"] => 0,
-            ["ioc"] => 3,
-            ["fok"] => 4,
-            _ => return Err(COMMANDS.into()),
-        };
-        Ok(NewOrder {
-            cl_ord_id: self.take_id(),
-            price,
-            qty: quantity.0,
-            stop_price: NULL_PRICE,
-            instrument_id: instrument,
-            side,
-            ord_type: if price == NULL_PRICE { 1 } else { 2 },
-            tif,
-            ..NewOrder::default()
-        })
+    fn known(&self, id: &str) -> Result<(u64, u32), String> {
+        let found = id.parse().ok().and_then(|id: u64| {
+            let mut newest_first = self.orders.iter().rev();
+            newest_first.find(|(known, _)| *known == id).copied()
+        });
+        found.ok_or_else(|| "no order of that id".into())
     }
 
     /// Sends what is queued and prints until it is answered and nothing more follows at once.
@@ -223,7 +257,7 @@ impl<'a> Trader<'a> {
         let mut wait = Duration::from_secs(5);
         while let Some(message) = self.session.next(wait)? {
             answered |= client_seq(&message) == Some(wanted);
-            fine &= !matches!(message.header.template_id, 9 | 203 | 204);
+            fine &= !is_refusal(&message);
             self.show(&message)?;
             if answered {
                 wait = Duration::from_millis(20);
@@ -292,56 +326,17 @@ pub fn book(http: SocketAddr, symbol: &str) -> io::Result<String> {
     }
 }
 
-fn text(symbol: &[u8; 24]) -> &str {
-    let length = symbol
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(symbol.len());
-    std::str::from_utf8(&symbol[..length]).unwrap_or("?")
-}
-
-fn client_seq(message: &Received) -> Option<u64> {
-    message
-        .read::<OrderAccepted>()
-        .map(|m| m.client_seq)
-        .or_else(|| message.read::<OrderRejected>().map(|m| m.client_seq))
-        .or_else(|| message.read::<OrderReplaced>().map(|m| m.client_seq))
-        .or_else(|| message.read::<OrderCanceled>().map(|m| m.client_seq))
-        .or_else(|| message.read::<CancelRejected>().map(|m| m.client_seq))
-        .or_else(|| message.read::<Reject>().map(|m| m.ref_seq))
-}
-
-/// A message as an object: enough to follow an order by.
-fn describe(message: &Received) -> Value {
-    let decimal = |value: i64| Decimal8(value).to_string();
-    let reason = |code: u16| Reason::try_from(code).map_or("unknown", Reason::text);
-    if let Some(m) = message.read::<OrderAccepted>() {
-        json!({"event": "accepted", "seq": message.header.seq, "clOrdId": m.cl_ord_id,
-               "orderId": m.order_id, "price": decimal(m.price), "leaves": decimal(m.leaves_qty)})
-    } else if let Some(m) = message.read::<Fill>() {
-        json!({"event": "fill", "seq": message.header.seq, "clOrdId": m.cl_ord_id,
-               "orderId": m.order_id, "execId": m.exec_id, "tradeId": m.trade_id,
-               "price": decimal(m.last_price), "quantity": decimal(m.last_qty),
-               "leaves": decimal(m.leaves_qty),
-               "liquidity": if m.liquidity == 1 { "maker" } else { "taker" }})
-    } else if let Some(m) = message.read::<OrderCanceled>() {
-        json!({"event": "canceled", "seq": message.header.seq, "clOrdId": m.orig_cl_ord_id,
-               "orderId": m.order_id, "filled": decimal(m.cum_qty), "reason": reason(m.reason)})
-    } else if let Some(m) = message.read::<OrderReplaced>() {
-        json!({"event": "replaced", "seq": message.header.seq, "clOrdId": m.cl_ord_id,
-               "origClOrdId": m.orig_cl_ord_id, "orderId": m.order_id,
-               "price": decimal(m.price), "leaves": decimal(m.leaves_qty),
-               "priorityKept": m.priority_kept == 1})
-    } else if let Some(m) = message.read::<OrderRejected>() {
-        json!({"event": "rejected", "seq": message.header.seq, "clOrdId": m.cl_ord_id,
-               "reason": reason(m.reason), "code": m.reason, "field": m.ref_field_id})
-    } else if let Some(m) = message.read::<CancelRejected>() {
-        json!({"event": "cancel-rejected", "seq": message.header.seq, "clOrdId": m.cl_ord_id,
-               "reason": reason(m.reason), "code": m.reason})
-    } else if let Some(m) = message.read::<Reject>() {
-        json!({"event": "reject", "refSeq": m.ref_seq, "reason": reason(m.reason),
-               "code": m.reason, "field": m.ref_field_id})
-    } else {
-        json!({"event": "message", "template": message.header.template_id})
-    }
+/// The id that we gave a request which is no order, of a message that answers it; 0 = none.
+fn request_id(message: &Received) -> u64 {
+    let at = match message.header.template_id {
+        MassQuoteAck::TEMPLATE => core::mem::offset_of!(MassQuoteAck, quote_id),
+        MassCancelDone::TEMPLATE
+        | OrderStatus::TEMPLATE
+        | ProtectionStatus::TEMPLATE
+        | KillSwitchDone::TEMPLATE
+        | QuoteCancelDone::TEMPLATE => core::mem::offset_of!(MassCancelDone, cl_ord_id),
+        _ => return 0,
+    };
+    let bytes = message.body.get(at..).and_then(<[u8]>::first_chunk::<8>);
+    bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }

@@ -189,6 +189,10 @@ impl Engine {
             return Some(wanted);
         }
         let below = self.on_table_below(id, wanted, lowest);
+        // What is not nearest to something is rounded down.
+        if let (0, Some(below)) = (reference, below) {
+            return Some(below);
+        }
         let above = self.on_table_above(id, wanted, highest);
         Some(match (below, above) {
             (Some(below), Some(above)) if above - wanted < wanted - below => above,

@@ -1065,18 +1065,25 @@ fn read_mass_quote(bytes: &[u8]) -> Option<(&CommandHeader, CommandBody<'_>)> {
 /// A mass quote's bytes, ready for a ring. At most [`QUOTE_ENTRIES_MAX`] entries count.
 pub fn mass_quote(header: CommandHeader, head: &MassQuoteHead, entries: &[QuoteEntry]) -> Vec<u8> {
     let entries = &entries[..entries.len().min(QUOTE_ENTRIES_MAX)];
-    let length = size_of::<CommandHeader>() + size_of::<MassQuoteHead>() + size_of_val(entries);
+    let header = mass_quote_header(header, entries.len());
+    [header.as_bytes(), head.as_bytes(), entries.as_bytes()].concat()
+}
+
+/// The header of a mass quote of so many entries, at most [`QUOTE_ENTRIES_MAX`].
+pub fn mass_quote_header(header: CommandHeader, entries: usize) -> CommandHeader {
+    debug_assert!(entries <= QUOTE_ENTRIES_MAX, "no command is that long");
+    let length =
+        size_of::<CommandHeader>() + size_of::<MassQuoteHead>() + entries * size_of::<QuoteEntry>();
     #[allow(
         clippy::cast_possible_truncation,
         reason = "at most COMMAND_LENGTH_MAX"
     )]
-    let header = CommandHeader {
+    CommandHeader {
         length: length as u32,
         kind: CommandKind::MassQuote as u8,
         version: COMMAND_VERSION,
         ..header
-    };
-    [header.as_bytes(), head.as_bytes(), entries.as_bytes()].concat()
+    }
 }
 
 const _: () = assert!(

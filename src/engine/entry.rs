@@ -47,6 +47,8 @@ impl Engine {
         sink: &mut impl EventSink,
     ) -> Progress {
         let session = self.asking.0;
+        // Every order counts, whatever is wrong with it.
+        let rate = self.check_rate();
         let bucket = match self.record_id(session, &order.client_order_id) {
             Ok(bucket) => bucket,
             Err(Reason::DuplicateClientOrderId) if order.possible_resend == 1 => {
@@ -62,7 +64,6 @@ impl Engine {
                 return Progress::Done;
             }
         };
-        let rate = self.check_rate();
         let admission = match self.check_entry(order, terms, rate) {
             Ok(admission) => admission,
             Err(reason) => {
@@ -189,10 +190,12 @@ impl Engine {
     /// Risk limits count an accepted order.
     #[inline(never)]
     fn begin_counting(&mut self, slot: u32, terms: &OrderTerms) {
-        // What it counts at is among its terms.
-        let extra = &mut self.orders.extra[slot as usize];
-        extra.terms = *terms;
-        extra.hidden = 0;
+        // What a stop counts at is among its terms.
+        if self.orders.hot[slot as usize].flags.any(Flags::TERMS) {
+            let extra = &mut self.orders.extra[slot as usize];
+            extra.terms = *terms;
+            extra.hidden = 0;
+        }
         self.count(slot);
         self.remember_order(slot);
     }
@@ -447,8 +450,10 @@ impl Engine {
     pub(super) fn refuse_order(&mut self, refuse: &RefuseOrder, sink: &mut impl EventSink) {
         let session = self.asking.0;
         let stated = Reason::try_from(refuse.reason).unwrap_or(Reason::InvalidField);
+        let rate = self.check_rate();
         let (reason, ref_tag) = match self.record_id(session, &refuse.client_order_id) {
-            Ok(_) | Err(Reason::InvalidClientOrderId) => (stated, refuse.ref_tag),
+            Ok(_) => rate.map_or_else(|reason| (reason, 0), |()| (stated, refuse.ref_tag)),
+            Err(Reason::InvalidClientOrderId) => (stated, refuse.ref_tag),
             Err(Reason::DuplicateClientOrderId) if refuse.possible_resend == 1 => {
                 self.refuse(
                     sink,
@@ -531,8 +536,7 @@ fn check_instructions(
     let self_trade = SelfTradePrevention::try_from(order.self_trade_prevention)
         .map_err(|_| Reason::UnsupportedSelfTradePrevention)?;
     let post_only = instructions.has(Instructions::POST_ONLY);
-    let may_rest = time_in_force.rests() && !is_for_auction(time_in_force);
-    if post_only && !(order_type == OrderType::Limit && may_rest) {
+    if post_only && !(order_type == OrderType::Limit && time_in_force.rests()) {
         return Err(Reason::InstructionConflict);
     }
     Ok(Flags::default()

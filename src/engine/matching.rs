@@ -327,10 +327,23 @@ impl Engine {
     /// Books a fill on one order and says what it is now.
     #[inline(always)]
     pub(super) fn fill(&mut self, slot: u32, lots: u64, price: Price) -> OrderStatus {
-        let limited = self.orders.hot[slot as usize].flags.any(Flags::LIMITED);
-        if limited {
-            self.uncount(slot);
+        if self.orders.hot[slot as usize].flags.any(Flags::LIMITED) {
+            return self.fill_counted(slot, lots, price);
         }
+        self.book_fill(slot, lots, price)
+    }
+
+    /// The same of an order that limits count, out of the way of all others.
+    #[inline(never)]
+    fn fill_counted(&mut self, slot: u32, lots: u64, price: Price) -> OrderStatus {
+        let before = self.open_of(slot);
+        let status = self.book_fill(slot, lots, price);
+        self.count_execution(slot, before, lots, price);
+        status
+    }
+
+    #[inline(always)]
+    fn book_fill(&mut self, slot: u32, lots: u64, price: Price) -> OrderStatus {
         let hot = &mut self.orders.hot[slot as usize];
         hot.leaves -= lots;
         let left = hot.leaves;
@@ -341,10 +354,6 @@ impl Engine {
                 == self.orders.cold[slot as usize].state.quantity.0,
             "Invariant: leaves + filled = ordered"
         );
-        if limited {
-            self.count(slot);
-            self.count_execution(slot, lots, price);
-        }
         // What an iceberg hides is only there while something is shown.
         if left == 0 {
             OrderStatus::Filled
@@ -420,13 +429,10 @@ impl Engine {
     }
 
     fn shrink(&mut self, slot: u32, lots: u64, sink: &mut impl EventSink) {
-        let limited = self.orders.hot[slot as usize].flags.any(Flags::LIMITED);
-        if limited {
-            self.uncount(slot);
-        }
+        let counted = self.counted(slot);
         self.orders.hot[slot as usize].leaves -= lots;
-        if limited {
-            self.count(slot);
+        if let Some(before) = counted {
+            self.recount(slot, before);
         }
         let cold = &mut self.orders.cold[slot as usize];
         cold.state.quantity.0 -= lots;
@@ -531,12 +537,13 @@ impl Engine {
             return self.end_quote(slot, status, reason, request, sink);
         }
         let canceled = self.orders.open(slot);
-        if self.orders.hot[slot as usize].flags.any(Flags::LIMITED) {
-            self.uncount(slot);
-        }
+        let counted = self.counted(slot);
         self.orders.hot[slot as usize].leaves = 0;
         if flags.any(Flags::ICEBERG) {
             self.orders.extra[slot as usize].hidden = 0;
+        }
+        if let Some(before) = counted {
+            self.recount(slot, before);
         }
         let body = OrderCanceled {
             request,

@@ -293,7 +293,10 @@ impl Engine {
     pub(super) fn collect_order(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
         let hot = &self.orders.hot[slot as usize];
         let phase = self.instruments[usize::from(hot.instrument)].phase;
-        if hot.flags.any(Flags::AT_THE_CLOSE) && phase != TradingPhase::ClosingAuction {
+        // One that came into the book in its auction stays there, whatever the phase is now.
+        let is_new = hot.flags.any(Flags::AT_THE_CLOSE) && !hot.flags.any(Flags::LISTED);
+        let is_early = is_new && phase != TradingPhase::ClosingAuction;
+        if is_early || hot.flags.any(Flags::PARKED) {
             self.park(slot);
         } else {
             self.rest_at_limit(slot, sink);
@@ -326,10 +329,9 @@ impl Engine {
         }
     }
 
-    /// It waits no more.
+    /// It is in no list any more. The flag stays: a replace parks it again.
     pub(super) fn unpark(&mut self, slot: u32) {
         let hot = &mut self.orders.hot[slot as usize];
-        hot.flags = hot.flags.without(Flags::PARKED);
         let (next, prev) = (hot.next, hot.prev);
         hot.next = NIL;
         hot.prev = NIL;
@@ -364,6 +366,8 @@ impl Engine {
                 return true;
             }
             self.unpark(slot);
+            let hot = &mut self.orders.hot[slot as usize];
+            hot.flags = hot.flags.without(Flags::PARKED);
             let status = self.orders.cold[slot as usize].open_status();
             let body = OrderTriggered::default();
             self.report(sink, slot, status, Reason::AuctionBegun, &body);

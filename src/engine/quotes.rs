@@ -366,7 +366,7 @@ impl Engine {
                 price,
                 quantity: Quantity(lots),
                 open: lots,
-                is_new: false,
+                seen: None,
                 states_limit: true,
                 instead_of: old,
             })?;
@@ -413,8 +413,9 @@ impl Engine {
     /// A quote at rest is gone; the answer says so.
     fn withdraw(&mut self, slot: u32) {
         self.take_off(slot);
-        if self.orders.hot[slot as usize].flags.any(Flags::LIMITED) {
-            self.uncount(slot);
+        if let Some(before) = self.counted(slot) {
+            self.orders.hot[slot as usize].leaves = 0;
+            self.recount(slot, before);
         }
         self.release(slot, OrderStatus::Canceled);
     }
@@ -424,15 +425,12 @@ impl Engine {
     fn keep(&mut self, slot: u32, lots: u64, quote_id: ClientOrderId) {
         let less = self.orders.hot[slot as usize].leaves - lots;
         if less > 0 {
-            let limited = self.orders.hot[slot as usize].flags.any(Flags::LIMITED);
-            if limited {
-                self.uncount(slot);
-            }
+            let counted = self.counted(slot);
             let place = self.place_of(slot);
             self.ladders.at_mut(place).lots -= less;
             self.orders.hot[slot as usize].leaves = lots;
-            if limited {
-                self.count(slot);
+            if let Some(before) = counted {
+                self.recount(slot, before);
             }
         }
         let state = &mut self.orders.cold[slot as usize].state;
@@ -536,7 +534,11 @@ impl Engine {
         request: ClientOrderId,
         sink: &mut impl EventSink,
     ) {
+        let counted = self.counted(slot);
         let open = std::mem::take(&mut self.orders.hot[slot as usize].leaves);
+        if let Some(before) = counted {
+            self.recount(slot, before);
+        }
         let body = QuoteCanceled {
             entry_id: self.entry_id_of(slot),
             canceled: OrderCanceled {

@@ -289,7 +289,7 @@ impl Engine {
                 },
                 quantity: replace.quantity,
                 open: replace.quantity.0 - cold.state.cumulative.0,
-                is_new: false,
+                seen: None,
                 states_limit: replace.price != NO_PRICE,
                 instead_of: Some(slot),
             })?;
@@ -381,9 +381,7 @@ impl Engine {
         } else {
             tick == self.orders.hot[at].tick
         };
-        if flags.any(Flags::LIMITED) {
-            self.uncount(slot);
-        }
+        let counted = self.counted(slot);
         let mut keeps = same_price && open <= previous_leaves && open > 0;
         if flags.any(Flags::ICEBERG) {
             keeps &= change.terms.display <= self.orders.extra[at].terms.display;
@@ -417,8 +415,8 @@ impl Engine {
         cold.state.price = price;
         cold.bucket = bucket;
         self.ids.set_slot(bucket, slot);
-        if flags.any(Flags::LIMITED) {
-            self.count(slot);
+        if let Some(before) = counted {
+            self.recount(slot, before);
         }
         let (status, reason) = if open == 0 {
             (OrderStatus::Filled, Reason::ReplacedToFilled)
@@ -503,6 +501,8 @@ impl Engine {
     pub(super) fn refuse_request(&mut self, refuse: &RefuseRequest, sink: &mut impl EventSink) {
         let reason = Reason::try_from(refuse.reason).unwrap_or(Reason::InvalidField);
         let request = if refuse.request == CommandKind::ReplaceOrder as u8 {
+            // It is a message, and what is wrong with it was found before the rate.
+            let _ = self.check_rate();
             CommandKind::ReplaceOrder
         } else {
             CommandKind::CancelOrder

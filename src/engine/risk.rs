@@ -10,7 +10,7 @@ use trading_engine_protocol::types::{
 use super::Engine;
 use super::command::{AmendTrade, AmendedFill, CommandKind, EnterOrder, NO_PRICE, SetLimits};
 use super::event::{DefinitionRefused, EventSink, LimitsSet};
-use super::order::Flags;
+use super::order::{Flags, NIL};
 use super::snapshot::{In, Out, SnapshotError};
 use crate::limits::RISK_WINDOW_MAX;
 
@@ -29,7 +29,7 @@ struct Key {
 
 /// An order as the duplicate check remembers it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Seen {
+pub(super) struct Seen {
     at: u64,
     session: u32,
     account: u32,
@@ -69,7 +69,6 @@ impl<T: Copy> Recent<T> {
 /// One set of limits, and what is counted for it.
 #[derive(Clone, Debug, Default)]
 struct Limits {
-    key: Key,
     set: SetLimits,
     open_orders: u32,
     /// Open lots and notional to buy and to sell.
@@ -87,7 +86,7 @@ struct Limits {
 
 /// What an order adds, or would add, to what is open.
 #[derive(Clone, Copy, Debug, Default)]
-struct Open {
+pub(super) struct Open {
     orders: u32,
     lots: u64,
     notional: u128,
@@ -106,8 +105,8 @@ pub(super) struct Candidate {
     pub quantity: Quantity,
     /// Lots that would be open.
     pub open: u64,
-    /// Whether the duplicate check is for it.
-    pub is_new: bool,
+    /// What the duplicate check compares of a new order.
+    pub seen: Option<Seen>,
     /// Whether its limit is its client's, so that the collar is for it.
     pub states_limit: bool,
     /// The open order that it is to replace.
@@ -121,28 +120,42 @@ fn at(side: Side) -> usize {
     }
 }
 
-/// All sets of limits, sorted; allocated once.
+/// All sets of limits; allocated once.
 pub(super) struct RiskLimits {
+    /// Which is for what, sorted: what is searched is small and lies together.
+    keys: Vec<(Key, u32)>,
+    /// In the order in which they were set first.
     sets: Vec<Limits>,
     capacity: usize,
 }
 
 impl RiskLimits {
     pub fn new(capacity: u32) -> Self {
+        let capacity = capacity as usize;
         Self {
-            sets: Vec::with_capacity(capacity as usize),
-            capacity: capacity as usize,
+            keys: Vec::with_capacity(capacity),
+            sets: Vec::with_capacity(capacity),
+            capacity,
         }
     }
 
-    fn find(&self, key: Key) -> Result<usize, usize> {
-        self.sets.binary_search_by(|set| set.key.cmp(&key))
+    fn find(&self, key: Key) -> Option<usize> {
+        let at = self.keys.binary_search_by(|(other, _)| other.cmp(&key));
+        at.ok().map(|at| self.keys[at].1 as usize)
+    }
+
+    /// Adds a set; the caller checked that there is room and that there is none of this key.
+    fn add(&mut self, key: Key, limits: Limits) {
+        let at = self.keys.partition_point(|(other, _)| *other < key);
+        #[allow(clippy::cast_possible_truncation, reason = "the capacity has 32 bits")]
+        self.keys.insert(at, (key, self.sets.len() as u32));
+        self.sets.push(limits);
     }
 
     /// Whether a firm has limits.
     pub fn has(&self, firm: FirmId) -> bool {
-        let at = self.sets.partition_point(|set| set.key.firm < firm.0);
-        self.sets.get(at).is_some_and(|set| set.key.firm == firm.0)
+        let at = self.keys.partition_point(|(key, _)| key.firm < firm.0);
+        self.keys.get(at).is_some_and(|(key, _)| key.firm == firm.0)
     }
 
     /// Sets that hold for an order, in the order in which they are asked.
@@ -160,7 +173,6 @@ impl RiskLimits {
                     account,
                     instrument,
                 })
-                .ok()
             })
     }
 
@@ -174,7 +186,7 @@ impl RiskLimits {
     /// All sets, with what they count.
     pub fn save(&self, out: &mut Out) {
         out.word(self.sets.len() as u64);
-        for set in &self.sets {
+        for set in self.keys.iter().map(|(_, at)| &self.sets[*at as usize]) {
             out.part(&set.set);
             out.words([
                 u64::from(set.open_orders) << 1 | u64::from(set.stopped),
@@ -199,7 +211,6 @@ impl RiskLimits {
             let set: SetLimits = input.part()?;
             let orders = input.word()?;
             let mut limits = Limits {
-                key: Key::of(&set),
                 set,
                 open_orders: u32::try_from(orders >> 1)
                     .map_err(|_| SnapshotError::Damaged("open orders"))?,
@@ -223,10 +234,11 @@ impl RiskLimits {
             for _ in 0..WINDOW {
                 limits.fills.push(input.word()?);
             }
-            if self.sets.last().is_some_and(|last| last.key >= limits.key) {
+            let key = Key::of(&limits.set);
+            if self.keys.last().is_some_and(|(last, _)| *last >= key) {
                 return Err(SnapshotError::Damaged("risk limits"));
             }
-            self.sets.push(limits);
+            self.add(key, limits);
         }
         Ok(())
     }
@@ -250,12 +262,28 @@ fn whole([low, high]: [u64; 2]) -> u128 {
     u128::from(low) | u128::from(high) << 64
 }
 
+/// What a message adds to the bucket, and what is in a full one, nanoseconds.
+fn rate(set: &SetLimits) -> (u64, u64) {
+    let messages = u64::from(set.messages);
+    let window = u64::from(set.messages_ms) * 1_000_000;
+    let each = (window / messages.max(1)).max(1);
+    (each, each.saturating_mul(messages))
+}
+
 /// Whether something at `then` is still in a window.
 fn within(then: u64, window_ms: u32, now: UtcNanos) -> bool {
     then != 0 && then.saturating_add(u64::from(window_ms) * 1_000_000) > now.0
 }
 
 impl Limits {
+    /// What an order adds to what is open is another.
+    fn count(&mut self, side: Side, before: Open, now: Open) {
+        let side = at(side);
+        self.open_orders = self.open_orders - before.orders + now.orders;
+        self.open[side] = self.open[side] - before.lots + now.lots;
+        self.open_notional[side] = self.open_notional[side] - before.notional + now.notional;
+    }
+
     /// The first limit that a candidate would be beyond.
     fn check(
         &self,
@@ -296,16 +324,18 @@ impl Limits {
             return Err(Reason::LimitPosition);
         }
         let open = self.open_notional[side] - instead.notional + notional(new.open);
-        let gross = self.done[0] + self.done[1] + self.open_notional[1 - side] + open;
+        let with_this = self.done[side].saturating_add(open);
+        let gross = with_this
+            .saturating_add(self.done[1 - side])
+            .saturating_add(self.open_notional[1 - side]);
         if beyond(set.gross_e8, gross) {
             return Err(Reason::LimitGross);
         }
-        let net = (self.done[side] + open).saturating_sub(self.done[1 - side]);
+        let net = with_this.saturating_sub(self.done[1 - side]);
         if beyond(set.net_e8, net) {
             return Err(Reason::LimitNet);
         }
-        if new.is_new && set.duplicates != 0 {
-            let seen = Seen::of(new, 0);
+        if let Some(seen) = new.seen.filter(|_| set.duplicates != 0) {
             let same = self.orders.ring.iter().filter(|other| {
                 within(other.at, set.duplicates_ms, now) && Seen { at: 0, ..**other } == seen
             });
@@ -340,17 +370,16 @@ impl Seen {
             quantity: words[4],
         }
     }
+}
 
-    fn of(new: &Candidate, at: u64) -> Self {
-        Self {
-            at,
-            session: new.session.0,
-            account: new.account.0,
-            instrument: new.instrument.0,
-            side: new.side.as_u8(),
-            price: new.price.0,
-            quantity: new.quantity.0,
-        }
+/// The price by which an order is the same as another: one that takes what the market is at has
+/// none, wherever the market is.
+fn price_to_compare(order_type: u8, price: Price) -> Price {
+    let none = [OrderType::Market, OrderType::MarketToLimit];
+    if none.iter().any(|none| none.as_u8() == order_type) {
+        NO_PRICE
+    } else {
+        price
     }
 }
 
@@ -376,7 +405,9 @@ impl Engine {
         }
     }
 
-    fn open_of(&self, slot: u32) -> Open {
+    /// What an order counts for.
+    #[inline(never)]
+    pub(super) fn open_of(&self, slot: u32) -> Open {
         let lots = self.orders.open(slot);
         let instrument = self.orders.cold[slot as usize].state.instrument;
         Open {
@@ -397,7 +428,7 @@ impl Engine {
     pub(super) fn take_message(&mut self) -> Result<(), Reason> {
         let firm = self.sessions[self.asking.0.0 as usize].definition.firm.0;
         let now = self.sequenced_at.0;
-        let Ok(index) = self.risk.find(Key {
+        let Some(index) = self.risk.find(Key {
             firm,
             ..Key::default()
         }) else {
@@ -407,10 +438,9 @@ impl Engine {
         if limits.set.messages == 0 {
             return Ok(());
         }
-        let window = u64::from(limits.set.messages_ms) * 1_000_000;
-        let each = (window / u64::from(limits.set.messages)).max(1);
+        let (each, all) = rate(&limits.set);
         let until = limits.messages_until.max(now).saturating_add(each);
-        if until - now > each.saturating_mul(u64::from(limits.set.messages)) {
+        if until - now > all {
             return Err(Reason::LimitMessages);
         }
         limits.messages_until = until;
@@ -446,6 +476,15 @@ impl Engine {
         side: Side,
         price: Price,
     ) -> Result<(), Reason> {
+        let seen = Seen {
+            at: 0,
+            session: self.asking.0.0,
+            account: order.account.0,
+            instrument: order.instrument.0,
+            side: order.side,
+            price: price_to_compare(order.order_type, price).0,
+            quantity: order.quantity.0,
+        };
         self.check_limits(&Candidate {
             session: self.asking.0,
             account: order.account,
@@ -454,7 +493,7 @@ impl Engine {
             price,
             quantity: order.quantity,
             open: order.quantity.0,
-            is_new: true,
+            seen: Some(seen),
             states_limit: order.price != NO_PRICE,
             instead_of: None,
         })
@@ -471,7 +510,7 @@ impl Engine {
             price,
             quantity: cold.state.quantity,
             open: self.orders.open(slot),
-            is_new: false,
+            seen: None,
             states_limit: cold.state.order_type == OrderType::StopLimit.as_u8(),
             instead_of: Some(slot),
         })
@@ -498,56 +537,53 @@ impl Engine {
     /// What is open of an order counts from now on.
     #[inline(never)]
     pub(super) fn count(&mut self, slot: u32) {
-        let side = at(self.side_of(slot));
-        let open = self.open_of(slot);
-        self.each_set(slot, |limits| {
-            limits.open_orders += open.orders;
-            limits.open[side] += open.lots;
-            limits.open_notional[side] += open.notional;
-        });
+        self.recount(slot, Open::default());
     }
 
-    /// What is open of an order is about to change.
+    /// What an order counts for, if limits count it: for [`Engine::recount`] after a change.
+    #[inline(always)]
+    pub(super) fn counted(&self, slot: u32) -> Option<Open> {
+        let limited = self.orders.hot[slot as usize].flags.any(Flags::LIMITED);
+        limited.then(|| self.open_of(slot))
+    }
+
+    /// What is open of an order was `before` until now.
     #[inline(never)]
-    pub(super) fn uncount(&mut self, slot: u32) {
-        let side = at(self.side_of(slot));
-        let open = self.open_of(slot);
-        self.each_set(slot, |limits| {
-            limits.open_orders -= open.orders;
-            limits.open[side] -= open.lots;
-            limits.open_notional[side] -= open.notional;
-        });
+    pub(super) fn recount(&mut self, slot: u32, before: Open) {
+        let side = self.side_of(slot);
+        let now = self.open_of(slot);
+        self.each_set(slot, |limits| limits.count(side, before, now));
     }
 
     /// The duplicate check remembers an accepted order.
     #[inline(never)]
     pub(super) fn remember_order(&mut self, slot: u32) {
         let cold = &self.orders.cold[slot as usize];
-        let new = Candidate {
-            session: cold.session,
-            account: cold.state.account,
-            instrument: cold.state.instrument,
-            side: cold.side(),
-            price: self.counted_price(slot),
-            quantity: cold.state.quantity,
-            open: 0,
-            is_new: true,
-            states_limit: false,
-            instead_of: None,
+        let state = &cold.state;
+        let seen = Seen {
+            at: self.sequenced_at.0,
+            session: cold.session.0,
+            account: state.account.0,
+            instrument: state.instrument.0,
+            side: state.side,
+            price: price_to_compare(state.order_type, self.counted_price(slot)).0,
+            quantity: state.quantity.0,
         };
-        let seen = Seen::of(&new, self.sequenced_at.0);
         self.each_set(slot, |limits| limits.orders.push(seen));
     }
 
-    /// An order was filled.
+    /// An order was filled; what was open of it was `before`.
     #[inline(never)]
-    pub(super) fn count_execution(&mut self, slot: u32, lots: u64, price: Price) {
+    pub(super) fn count_execution(&mut self, slot: u32, before: Open, lots: u64, price: Price) {
         let side = self.side_of(slot);
         let instrument = self.orders.cold[slot as usize].state.instrument;
         let notional = self.notional(instrument, price, lots);
+        let open = self.open_of(slot);
         let now = self.sequenced_at;
         self.each_set(slot, |limits| {
-            limits.done[at(side)] += notional;
+            limits.count(side, before, open);
+            let done = &mut limits.done[at(side)];
+            *done = done.saturating_add(notional);
             let signed = lots.cast_signed();
             limits.position = limits.position.saturating_add(match side {
                 Side::Buy => signed,
@@ -587,7 +623,7 @@ impl Engine {
                 account,
                 instrument,
             };
-            let Ok(index) = self.risk.find(key) else {
+            let Some(index) = self.risk.find(key) else {
                 continue;
             };
             let limits = &mut self.risk.sets[index];
@@ -610,7 +646,7 @@ impl Engine {
             return;
         }
         let key = Key::of(set);
-        if let Ok(index) = self.risk.find(key) {
+        if let Some(index) = self.risk.find(key) {
             let limits = &self.risk.sets[index];
             let body = LimitsSet {
                 limits: SetLimits {
@@ -652,9 +688,12 @@ impl Engine {
         }
         let key = Key::of(set);
         match self.risk.find(key) {
-            Ok(index) => {
+            Some(index) => {
                 let limits = &mut self.risk.sets[index];
                 limits.set = *set;
+                // A bucket filled under another rate is full at most.
+                let full = self.sequenced_at.0.saturating_add(rate(set).1);
+                limits.messages_until = limits.messages_until.min(full);
                 if set.release == 1 {
                     limits.stopped = false;
                     limits.fills = Recent::default();
@@ -663,12 +702,11 @@ impl Engine {
                     limits.position = set.position;
                 }
             }
-            Err(_) if self.risk.sets.len() == self.risk.capacity => {
+            None if self.risk.sets.len() == self.risk.capacity => {
                 return Err(Reason::DefinitionCapacity);
             }
-            Err(index) => {
+            None => {
                 let mut limits = Limits {
-                    key,
                     set: *set,
                     position: if set.sets_position == 1 {
                         set.position
@@ -677,39 +715,34 @@ impl Engine {
                     },
                     ..Limits::default()
                 };
-                self.count_what_is_open(&mut limits);
-                self.risk.sets.insert(index, limits);
+                self.count_what_is_open(key, &mut limits);
+                self.risk.add(key, limits);
             }
         }
         Ok(())
     }
 
     /// Orders that are open already count in a new set, and in all others from now on.
-    fn count_what_is_open(&mut self, limits: &mut Limits) {
-        let key = limits.key;
-        for session in &mut self.sessions {
-            session.limited |= session.is_defined() && session.definition.firm.0 == key.firm;
-        }
-        for slot in 0..self.orders.used() {
-            if !self.orders.is_live(slot) {
+    fn count_what_is_open(&mut self, key: Key, limits: &mut Limits) {
+        for id in 0..self.sessions.len() {
+            let session = &mut self.sessions[id];
+            if !session.is_defined() || session.definition.firm.0 != key.firm {
                 continue;
             }
-            let cold = &self.orders.cold[slot as usize];
-            let firm = self.sessions[cold.session.0 as usize].definition.firm.0;
-            if firm != key.firm {
-                continue;
-            }
-            let state = &cold.state;
-            let meant = (key.account == 0 || key.account == u64::from(state.account.0) + 1)
-                && (key.instrument == 0 || key.instrument == state.instrument.0);
-            let side = at(cold.side());
-            let hot = &mut self.orders.hot[slot as usize];
-            hot.flags = hot.flags.with(Flags::LIMITED);
-            if meant {
-                let open = self.open_of(slot);
-                limits.open_orders += open.orders;
-                limits.open[side] += open.lots;
-                limits.open_notional[side] += open.notional;
+            session.limited = true;
+            let mut next = session.oldest;
+            while next != NIL {
+                let slot = next;
+                next = self.orders.own[slot as usize].next;
+                let hot = &mut self.orders.hot[slot as usize];
+                hot.flags = hot.flags.with(Flags::LIMITED);
+                let state = &self.orders.cold[slot as usize].state;
+                let meant = (key.account == 0 || key.account == u64::from(state.account.0) + 1)
+                    && (key.instrument == 0 || key.instrument == state.instrument.0);
+                if meant {
+                    let side = self.side_of(slot);
+                    limits.count(side, Open::default(), self.open_of(slot));
+                }
             }
         }
     }

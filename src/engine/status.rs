@@ -85,7 +85,14 @@ impl Engine {
     }
 
     fn check_status(&self, request: &OrderStatusRequest) -> Result<u32, Refusal> {
-        let slot = self.target(request.order_id, &request.original)?.slot;
+        // A quote has an OrderId and no ClientOrderId.
+        let by_id = self.orders.find(request.order_id).filter(|&slot| {
+            request.original.is_none() && self.orders.cold[slot as usize].session == self.asking.0
+        });
+        let slot = match by_id {
+            Some(slot) => slot,
+            None => self.target(request.order_id, &request.original)?.slot,
+        };
         self.check_stated(slot, request.instrument, request.side)?;
         Ok(slot)
     }

@@ -138,42 +138,37 @@ impl Engine {
             self.protection_tick(id, instrument, side)
         };
         let price = limit.map_or(Price(0), |tick| instrument.price_of(tick));
-        let limited = flags.any(Flags::LIMITED);
-        let verdict = match limit {
-            Ok(_) if limited => self.check_released(slot, price),
-            _ => Ok(()),
-        };
-        if limited {
-            self.uncount(slot);
-        }
+        let limit = limit.map_err(|reason| (OrderStatus::Expired, reason));
+        let limit = limit.and_then(|tick| {
+            let refused = |reason| (OrderStatus::Canceled, reason);
+            // Its limit is the client's, and the band may have moved.
+            if is_limit {
+                self.check_band(id, price).map_err(refused)?;
+            }
+            if flags.any(Flags::LIMITED) {
+                self.check_released(slot, price).map_err(refused)?;
+            }
+            Ok(tick)
+        });
+        let counted = self.counted(slot);
         let hot = &mut self.orders.hot[at];
         hot.flags = flags
             .without(Flags::WAITING)
             .with_if(is_limit, Flags::RESTS);
         self.orders.cold[at].state.price = price;
-        if limited {
-            self.count(slot);
+        if let Some(before) = counted {
+            self.recount(slot, before);
         }
         let status = self.orders.cold[at].open_status();
         let body = OrderTriggered::default();
         self.report(sink, slot, status, Reason::StopTriggered, &body);
-        if let Err(reason) = verdict {
-            self.end(slot, OrderStatus::Canceled, reason, sink);
-            return self.after_match(id, sink);
-        }
         match limit {
-            // Its limit is the client's, and the band may have moved.
-            Ok(_) if is_limit && self.check_band(id, price).is_err() => {
-                let reason = Reason::PriceOutsideBand;
-                self.end(slot, OrderStatus::Canceled, reason, sink);
-                self.after_match(id, sink)
-            }
             Ok(tick) => {
                 self.orders.hot[at].tick = tick;
                 self.match_on(slot, sink)
             }
-            Err(reason) => {
-                self.end(slot, OrderStatus::Expired, reason, sink);
+            Err((status, reason)) => {
+                self.end(slot, status, reason, sink);
                 self.after_match(id, sink)
             }
         }

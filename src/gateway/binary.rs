@@ -2,31 +2,42 @@
 
 use trading_engine_protocol::binary::message::{
     CancelAfterSet as WireCancelAfterSet, CancelOrder as WireCancel, CancelRejected,
-    Fill as WireFill, InstrumentDefinition, LogonAccepted, LogonRejected,
-    MassCancel as WireMassCancel, MassCancelDone as WireMassCancelDone, NewOrder,
-    OrderAccepted as WireAccepted, OrderCanceled as WireCanceled, OrderRejected as WireRejected,
-    OrderReplaced as WireReplaced, OrderRestated as WireRestated, ReplaceOrder as WireReplace,
+    Fill as WireFill, InstrumentDefinition, KillSwitch as WireKillSwitch,
+    KillSwitchDone as WireKillSwitchDone, LogonAccepted, LogonRejected,
+    MassCancel as WireMassCancel, MassCancelDone as WireMassCancelDone, MassQuote as WireMassQuote,
+    MassQuoteAck, Message, NewOrder, OrderAccepted as WireAccepted, OrderCanceled as WireCanceled,
+    OrderRejected as WireRejected, OrderReplaced as WireReplaced, OrderRestated as WireRestated,
+    OrderStatus as WireStatus, OrderStatusRequest as WireStatusRequest, ProtectionConfig,
+    ProtectionStatus, ProtectionTripped as WireTripped, QuoteCancel as WireQuoteCancel,
+    QuoteCancelDone as WireQuoteCancelDone, QuoteCanceled as WireQuoteCanceled,
+    QuoteEntry as WireQuoteEntry, QuoteResult as WireQuoteResult, ReplaceOrder as WireReplace,
+    TradeAmended as WireAmended,
 };
 use trading_engine_protocol::binary::{
-    Acceptor, AcceptorSettings, Action, LogonRequest, MASS_CANCEL_BY_ACCOUNT, NULL_PRICE,
-    write_message,
+    Acceptor, AcceptorSettings, Action, LogonRequest, MASS_CANCEL_BY_ACCOUNT, MASS_CANCEL_ORDERS,
+    MASS_CANCEL_QUOTES, MASS_QUOTE_ALL_OR_NONE, MASS_QUOTE_FULL_ACK, MASS_QUOTE_POST_ONLY,
+    NULL_PRICE, QUOTE_NO_ASK, QUOTE_NO_BID, write_group_message, write_message,
 };
 use trading_engine_protocol::types::{
-    AccountId, ClientOrderId, Decimal8, Epoch, ExecutionKind, InstrumentId, OrderId, OrderType,
-    Price, Quantity, Reason, SessionId, SessionProtocol, UtcNanos,
+    AccountId, ClientOrderId, Decimal8, Epoch, ExecutionKind, Instructions, InstrumentId, OrderId,
+    OrderType, Price, Quantity, QuoteStatus, Reason, SessionId, SessionProtocol, Side, UtcNanos,
 };
 
 use super::authenticator::Credentials;
 use super::connection::Connection;
 use super::context::{Bound, Context, Next};
+use super::quotes::{self, WireEntry, WireSide, response};
 use super::reference::{Instrument, ReferenceData};
 use crate::engine::command::{
-    CancelAfter, CancelOrder, CommandKind, EnterOrder, EnterOrderWithTerms, MassCancel, NO_PRICE,
-    OrderTerms, RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms, SessionLogon,
+    Body, CancelAfter, CancelOrder, CommandKind, ConfigureProtection, EnterOrder,
+    EnterOrderWithTerms, KillSwitch, MassCancel, MassQuoteHead, NO_PRICE, OrderStatusRequest,
+    OrderTerms, QuoteCancel, RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms,
+    ResetProtection, SessionLogon,
 };
 use crate::engine::event::{
-    EventBody, EventHeader, LogonAnswered, OrderAccepted, OrderAcceptedWithTerms,
-    OrderReplacedWithTerms, OrderRestated, OrderState, OrderTriggered,
+    EventBody, EventHeader, Fill, LogonAnswered, MassQuoteAnswered, OrderAccepted,
+    OrderAcceptedWithTerms, OrderReplacedWithTerms, OrderRestated, OrderState, OrderStatusReport,
+    OrderTriggered, QuoteResult, TradeAmended,
 };
 use crate::journal::history::HistoryReply;
 
@@ -88,9 +99,19 @@ impl BinaryDoor {
     pub fn receive(&mut self, ctx: &mut Context<'_>, connection: &mut Connection) -> (bool, Next) {
         let (input, out) = connection.split();
         let received = self.acceptor.receive(ctx.now_ns, input, out);
+        if let Action::MassQuote {
+            seq,
+            quote,
+            entries,
+        } = &received.action
+        {
+            let entries = entries.read::<WireMassQuote>(connection.input());
+            self.mass_quote(ctx, *seq, quote, entries);
+        }
         connection.consume(received.consumed);
         let next = match received.action {
-            Action::NeedMore | Action::Handled => Next::Continue,
+            // A mass quote is sequenced above, while its entries are there to be read.
+            Action::NeedMore | Action::Handled | Action::MassQuote { .. } => Next::Continue,
             Action::NewOrder {
                 seq,
                 order,
@@ -112,15 +133,22 @@ impl BinaryDoor {
                 Next::Continue
             }
             Action::CancelAfter { seq, after_ms } => {
-                if let Some(bound) = self.bound {
-                    let body = CancelAfter {
-                        after_ms,
-                        reserved: 0,
-                    };
-                    ctx.send(bound, seq, body);
-                }
-                Next::Continue
+                let reserved = 0;
+                self.send(ctx, seq, CancelAfter { after_ms, reserved })
             }
+            Action::OrderStatus { seq, request } => self.send(ctx, seq, question(&request)),
+            Action::QuoteCancel { seq, request } => self.send(ctx, seq, quote_cancel(&request)),
+            Action::ProtectionConfig { seq, request } => self.send(ctx, seq, protection(&request)),
+            Action::ProtectionReset { seq, request } => self.send(
+                ctx,
+                seq,
+                ResetProtection {
+                    client_order_id: ClientOrderId::from_u64(request.cl_ord_id),
+                    protection_group: request.mmp_group,
+                    ..ResetProtection::default()
+                },
+            ),
+            Action::KillSwitch { seq, request } => self.send(ctx, seq, kill_switch(&request)),
             Action::Logon(request) => self.logon(ctx, request, connection),
             Action::Close(reason) => {
                 self.end(ctx, reason);
@@ -128,6 +156,14 @@ impl BinaryDoor {
             }
         };
         (received.consumed > 0, next)
+    }
+
+    /// Sequences a request that needs nothing but its own fields.
+    fn send<B: Body>(&self, ctx: &mut Context<'_>, seq: u64, body: B) -> Next {
+        if let Some(bound) = self.bound {
+            ctx.send(bound, seq, body);
+        }
+        Next::Continue
     }
 
     fn logon(
@@ -510,9 +546,33 @@ impl BinaryDoor {
             scope: request.scope,
             side: request.side,
             by_account: u8::from(request.flags & MASS_CANCEL_BY_ACCOUNT != 0),
+            kinds: match request.flags & (MASS_CANCEL_QUOTES | MASS_CANCEL_ORDERS) {
+                MASS_CANCEL_QUOTES => 1,
+                MASS_CANCEL_ORDERS => 2,
+                _ => 0,
+            },
+            product: request.product_id,
+            protection_group: request.mmp_group,
             ..MassCancel::default()
         };
         ctx.send(bound, seq, body);
+    }
+
+    fn mass_quote(
+        &mut self,
+        ctx: &mut Context<'_>,
+        seq: u64,
+        quote: &WireMassQuote,
+        entries: impl Iterator<Item = WireQuoteEntry>,
+    ) {
+        let Some(bound) = self.bound else { return };
+        ctx.quotes.clear();
+        for entry in entries {
+            let instrument = InstrumentId(entry.instrument_id);
+            let entry = quotes::entry(ctx.reference, instrument, &wire_entry(&entry));
+            ctx.quotes.push(entry);
+        }
+        ctx.send_quotes(bound, seq, &quote_head(quote));
     }
 
     #[inline]
@@ -531,6 +591,94 @@ impl BinaryDoor {
 
 /// Replay goes on only while less than this is waiting to be written.
 const REPLAY_ROOM: usize = 128 << 10;
+
+/// Instructions that the core knows to be none of a quote's.
+const UNSUPPORTED_INSTRUCTION: u8 = 0x80;
+const _: () = assert!(Instructions::ALL.0 & UNSUPPORTED_INSTRUCTION == 0);
+
+fn quote_head(quote: &WireMassQuote) -> MassQuoteHead {
+    let flag = |flag: u16, instruction: u8| match quote.flags & flag {
+        0 => 0,
+        _ => instruction,
+    };
+    MassQuoteHead {
+        quote_id: ClientOrderId::from_u64(quote.quote_id),
+        account: AccountId(quote.account_id),
+        protection_group: quote.mmp_group,
+        instructions: flag(MASS_QUOTE_POST_ONLY, Instructions::POST_ONLY.0)
+            | flag(MASS_QUOTE_ALL_OR_NONE, UNSUPPORTED_INSTRUCTION),
+        response: match quote.flags & MASS_QUOTE_FULL_ACK {
+            0 => response::ERRORS,
+            _ => response::ALL,
+        },
+        self_trade_prevention: quote.stp_mode,
+        ..MassQuoteHead::default()
+    }
+}
+
+/// An entry has no id of its own here: it is named by its layer, counted from 1, so that fills and
+/// ends can say it.
+fn wire_entry(entry: &WireQuoteEntry) -> WireEntry {
+    let side = |price: i64, quantity: i64, not_stated: u16| {
+        (entry.entry_flags & not_stated == 0).then_some(WireSide {
+            price: (price != NULL_PRICE).then_some(Decimal8(price)),
+            quantity: Some(Decimal8(quantity)),
+        })
+    };
+    WireEntry {
+        entry_id: ClientOrderId::from_u64(u64::from(entry.layer) + 1),
+        layer: entry.layer,
+        bid: side(entry.bid_price, entry.bid_qty, QUOTE_NO_BID),
+        ask: side(entry.ask_price, entry.ask_qty, QUOTE_NO_ASK),
+        fault: None,
+    }
+}
+
+fn question(request: &WireStatusRequest) -> OrderStatusRequest {
+    OrderStatusRequest {
+        client_order_id: ClientOrderId::from_u64(request.cl_ord_id),
+        original: ClientOrderId::from_u64(request.orig_cl_ord_id),
+        order_id: OrderId(request.order_id),
+        instrument: InstrumentId(request.instrument_id),
+        side: request.side,
+        all: u8::from(request.order_id == 0 && request.orig_cl_ord_id == 0),
+        ..OrderStatusRequest::default()
+    }
+}
+
+fn quote_cancel(request: &WireQuoteCancel) -> QuoteCancel {
+    QuoteCancel {
+        quote_id: ClientOrderId::from_u64(request.quote_id),
+        instrument: InstrumentId(request.instrument_id),
+        protection_group: request.mmp_group,
+        layer: request.layer,
+        scope: request.scope,
+        ..QuoteCancel::default()
+    }
+}
+
+fn protection(request: &ProtectionConfig) -> ConfigureProtection {
+    ConfigureProtection {
+        client_order_id: ClientOrderId::from_u64(request.cl_ord_id),
+        quantity: Quantity(request.qty_limit),
+        net: Quantity(request.net_limit),
+        fills: request.fill_limit,
+        window_ms: request.window_ms,
+        frozen_ms: request.freeze_ms,
+        protection_group: request.mmp_group,
+        ..ConfigureProtection::default()
+    }
+}
+
+fn kill_switch(request: &WireKillSwitch) -> KillSwitch {
+    KillSwitch {
+        client_order_id: ClientOrderId::from_u64(request.cl_ord_id),
+        target: request.target,
+        scope: request.scope,
+        release: request.release,
+        ..KillSwitch::default()
+    }
+}
 
 /// A wire order in the core's units.
 #[inline]
@@ -580,6 +728,7 @@ fn entry(
         time_in_force: order.tif,
         instructions,
         self_trade_prevention: order.stp_mode,
+        protection_group: order.mmp_group,
         ..EnterOrder::default()
     };
     Ok((entry, terms))
@@ -600,8 +749,9 @@ fn terms(instrument: &Instrument, terms: &WireTerms) -> Result<Option<OrderTerms
     if !has_stop && terms.display_qty == 0 && terms.min_qty == 0 && terms.expire_time == 0 {
         return Ok(None);
     }
-    let lots = |quantity: i64, reason: Reason| {
-        instrument.lots(Decimal8(quantity)).map_err(|_| (reason, 0))
+    let lots = |quantity: i64, reason: Reason| match quantity {
+        0 => Ok(Quantity(0)),
+        quantity => instrument.lots(Decimal8(quantity)).map_err(|_| (reason, 0)),
     };
     Ok(Some(OrderTerms {
         stop_price: if has_stop {
@@ -664,6 +814,7 @@ fn definition(instrument: &Instrument) -> InstrumentDefinition {
         instrument_id: d.instrument.0,
         price_decimals: d.price_decimals,
         status: 1,
+        product_id: d.product,
         ..InstrumentDefinition::default()
     }
 }
@@ -727,30 +878,9 @@ pub(super) fn encode(
             };
             write_message(out, &message, seq);
         }
-        EventBody::Fill(event) => {
-            let order = &event.order;
-            let Some(instrument) = priced(reference, order) else {
-                return;
-            };
-            let message = WireFill {
-                client_seq,
-                transact_time,
-                cl_ord_id: id(&order.client_order_id),
-                order_id: order.order_id.0,
-                exec_id: order.exec_id.0,
-                trade_id: event.trade_id.0,
-                last_price: instrument.price(event.last_price).0,
-                last_qty: instrument.quantity(event.last_quantity).0,
-                leaves_qty: instrument.quantity(order.leaves).0,
-                cum_qty: instrument.quantity(order.cumulative).0,
-                instrument_id: order.instrument.0,
-                account_id: order.account.0,
-                side: order.side,
-                liquidity: event.liquidity,
-                status: order.status,
-                ..WireFill::default()
-            };
-            write_message(out, &message, seq);
+        EventBody::Fill(event) => fill(reference, header, event, 0, out),
+        EventBody::QuoteFill(event) => {
+            fill(reference, header, &event.fill, layer(&event.entry_id), out);
         }
         EventBody::OrderCanceled(event) => {
             let order = &event.order;
@@ -827,12 +957,103 @@ pub(super) fn encode(
                 client_seq,
                 transact_time,
                 cl_ord_id: id(&event.client_order_id),
-                canceled_count: u32::try_from(event.canceled).unwrap_or(u32::MAX),
+                canceled_count: count(event.canceled),
                 reason: header.reason,
-                ..WireMassCancelDone::default()
+                ref_field_id: field(reason.field_tag()),
             };
             write_message(out, &message, seq);
         }
+        EventBody::KillSwitchDone(event) => {
+            let message = WireKillSwitchDone {
+                client_seq,
+                transact_time,
+                cl_ord_id: id(&event.client_order_id),
+                canceled_count: count(event.canceled),
+                target: event.target,
+                scope: event.scope,
+                release: event.release,
+                reason: header.reason,
+                ref_field_id: field(reason.field_tag()),
+                ..WireKillSwitchDone::default()
+            };
+            write_message(out, &message, seq);
+        }
+        EventBody::QuoteCancelDone(event) => {
+            let message = WireQuoteCancelDone {
+                client_seq,
+                transact_time,
+                quote_id: id(&event.quote_id),
+                canceled_count: count(event.canceled),
+                instrument_id: event.instrument.0,
+                mmp_group: event.protection_group,
+                layer: event.layer,
+                reason: header.reason,
+                ref_field_id: field(reason.field_tag()),
+                scope: event.scope,
+                ..WireQuoteCancelDone::default()
+            };
+            write_message(out, &message, seq);
+        }
+        EventBody::QuoteCanceled(event) => {
+            let order = &event.canceled.order;
+            let Some(instrument) = priced(reference, order) else {
+                return;
+            };
+            let message = WireQuoteCanceled {
+                client_seq,
+                transact_time,
+                quote_id: id(&order.client_order_id),
+                order_id: order.order_id.0,
+                cum_qty: instrument.quantity(order.cumulative).0,
+                canceled_qty: instrument.quantity(event.canceled.canceled).0,
+                instrument_id: order.instrument.0,
+                reason: header.reason,
+                mmp_group: order.protection_group,
+                quote_layer: layer(&event.entry_id),
+                side: order.side,
+                status: order.status,
+                ..WireQuoteCanceled::default()
+            };
+            write_message(out, &message, seq);
+        }
+        EventBody::ProtectionTripped(event) => {
+            let message = WireTripped {
+                client_seq,
+                transact_time,
+                frozen_until: event.frozen_until.0,
+                window_qty: event.window_quantity.0,
+                window_net: event.window_net,
+                order_id: event.order_id.0,
+                window_fills: event.window_fills,
+                mmp_group: event.protection_group,
+                limit: event.limit,
+                ..WireTripped::default()
+            };
+            write_message(out, &message, seq);
+        }
+        EventBody::ProtectionSet(event) => {
+            let message = ProtectionStatus {
+                client_seq,
+                transact_time,
+                cl_ord_id: id(&event.client_order_id),
+                qty_limit: event.quantity.0,
+                net_limit: event.net.0,
+                frozen_until: event.frozen_until.0,
+                window_qty: event.window_quantity.0,
+                fill_limit: event.fills,
+                window_ms: event.window_ms,
+                freeze_ms: event.frozen_ms,
+                window_fills: event.window_fills,
+                mmp_group: event.protection_group,
+                reason: header.reason,
+                ref_field_id: field(reason.field_tag()),
+                ..ProtectionStatus::default()
+            };
+            write_message(out, &message, seq);
+        }
+        EventBody::MassQuoteAnswered(event) => mass_quote_ack(header, event, out),
+        EventBody::OrderStatusReport(event) => order_status(reference, header, event, out),
+        EventBody::TradeAmended(event) => amended(reference, header, event, out),
         EventBody::CancelAfterSet(event) => {
             let message = WireCancelAfterSet {
                 client_seq,
@@ -853,10 +1074,12 @@ pub(super) fn encode(
             write_message(out, &message, seq);
         }
         EventBody::RequestRejected(event) => {
-            let ref_template_id = if event.request == CommandKind::ReplaceOrder as u8 {
-                101
-            } else {
-                102
+            let ref_template_id = match event.request {
+                request if request == CommandKind::ReplaceOrder as u8 => WireReplace::TEMPLATE,
+                request if request == CommandKind::OrderStatusRequest as u8 => {
+                    WireStatusRequest::TEMPLATE
+                }
+                _ => WireCancel::TEMPLATE,
             };
             let message = CancelRejected {
                 client_seq,
@@ -887,17 +1110,206 @@ pub(super) fn encode(
         | EventBody::LimitsSet(_)
         | EventBody::PhaseChanged(_)
         | EventBody::AuctionIndicative(_)
-        | EventBody::AuctionUncrossed(_)
-        | EventBody::KillSwitchDone(_)
-        | EventBody::TradeAmended(_)
-        | EventBody::MassQuoteAnswered(_)
-        | EventBody::QuoteCanceled(_)
-        | EventBody::QuoteFill(_)
-        | EventBody::QuoteCancelDone(_)
-        | EventBody::ProtectionSet(_)
-        | EventBody::ProtectionTripped(_)
-        | EventBody::OrderStatusReport(_) => {}
+        | EventBody::AuctionUncrossed(_) => {}
     }
+}
+
+/// A number of orders, as far as the wire goes.
+fn count(orders: u64) -> u32 {
+    u32::try_from(orders).unwrap_or(u32::MAX)
+}
+
+/// A quote's layer, counted from 1, which is what names its entry here; 0 = it has none.
+fn layer(entry_id: &ClientOrderId) -> u16 {
+    u16::try_from(id(entry_id)).unwrap_or(0)
+}
+
+/// A fill of an order, or of a quote of this layer.
+#[inline]
+fn fill(
+    reference: &ReferenceData,
+    header: &EventHeader,
+    event: &Fill,
+    quote_layer: u16,
+    out: &mut Vec<u8>,
+) {
+    let order = &event.order;
+    let Some(instrument) = priced(reference, order) else {
+        return;
+    };
+    let message = WireFill {
+        client_seq: header.inbound_seq,
+        transact_time: header.sequenced_at.0,
+        cl_ord_id: id(&order.client_order_id),
+        order_id: order.order_id.0,
+        exec_id: order.exec_id.0,
+        trade_id: event.trade_id.0,
+        last_price: instrument.price(event.last_price).0,
+        last_qty: instrument.quantity(event.last_quantity).0,
+        leaves_qty: instrument.quantity(order.leaves).0,
+        cum_qty: instrument.quantity(order.cumulative).0,
+        instrument_id: order.instrument.0,
+        account_id: order.account.0,
+        mmp_group: order.protection_group,
+        side: order.side,
+        liquidity: event.liquidity,
+        status: order.status,
+        quote_layer,
+        ..WireFill::default()
+    };
+    write_message(out, &message, header.session_seq.0);
+}
+
+fn mass_quote_ack(header: &EventHeader, event: &MassQuoteAnswered, out: &mut Vec<u8>) {
+    let head = &event.head;
+    let reason = Reason::try_from(header.reason).unwrap_or(Reason::None);
+    let ref_field_id = match reason {
+        // Nothing else here can ask for what is not there.
+        Reason::UnsupportedInstruction => 30034,
+        Reason::UnsupportedSelfTradePrevention => 2362,
+        Reason::InvalidClientOrderId => 117,
+        reason => match header.ref_tag {
+            0 => reason.field_tag(),
+            tag => u16::try_from(tag).unwrap_or(0),
+        },
+    };
+    let ack = MassQuoteAck {
+        client_seq: header.inbound_seq,
+        transact_time: header.sequenced_at.0,
+        recv_time: header.received_at.0,
+        quote_id: id(&head.quote_id),
+        accepted_sides: head.accepted,
+        rejected_sides: head.refused,
+        mmp_group: head.protection_group,
+        reason: header.reason,
+        ref_field_id,
+        ..MassQuoteAck::default()
+    };
+    let refused = QuoteStatus::Refused.as_u8();
+    let told = |result: &WireQuoteResult| {
+        let stated = result.status != QuoteStatus::NotStated.as_u8();
+        stated && (head.response == response::ALL || result.status == refused)
+    };
+    let results = (0..)
+        .zip(&event.results)
+        .flat_map(|(index, result)| both_sides(index, result))
+        .filter(told);
+    write_group_message(out, &ack, results, header.session_seq.0);
+}
+
+/// What became of an entry, a side each.
+fn both_sides(entry_index: u16, result: &QuoteResult) -> [WireQuoteResult; 2] {
+    let side = |side: Side, order: OrderId, status: u8, reason: u16| WireQuoteResult {
+        order_id: order.0,
+        entry_index,
+        side: side.as_u8(),
+        status,
+        reason,
+        ref_field_id: match Reason::try_from(reason) {
+            Ok(reason) if reason != Reason::None => {
+                quotes::field_at_fault(reason, result.ref_tag, side == Side::Buy)
+            }
+            _ => 0,
+        },
+    };
+    let (bid, ask) = (result.bid_order, result.ask_order);
+    [
+        side(Side::Buy, bid, result.bid_status, result.bid_reason),
+        side(Side::Sell, ask, result.ask_status, result.ask_reason),
+    ]
+}
+
+fn order_status(
+    reference: &ReferenceData,
+    header: &EventHeader,
+    event: &OrderStatusReport,
+    out: &mut Vec<u8>,
+) {
+    let order = &event.order;
+    let answer = WireStatus {
+        client_seq: header.inbound_seq,
+        transact_time: header.sequenced_at.0,
+        request_id: id(&event.request),
+        price: NULL_PRICE,
+        stop_price: NULL_PRICE,
+        total: event.total,
+        is_last: event.is_last,
+        reason: header.reason,
+        ..WireStatus::default()
+    };
+    if order.order_id.0 == 0 {
+        write_message(out, &answer, header.session_seq.0);
+        return;
+    }
+    let Some(instrument) = priced(reference, order) else {
+        return;
+    };
+    let quantity = |lots: Quantity| instrument.quantity(lots).0;
+    let message = WireStatus {
+        cl_ord_id: id(&order.client_order_id),
+        order_id: order.order_id.0,
+        price: limit(instrument, order),
+        qty: quantity(order.quantity),
+        leaves_qty: quantity(order.leaves),
+        cum_qty: quantity(order.cumulative),
+        stop_price: match event.terms.stop_price {
+            NO_PRICE => NULL_PRICE,
+            price => instrument.price(price).0,
+        },
+        display_qty: quantity(event.terms.display),
+        shown_qty: quantity(event.shown),
+        expire_time: event.terms.expire_at.0,
+        instrument_id: order.instrument.0,
+        account_id: order.account.0,
+        mmp_group: order.protection_group,
+        exec_inst: u16::from(order.instructions),
+        side: order.side,
+        ord_type: order.order_type,
+        tif: order.time_in_force,
+        status: order.status,
+        stp_mode: order.self_trade_prevention,
+        is_quote: event.is_quote,
+        waits: event.waits,
+        ..answer
+    };
+    write_message(out, &message, header.session_seq.0);
+}
+
+fn amended(
+    reference: &ReferenceData,
+    header: &EventHeader,
+    event: &TradeAmended,
+    out: &mut Vec<u8>,
+) {
+    let order = &event.order;
+    let Some(instrument) = priced(reference, order) else {
+        return;
+    };
+    let message = WireAmended {
+        transact_time: header.sequenced_at.0,
+        cl_ord_id: id(&order.client_order_id),
+        order_id: order.order_id.0,
+        exec_id: order.exec_id.0,
+        ref_exec_id: event.reference.0,
+        trade_id: event.trade_id.0,
+        last_price: instrument.price(event.price).0,
+        last_qty: instrument.quantity(event.quantity).0,
+        new_price: match event.new_price {
+            NO_PRICE => NULL_PRICE,
+            price => instrument.price(price).0,
+        },
+        qty: instrument.quantity(order.quantity).0,
+        leaves_qty: instrument.quantity(order.leaves).0,
+        cum_qty: instrument.quantity(order.cumulative).0,
+        instrument_id: order.instrument.0,
+        account_id: order.account.0,
+        mmp_group: order.protection_group,
+        side: order.side,
+        liquidity: event.liquidity,
+        status: order.status,
+        ..WireAmended::default()
+    };
+    write_message(out, &message, header.session_seq.0);
 }
 
 // Both enums share FIX's digits, so a status byte goes to the wire as it is.

@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use trading_engine_protocol::types::{Epoch, Generation, Reason, SessionId, UtcNanos};
+use zerocopy::IntoBytes as _;
 
 use super::authenticator::{AuthReply, AuthRequest, Authenticator, Credentials};
 use super::outbox::Outbox;
 use super::reference::ReferenceData;
-use crate::engine::command::{Body, Command, SessionDisconnected};
+use crate::engine::command::{
+    Body, Command, CommandHeader, MassQuoteHead, QUOTE_ENTRIES_MAX, QuoteEntry,
+    SessionDisconnected, mass_quote_header,
+};
 use crate::journal::history::{HistoryDesk, HistoryReply, HistoryRequest};
 
 /// Borrowed from the gateway for one call.
@@ -23,6 +27,8 @@ pub(super) struct Context<'a> {
     pub outbox: &'a mut Outbox,
     pub reference: &'a ReferenceData,
     pub services: &'a Services,
+    /// Room for the entries of the mass quote at work; it never grows.
+    pub quotes: &'a mut Vec<QuoteEntry>,
 }
 
 /// Threads beside the pollers.
@@ -65,6 +71,21 @@ impl Context<'_> {
         command.header.inbound_seq = inbound_seq;
         command.header.received_at = self.utc;
         self.outbox.send(&command);
+    }
+
+    /// Sequences a mass quote of a session: `quotes` has the entries.
+    pub fn send_quotes(&mut self, bound: Bound, inbound_seq: u64, head: &MassQuoteHead) {
+        let entries = &self.quotes[..self.quotes.len().min(QUOTE_ENTRIES_MAX)];
+        let header = CommandHeader {
+            session: bound.session,
+            generation: bound.generation,
+            inbound_seq,
+            received_at: self.utc,
+            ..CommandHeader::default()
+        };
+        let header = mass_quote_header(header, entries.len());
+        self.outbox
+            .send_parts(&[header.as_bytes(), head.as_bytes(), entries.as_bytes()]);
     }
 
     /// Tells the core that the connection is gone.

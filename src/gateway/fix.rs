@@ -7,25 +7,34 @@
 
 use std::collections::VecDeque;
 
+use trading_engine_protocol::fix::encode::Digits;
 use trading_engine_protocol::fix::{
-    Acceptor, AcceptorSettings, Action, CancelRequest, Content, Header, LogonRequest,
-    MassCancelRequest, MessageWriter, OrderRequest, Request,
+    Acceptor, AcceptorSettings, Action, CancelRequest, Content, Header, KillRequest, LogonRequest,
+    MassCancelRequest, MassQuoteRequest, MassStatusRequest, MessageWriter, OrderRequest,
+    ProtectionRequest, QuoteCancelRequest, QuoteEntryRequest, QuoteSide, Request, StatusRequest,
 };
 use trading_engine_protocol::types::{
-    ClientOrderId, Decimal8, Epoch, Generation, InstrumentId, MassCancelScope, OrderId,
-    OrderStatus, OrderType, Price, Quantity, Reason, SessionId, SessionProtocol, UtcNanos,
+    ClientOrderId, Decimal8, Epoch, Generation, Instructions, InstrumentId, KillScope,
+    MassCancelScope, OrderId, OrderStatus, OrderType, Price, Quantity, QuoteCancelScope,
+    QuoteStatus, Reason, SessionId, SessionProtocol, UtcNanos,
 };
 
 use super::authenticator::Credentials;
 use super::connection::Connection;
 use super::context::{Bound, Context, Next};
+use super::quotes::{self, WireEntry, WireSide, response};
 use super::reference::{Instrument, ReferenceData};
 use crate::engine::command::{
-    BusinessReject, CancelOrder, CommandKind, EnterOrder, EnterOrderWithTerms, MassCancel,
-    NO_PRICE, OrderTerms, RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms,
-    SessionLogon, SessionMessage, name_text,
+    BusinessReject, CancelOrder, CommandKind, ConfigureProtection, EnterOrder, EnterOrderWithTerms,
+    KillSwitch, MassCancel, MassQuoteHead, NO_PRICE, OrderStatusRequest, OrderTerms, QuoteCancel,
+    RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms, ResetProtection, SessionLogon,
+    SessionMessage, name_text,
 };
-use crate::engine::event::{EventBody, EventHeader, LogonAnswered, OrderState};
+use crate::engine::event::{
+    EventBody, EventHeader, Fill, KillSwitchDone, LogonAnswered, MassQuoteAnswered, OrderState,
+    OrderStatusReport, ProtectionSet, ProtectionTripped, QuoteCancelDone, QuoteCanceled,
+    QuoteResult, RequestRejected, TradeAmended,
+};
 use crate::journal::history::HistoryReply;
 
 const NOT_STATED: u8 = 0xFF;
@@ -529,7 +538,7 @@ impl FixDoor {
             if seq != resend.next {
                 break;
             }
-            if is_application(&body) {
+            if is_application(header, &body) {
                 self.fill_gap(ctx, connection, &mut resend, seq);
                 let original = Some(header.sequenced_at);
                 self.encode(ctx, header, &body, original, &mut connection.output);
@@ -611,7 +620,7 @@ impl FixDoor {
                 }
                 None => self.write_gap(ctx, connection, seq, seq + 1, false),
             }
-        } else if is_application(body) {
+        } else if is_application(header, body) {
             self.encode(ctx, header, body, None, &mut connection.output);
         } else {
             self.write_gap(ctx, connection, seq, seq + 1, false);
@@ -698,8 +707,14 @@ impl FixDoor {
     ) {
         let message_type: &[u8] = match body {
             EventBody::MassCancelDone(_) => b"r",
-            EventBody::RequestRejected(_) => b"9",
+            EventBody::RequestRejected(event) if !is_question(event) => b"9",
             EventBody::BusinessRejected(_) => b"j",
+            EventBody::MassQuoteAnswered(_) => b"b",
+            EventBody::QuoteCanceled(_)
+            | EventBody::QuoteCancelDone(_)
+            | EventBody::ProtectionTripped(_) => b"AI",
+            EventBody::KillSwitchDone(_) => b"U2",
+            EventBody::ProtectionSet(_) => b"U5",
             _ => b"8",
         };
         let wire = Header {
@@ -787,6 +802,33 @@ impl FixDoor {
                 }
                 Err(body) => ctx.send(bound, seq, *body),
             },
+            Request::MassQuote(request) => {
+                ctx.quotes.clear();
+                for entry in self.acceptor.quote_entries() {
+                    let instrument = named(ctx.reference, &entry.symbol).unwrap_or_default();
+                    let entry = quotes::entry(ctx.reference, instrument, &wire_entry(entry));
+                    ctx.quotes.push(entry);
+                }
+                ctx.send_quotes(bound, seq, &quote_head(request));
+            }
+            Request::QuoteCancel(request) => {
+                ctx.send(bound, seq, quote_cancellation(ctx.reference, request));
+            }
+            Request::Status(request) => ctx.send(bound, seq, question(ctx.reference, request)),
+            Request::MassStatus(request) => {
+                ctx.send(bound, seq, question_of_all(ctx.reference, request));
+            }
+            Request::Kill(request) => ctx.send(bound, seq, kill_switch(ctx.reference, request)),
+            Request::Protection(request) => ctx.send(bound, seq, protection(request)),
+            Request::ProtectionReset(request) => ctx.send(
+                bound,
+                seq,
+                ResetProtection {
+                    client_order_id: request.client_order_id,
+                    protection_group: request.protection_group,
+                    ..ResetProtection::default()
+                },
+            ),
         }
     }
 }
@@ -796,6 +838,116 @@ fn symbol_text(symbol: &[u8]) -> &[u8] {
         .iter()
         .position(|&byte| byte == 0)
         .unwrap_or(symbol.len())]
+}
+
+/// The instrument that a request names; 0 = it names none, `None`: there is no such instrument.
+fn named(reference: &ReferenceData, symbol: &[u8]) -> Option<InstrumentId> {
+    let symbol = symbol_text(symbol);
+    if symbol.is_empty() {
+        return Some(InstrumentId(0));
+    }
+    let instrument = reference.instrument_by_symbol(symbol)?;
+    Some(instrument.definition.instrument)
+}
+
+/// The same; a symbol that is no instrument's names one that cannot be, and the core says so.
+fn named_or_unknown(reference: &ReferenceData, symbol: &[u8]) -> InstrumentId {
+    named(reference, symbol).unwrap_or(InstrumentId(u32::MAX))
+}
+
+/// Instructions and self-trade prevention that the core knows to be none.
+const UNSUPPORTED_INSTRUCTION: u8 = 0x80;
+const UNSUPPORTED_PREVENTION: u8 = 0xFF;
+const _: () = assert!(Instructions::ALL.0 & UNSUPPORTED_INSTRUCTION == 0);
+
+fn quote_head(request: &MassQuoteRequest) -> MassQuoteHead {
+    MassQuoteHead {
+        quote_id: request.quote_id,
+        account: request.account,
+        protection_group: request.protection_group,
+        instructions: request
+            .instructions
+            .map_or(UNSUPPORTED_INSTRUCTION, |instructions| instructions.0),
+        response: request.response,
+        self_trade_prevention: request
+            .self_trade_prevention
+            .unwrap_or(UNSUPPORTED_PREVENTION),
+        ..MassQuoteHead::default()
+    }
+}
+
+fn wire_entry(entry: &QuoteEntryRequest) -> WireEntry {
+    let side = |side: QuoteSide| WireSide {
+        price: side.price,
+        quantity: side.quantity,
+    };
+    WireEntry {
+        entry_id: entry.entry_id,
+        layer: entry.layer,
+        bid: entry.bid.map(side),
+        ask: entry.ask.map(side),
+        fault: entry.refusal,
+    }
+}
+
+fn quote_cancellation(reference: &ReferenceData, request: &QuoteCancelRequest) -> QuoteCancel {
+    QuoteCancel {
+        quote_id: request.quote_id,
+        instrument: named_or_unknown(reference, &request.symbol),
+        protection_group: request.protection_group,
+        layer: request.layer,
+        scope: request.scope.as_u8(),
+        ..QuoteCancel::default()
+    }
+}
+
+fn question(reference: &ReferenceData, request: &StatusRequest) -> OrderStatusRequest {
+    OrderStatusRequest {
+        client_order_id: request.request,
+        original: request.original,
+        order_id: OrderId(request.order_id),
+        instrument: named_or_unknown(reference, &request.symbol),
+        side: stated_side(request.side),
+        ..OrderStatusRequest::default()
+    }
+}
+
+fn question_of_all(reference: &ReferenceData, request: &MassStatusRequest) -> OrderStatusRequest {
+    OrderStatusRequest {
+        client_order_id: request.request,
+        instrument: named_or_unknown(reference, &request.symbol),
+        side: stated_side(request.side),
+        all: 1,
+        ..OrderStatusRequest::default()
+    }
+}
+
+fn kill_switch(reference: &ReferenceData, request: &KillRequest) -> KillSwitch {
+    let by_symbol = !symbol_text(&request.symbol).is_empty();
+    KillSwitch {
+        client_order_id: request.client_order_id,
+        target: if by_symbol {
+            named_or_unknown(reference, &request.symbol).0
+        } else {
+            request.target
+        },
+        scope: request.scope,
+        release: u8::from(request.release),
+        ..KillSwitch::default()
+    }
+}
+
+fn protection(request: &ProtectionRequest) -> ConfigureProtection {
+    ConfigureProtection {
+        client_order_id: request.client_order_id,
+        quantity: Quantity(request.quantity),
+        net: Quantity(request.net),
+        fills: request.fills,
+        window_ms: request.window_ms,
+        frozen_ms: request.freeze_ms,
+        protection_group: request.protection_group,
+        ..ConfigureProtection::default()
+    }
 }
 
 /// A FIX order in the core's units, or the refusal to be sequenced.
@@ -818,7 +970,7 @@ fn entry(
                 possible_resend: u8::from(order.possible_resend),
                 instructions: order.instructions.0,
                 self_trade_prevention: order.self_trade_prevention,
-                ..EnterOrder::default()
+                protection_group: order.protection_group,
             },
             terms,
         )),
@@ -906,30 +1058,35 @@ fn cancellation(
     })
 }
 
-/// A symbol that is no instrument's names one that cannot be, and the core says so.
 fn mass_cancellation(reference: &ReferenceData, request: &MassCancelRequest) -> MassCancel {
-    let symbol = symbol_text(&request.symbol);
-    let instrument = match reference.instrument_by_symbol(symbol) {
-        Some(instrument) => instrument.definition.instrument,
-        None if symbol.is_empty() => InstrumentId(0),
-        None => InstrumentId(u32::MAX),
-    };
-    // 530: 1 one security, 7 all orders; a security goes with the first.
-    let scope = match request.kind {
-        b'1' if instrument.0 != 0 => MassCancelScope::Session.as_u8(),
-        b'7' if instrument.0 == 0 => MassCancelScope::Session.as_u8(),
-        _ => 0,
+    let instrument = named_or_unknown(reference, &request.symbol);
+    let (by_symbol, by_product) = (instrument.0 != 0, request.product != 0);
+    // 530: 1 one security, 3 a product, 7 all orders; what is named goes with it.
+    let fits = match request.kind {
+        b'1' => by_symbol && !by_product,
+        b'3' => by_product && !by_symbol,
+        b'7' => !by_symbol && !by_product,
+        _ => false,
     };
     MassCancel {
         client_order_id: request.client_order_id,
         instrument,
-        scope,
-        side: if request.side == 0 {
-            0
-        } else {
-            side_byte(request.side)
-        },
+        account: request.account.unwrap_or_default(),
+        scope: if fits { request.scope } else { 0 },
+        side: stated_side(request.side),
+        by_account: u8::from(request.account.is_some()),
+        kinds: request.kinds,
+        product: request.product,
+        protection_group: request.protection_group,
         ..MassCancel::default()
+    }
+}
+
+/// Side(54) as the core's byte, 0 = not stated.
+fn stated_side(side: u8) -> u8 {
+    match side {
+        0 => 0,
+        side => side_byte(side),
     }
 }
 
@@ -974,8 +1131,22 @@ fn replacement(
     }
 }
 
-/// Whether a numbered event is an application message, sent again word for word.
-fn is_application(body: &EventBody<'_>) -> bool {
+/// Whether a refused request was a question: it is answered by a report.
+fn is_question(event: &RequestRejected) -> bool {
+    event.request == CommandKind::OrderStatusRequest as u8
+}
+
+/// Whether a numbered event is an application message, sent again word for word. The answer to a
+/// mass quote is none if nothing of it is asked for; its number is filled.
+fn is_application(header: &EventHeader, body: &EventBody<'_>) -> bool {
+    if let EventBody::MassQuoteAnswered(event) = body {
+        let refused = header.reason != Reason::None.code();
+        return match event.head.response {
+            response::NONE => refused,
+            response::ERRORS => refused || event.head.refused > 0,
+            _ => true,
+        };
+    }
     matches!(
         body,
         EventBody::OrderAccepted(_)
@@ -990,6 +1161,14 @@ fn is_application(body: &EventBody<'_>) -> bool {
             | EventBody::OrderRestated(_)
             | EventBody::MassCancelDone(_)
             | EventBody::BusinessRejected(_)
+            | EventBody::QuoteFill(_)
+            | EventBody::QuoteCanceled(_)
+            | EventBody::QuoteCancelDone(_)
+            | EventBody::ProtectionSet(_)
+            | EventBody::ProtectionTripped(_)
+            | EventBody::OrderStatusReport(_)
+            | EventBody::TradeAmended(_)
+            | EventBody::KillSwitchDone(_)
     )
 }
 
@@ -1070,6 +1249,9 @@ fn report(
         6,
         instrument.average_price(order.notional, order.cumulative),
     );
+    if order.protection_group != 0 {
+        writer.number(9019, u64::from(order.protection_group));
+    }
 }
 
 /// Body fields of an application message: a pure function of the event, so a resend says the same.
@@ -1112,6 +1294,9 @@ fn write_body(
             let instrument = reference.instrument(order.instrument);
             let ids = (&order.client_order_id, &none);
             report(instrument, order, b'L', ids, writer);
+            if reason == Reason::AuctionBegun {
+                writer.text(58, reason.text().as_bytes());
+            }
         }
         EventBody::OrderRestated(event) => {
             let order = &event.order;
@@ -1141,27 +1326,32 @@ fn write_body(
             if let Some(instrument) = reference.instrument(event.instrument) {
                 writer.text(55, &instrument.symbol);
             }
-            if event.side != 0 {
+            if matches!(event.side, 1 | 2) {
                 writer.character(54, b'0' + event.side);
+            }
+            let scope = MassCancelScope::try_from(event.scope);
+            if matches!(scope, Ok(MassCancelScope::Firm | MassCancelScope::User)) {
+                writer.number(35010, u64::from(event.scope));
             }
         }
         EventBody::Fill(event) => {
-            let order = &event.order;
-            let instrument = reference.instrument(order.instrument);
-            report(
-                instrument,
-                order,
-                b'F',
-                (&order.client_order_id, &none),
-                writer,
-            );
-            if let Some(instrument) = instrument {
-                writer.decimal(31, instrument.price(event.last_price));
-                writer.decimal(32, instrument.quantity(event.last_quantity));
-            }
-            writer.number(851, u64::from(event.liquidity));
-            writer.number(880, event.trade_id.0);
+            fill(reference, event, &event.order.client_order_id, writer);
         }
+        EventBody::QuoteFill(event) => {
+            fill(reference, &event.fill, &none, writer);
+            writer.client_order_id(117, &event.fill.order.client_order_id);
+            writer.client_order_id(299, &event.entry_id);
+        }
+        EventBody::MassQuoteAnswered(event) => {
+            mass_quote_ack(reference, header, event, writer);
+        }
+        EventBody::QuoteCanceled(event) => quote_canceled(reference, reason, event, writer),
+        EventBody::QuoteCancelDone(event) => quote_cancel_done(reference, header, event, writer),
+        EventBody::ProtectionTripped(event) => tripped(event, writer),
+        EventBody::ProtectionSet(event) => protection_set(header, event, writer),
+        EventBody::KillSwitchDone(event) => kill_switch_done(header, event, writer),
+        EventBody::OrderStatusReport(event) => order_status(reference, header, event, writer),
+        EventBody::TradeAmended(event) => amended(reference, event, writer),
         EventBody::OrderReplaced(event) => {
             let order = &event.order;
             let instrument = reference.instrument(order.instrument);
@@ -1221,6 +1411,9 @@ fn write_body(
             writer.number(103, u64::from(reason.ord_rej_reason()));
             explain(reason, header.ref_tag, writer);
         }
+        EventBody::RequestRejected(event) if is_question(event) => {
+            question_refused(reason, header.ref_tag, event, writer);
+        }
         EventBody::RequestRejected(event) => {
             match event.order_id.0 {
                 0 => writer.text(37, b"NONE"),
@@ -1266,18 +1459,351 @@ fn write_body(
         | EventBody::LimitsSet(_)
         | EventBody::PhaseChanged(_)
         | EventBody::AuctionIndicative(_)
-        | EventBody::AuctionUncrossed(_)
-        | EventBody::KillSwitchDone(_)
-        | EventBody::TradeAmended(_)
-        | EventBody::MassQuoteAnswered(_)
-        | EventBody::QuoteCanceled(_)
-        | EventBody::QuoteFill(_)
-        | EventBody::QuoteCancelDone(_)
-        | EventBody::ProtectionSet(_)
-        | EventBody::ProtectionTripped(_)
-        | EventBody::OrderStatusReport(_) => return,
+        | EventBody::AuctionUncrossed(_) => return,
     }
     writer.timestamp(60, header.sequenced_at);
+}
+
+/// A fill's report; `id` is the order's ClOrdID(11), a quote has none.
+fn fill(
+    reference: &ReferenceData,
+    event: &Fill,
+    id: &ClientOrderId,
+    writer: &mut MessageWriter<'_>,
+) {
+    let order = &event.order;
+    let instrument = reference.instrument(order.instrument);
+    report(instrument, order, b'F', (id, &ClientOrderId::NONE), writer);
+    if let Some(instrument) = instrument {
+        writer.decimal(31, instrument.price(event.last_price));
+        writer.decimal(32, instrument.quantity(event.last_quantity));
+    }
+    writer.number(851, u64::from(event.liquidity));
+    writer.number(880, event.trade_id.0);
+}
+
+fn mass_quote_ack(
+    reference: &ReferenceData,
+    header: &EventHeader,
+    event: &MassQuoteAnswered,
+    writer: &mut MessageWriter<'_>,
+) {
+    let head = &event.head;
+    let reason = Reason::try_from(header.reason).unwrap_or(Reason::None);
+    let refused = reason != Reason::None;
+    if head.quote_id.is_none() {
+        writer.text(117, b"NONE");
+    }
+    writer.client_order_id(117, &head.quote_id);
+    writer.number(297, if refused { 5 } else { 0 });
+    writer.number(301, u64::from(head.response));
+    if head.protection_group != 0 {
+        writer.number(9019, u64::from(head.protection_group));
+    }
+    if refused {
+        writer.number(300, quote_reject_reason(reason));
+        let tag = match reason {
+            Reason::InvalidClientOrderId => 117,
+            Reason::UnsupportedInstruction if header.ref_tag == 0 => 18,
+            _ => header.ref_tag,
+        };
+        explain(reason, tag, writer);
+        return;
+    }
+    let told = |result: &QuoteResult| {
+        head.response == response::ALL || entry_status(result) == ENTRY_REJECTED
+    };
+    // A set is what stands together in one layer.
+    let sets = || {
+        event
+            .results
+            .chunk_by(|one, next| one.layer == next.layer)
+            .filter(|set| set.iter().any(told))
+    };
+    writer.number(296, sets().count() as u64);
+    for set in sets() {
+        writer.number(302, u64::from(set[0].layer) + 1);
+        writer.number(304, set.len() as u64);
+        let entries = || set.iter().filter(|result| told(result));
+        writer.number(295, entries().count() as u64);
+        for result in entries() {
+            write_result(reference, result, writer);
+        }
+    }
+}
+
+/// QuoteEntryStatus(1167).
+const ENTRY_ACCEPTED: u64 = 0;
+const ENTRY_REJECTED: u64 = 5;
+const ENTRY_REMOVED: u64 = 6;
+
+/// What became of an entry: rejected if one side was, removed if what it states is gone.
+fn entry_status(result: &QuoteResult) -> u64 {
+    let has = |status: QuoteStatus| {
+        let status = status.as_u8();
+        result.bid_status == status || result.ask_status == status
+    };
+    let gone = has(QuoteStatus::Removed) || has(QuoteStatus::Absent);
+    if has(QuoteStatus::Refused) {
+        ENTRY_REJECTED
+    } else if gone && !has(QuoteStatus::Entered) && !has(QuoteStatus::Kept) {
+        ENTRY_REMOVED
+    } else {
+        ENTRY_ACCEPTED
+    }
+}
+
+fn write_result(reference: &ReferenceData, result: &QuoteResult, writer: &mut MessageWriter<'_>) {
+    writer.client_order_id(299, &result.entry_id);
+    if let Some(instrument) = reference.instrument(result.instrument) {
+        writer.text(55, &instrument.symbol);
+    }
+    let side = |status: u8, code: u16, is_bid: bool| {
+        let reason = Reason::try_from(code).unwrap_or(Reason::None);
+        let tag = quotes::field_at_fault(reason, result.ref_tag, is_bid);
+        (status == QuoteStatus::Refused.as_u8()).then_some((reason, tag))
+    };
+    let bid = side(result.bid_status, result.bid_reason, true);
+    let ask = side(result.ask_status, result.ask_reason, false);
+    if let Some((reason, _)) = bid.or(ask) {
+        writer.number(368, quote_reject_reason(reason));
+    }
+    writer.number(1167, entry_status(result));
+    match (bid, ask) {
+        (Some((reason, tag)), Some(other)) if other == (reason, tag) => {
+            explain_as(b"", reason, u32::from(tag), writer);
+        }
+        (Some((reason, tag)), _) => explain_as(b"Bid: ", reason, u32::from(tag), writer),
+        (None, Some((reason, tag))) => explain_as(b"Ask: ", reason, u32::from(tag), writer),
+        (None, None) => {}
+    }
+}
+
+/// QuoteRejectReason(300), QuoteEntryRejectReason(368).
+fn quote_reject_reason(reason: Reason) -> u64 {
+    match reason {
+        Reason::UnknownInstrument => 1,
+        Reason::InstrumentNotTrading | Reason::NotAllowedInPhase => 2,
+        Reason::QuantityAboveMaximum | Reason::OrderCapacity | Reason::QuoteCapacity => 3,
+        Reason::DuplicateQuoteEntry => 6,
+        Reason::QuoteCrossed => 7,
+        Reason::PriceNotOnTick
+        | Reason::PriceBelowMinimum
+        | Reason::PriceAboveMaximum
+        | Reason::PriceMissing
+        | Reason::PriceOutsideBand => 8,
+        Reason::TradingBlocked | Reason::NotPermitted => 9,
+        // Risk limits are numbered together.
+        reason if (200..220).contains(&reason.code()) => 3,
+        _ => 99,
+    }
+}
+
+/// A quote that ended: one side.
+fn quote_canceled(
+    reference: &ReferenceData,
+    reason: Reason,
+    event: &QuoteCanceled,
+    writer: &mut MessageWriter<'_>,
+) {
+    let order = &event.canceled.order;
+    writer.client_order_id(117, &order.client_order_id);
+    // 6 removed from the market, 7 expired.
+    let expired = order.status == OrderStatus::Expired.as_u8();
+    writer.number(297, if expired { 7 } else { 6 });
+    writer.client_order_id(299, &event.entry_id);
+    writer.number(37, order.order_id.0);
+    writer.character(54, b'0' + order.side);
+    if let Some(instrument) = reference.instrument(order.instrument) {
+        writer.text(55, &instrument.symbol);
+        writer.decimal(14, instrument.quantity(order.cumulative));
+    }
+    if order.protection_group != 0 {
+        writer.number(9019, u64::from(order.protection_group));
+    }
+    writer.text(58, reason.text().as_bytes());
+}
+
+fn quote_cancel_done(
+    reference: &ReferenceData,
+    header: &EventHeader,
+    event: &QuoteCancelDone,
+    writer: &mut MessageWriter<'_>,
+) {
+    let scope = QuoteCancelScope::try_from(event.scope);
+    let of_symbol = matches!(
+        scope,
+        Ok(QuoteCancelScope::Instrument | QuoteCancelScope::Entry)
+    );
+    writer.client_order_id(117, &event.quote_id);
+    // 1 canceled for a symbol, 4 canceled all, 5 rejected.
+    let status = match header.reason {
+        0 if of_symbol => 1,
+        0 => 4,
+        _ => 5,
+    };
+    writer.number(297, status);
+    if let Some(instrument) = reference.instrument(event.instrument) {
+        writer.text(55, &instrument.symbol);
+    }
+    if event.protection_group != 0 {
+        writer.number(9019, u64::from(event.protection_group));
+    }
+    if scope == Ok(QuoteCancelScope::Entry) {
+        writer.number(302, u64::from(event.layer) + 1);
+    }
+    writer.number(533, event.canceled);
+    write_outcome(header, writer);
+}
+
+/// What a request of this venue's own came to: its reason code, and in words if it was refused.
+fn write_outcome(header: &EventHeader, writer: &mut MessageWriter<'_>) {
+    writer.number(35016, u64::from(header.reason));
+    let reason = Reason::try_from(header.reason).unwrap_or(Reason::None);
+    if reason != Reason::None {
+        explain(reason, header.ref_tag, writer);
+    }
+}
+
+/// Frozen(35026), and until when, if not until it is reset.
+fn write_frozen(until: UtcNanos, writer: &mut MessageWriter<'_>) {
+    writer.character(35026, if until.0 == 0 { b'N' } else { b'Y' });
+    if !matches!(until.0, 0 | u64::MAX) {
+        writer.timestamp(35025, until);
+    }
+}
+
+/// No quote has a part in it: the group is frozen, and the ends of its quotes follow.
+fn tripped(event: &ProtectionTripped, writer: &mut MessageWriter<'_>) {
+    writer.text(117, b"NONE");
+    writer.number(297, 6);
+    writer.number(9019, u64::from(event.protection_group));
+    writer.number(37, event.order_id.0);
+    write_frozen(event.frozen_until, writer);
+    writer.number(35027, event.window_quantity.0);
+    writer.signed(35028, event.window_net);
+    writer.number(35029, u64::from(event.window_fills));
+    writer.number(35030, u64::from(event.limit));
+    writer.text(58, Reason::ProtectionTripped.text().as_bytes());
+}
+
+fn protection_set(header: &EventHeader, event: &ProtectionSet, writer: &mut MessageWriter<'_>) {
+    writer.client_order_id(11, &event.client_order_id);
+    writer.number(9019, u64::from(event.protection_group));
+    write_frozen(event.frozen_until, writer);
+    writer.number(35020, event.quantity.0);
+    writer.number(35021, event.net.0);
+    writer.number(35022, u64::from(event.fills));
+    writer.number(35023, u64::from(event.window_ms));
+    writer.number(35024, u64::from(event.frozen_ms));
+    writer.number(35027, event.window_quantity.0);
+    writer.number(35029, u64::from(event.window_fills));
+    write_outcome(header, writer);
+}
+
+fn kill_switch_done(header: &EventHeader, event: &KillSwitchDone, writer: &mut MessageWriter<'_>) {
+    writer.client_order_id(11, &event.client_order_id);
+    writer.number(37, header.sequence.0);
+    writer.number(35012, u64::from(event.scope));
+    if event.scope != KillScope::Venue.as_u8() {
+        writer.number(35013, u64::from(event.target));
+    }
+    writer.character(35014, if event.release == 0 { b'N' } else { b'Y' });
+    writer.number(533, event.canceled);
+    write_outcome(header, writer);
+}
+
+/// An order for who asked: ExecType(150) I.
+fn order_status(
+    reference: &ReferenceData,
+    header: &EventHeader,
+    event: &OrderStatusReport,
+    writer: &mut MessageWriter<'_>,
+) {
+    let none = ClientOrderId::NONE;
+    let order = &event.order;
+    if order.order_id.0 == 0 {
+        let reason = match Reason::try_from(header.reason) {
+            Ok(reason) if reason != Reason::None => reason,
+            _ => Reason::UnknownOrder,
+        };
+        no_order(OrderStatus::Rejected.as_u8(), &none, writer);
+        writer.number(103, u64::from(reason.ord_rej_reason()));
+        if event.all == 0 {
+            explain(reason, header.ref_tag, writer);
+        } else {
+            writer.text(58, b"No open orders");
+        }
+    } else {
+        let instrument = reference.instrument(order.instrument);
+        let is_quote = event.is_quote == 1;
+        let id = if is_quote {
+            &none
+        } else {
+            &order.client_order_id
+        };
+        report(instrument, order, b'I', (id, &none), writer);
+        if is_quote {
+            writer.client_order_id(117, &order.client_order_id);
+        }
+        write_terms(instrument, &event.terms, writer);
+    }
+    if event.all == 0 {
+        writer.client_order_id(790, &event.request);
+        return;
+    }
+    writer.client_order_id(584, &event.request);
+    writer.number(911, u64::from(event.total));
+    writer.character(912, if event.is_last == 1 { b'Y' } else { b'N' });
+}
+
+/// A question about an order that is not open.
+fn question_refused(
+    reason: Reason,
+    ref_tag: u32,
+    event: &RequestRejected,
+    writer: &mut MessageWriter<'_>,
+) {
+    no_order(event.status, &event.original, writer);
+    if event.status == OrderStatus::Rejected.as_u8() {
+        writer.number(103, u64::from(reason.ord_rej_reason()));
+    }
+    writer.client_order_id(790, &event.client_order_id);
+    explain(reason, ref_tag, writer);
+}
+
+/// The fields that a report must have, of an order that nothing is known of any more.
+fn no_order(order_status: u8, id: &ClientOrderId, writer: &mut MessageWriter<'_>) {
+    writer.text(37, b"NONE");
+    writer.number(17, 0);
+    writer.character(150, b'I');
+    writer.character(39, status(order_status));
+    writer.client_order_id(11, id);
+    writer.text(55, b"[N/A]");
+    // Undisclosed.
+    writer.character(54, b'7');
+    writer.number(151, 0);
+    writer.number(14, 0);
+    writer.number(6, 0);
+}
+
+/// One side of a trade that the venue busted (150=H) or corrected (G).
+fn amended(reference: &ReferenceData, event: &TradeAmended, writer: &mut MessageWriter<'_>) {
+    let order = &event.order;
+    let instrument = reference.instrument(order.instrument);
+    let (exec_type, price) = match event.new_price {
+        NO_PRICE => (b'H', event.price),
+        price => (b'G', price),
+    };
+    let ids = (&order.client_order_id, &ClientOrderId::NONE);
+    report(instrument, order, exec_type, ids, writer);
+    writer.number(19, event.reference.0);
+    if let Some(instrument) = instrument {
+        writer.decimal(31, instrument.price(price));
+        writer.decimal(32, instrument.quantity(event.quantity));
+    }
+    writer.number(851, u64::from(event.liquidity));
+    writer.number(880, event.trade_id.0);
 }
 
 fn rejected_terms(
@@ -1309,19 +1835,24 @@ fn explain(reason: Reason, ref_tag: u32, writer: &mut MessageWriter<'_>) {
     } else {
         ref_tag
     };
+    explain_as(b"", reason, tag, writer);
+}
+
+/// [`explain`] behind a word of what it is about.
+fn explain_as(about: &[u8], reason: Reason, tag: u32, writer: &mut MessageWriter<'_>) {
+    let (text, code) = (
+        reason.text().as_bytes(),
+        Digits::of(u64::from(reason.code())),
+    );
     match trading_engine_protocol::fix::dictionary::field(tag) {
         Some(field) => {
-            let text = format!(
-                "{} ({}({tag}), code {})",
-                reason.text(),
-                field.name,
-                reason.code()
+            let (name, tag) = (field.name.as_bytes(), Digits::of(u64::from(tag)));
+            let (tag, code) = (tag.as_bytes(), code.as_bytes());
+            writer.parts(
+                58,
+                &[about, text, b" (", name, b"(", tag, b"), code ", code, b")"],
             );
-            writer.text(58, text.as_bytes());
         }
-        None => {
-            let text = format!("{} (code {})", reason.text(), reason.code());
-            writer.text(58, text.as_bytes());
-        }
+        None => writer.parts(58, &[about, text, b" (code ", code.as_bytes(), b")"]),
     }
 }

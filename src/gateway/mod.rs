@@ -4,6 +4,7 @@
 //! * `admissions`: how many connections there may be
 //! * `connection`: a socket and its buffers; `outbox`: the way into the log
 //! * `binary`, `fix`: a connection's protocol, translated to commands and from events
+//! * `quotes`: mass quotes between the wire's units and the core's
 //! * `reference`: instruments and sessions by name; `keystore`, `authenticator`: credentials
 //! * `waiting`, `failures`: whose credentials are checked next, and whose not for now
 
@@ -15,9 +16,12 @@ mod context;
 mod door;
 mod failures;
 mod fix;
+#[cfg(test)]
+mod golden;
 pub mod keystore;
 mod outbox;
 pub mod poller;
+mod quotes;
 pub mod reference;
 mod waiting;
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::engine::command::{Body, Command};
+use crate::limits::COMMAND_LENGTH_MAX;
 use crate::ring::Writer;
 
 /// The command ring's writing end, with a spill for the few commands that a full ring must not
@@ -20,8 +21,8 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Room that one inbound message may need in the ring.
-    const INPUT_ROOM: usize = 1024;
+    /// Room that one inbound message may need in the ring: the longest command, and a short one.
+    const INPUT_ROOM: usize = COMMAND_LENGTH_MAX + 1024;
 
     /// Wraps the ring.
     pub fn new(ring: Writer) -> Self {
@@ -41,20 +42,22 @@ impl Outbox {
     /// Sends a command, behind all sent before it.
     #[inline]
     pub fn send<B: Body>(&mut self, command: &Command<B>) {
+        self.send_parts(&command.parts());
+    }
+
+    /// [`Outbox::send`] for a command in parts.
+    #[inline]
+    pub fn send_parts(&mut self, parts: &[&[u8]]) {
         self.published = false;
-        if self.spill.is_empty() && self.ring.write(&command.parts()).is_ok() {
+        if self.spill.is_empty() && self.ring.write(parts).is_ok() {
             return;
         }
-        self.spill.push_back(command.to_bytes());
+        self.spill.push_back(parts.concat());
     }
 
     /// [`Outbox::send`] for a command that is bytes already.
     pub fn send_bytes(&mut self, command: &[u8]) {
-        self.published = false;
-        if self.spill.is_empty() && self.ring.write(&[command]).is_ok() {
-            return;
-        }
-        self.spill.push_back(command.to_vec());
+        self.send_parts(&[command]);
     }
 
     /// Moves spilled commands into the ring as far as it has room, and shows the sequencer what

@@ -33,6 +33,7 @@ use super::outbox::Outbox;
 use super::reference::ReferenceData;
 use crate::agent::Agent;
 use crate::clock::Clock;
+use crate::engine::command::{QUOTE_ENTRIES_MAX, QuoteEntry};
 use crate::engine::event::{self, EventBody, EventHeader};
 use crate::journal::history::{HistoryDesk, HistoryReply};
 use crate::ring::{Cursor, Reader};
@@ -242,6 +243,8 @@ pub struct Gateway {
     outbox: Outbox,
     /// Room for the event at work.
     record: Box<[u64]>,
+    /// Room for the entries of the mass quote at work.
+    quotes: Vec<QuoteEntry>,
     ring: Reader,
     durable: Cursor,
     log_failed: Box<dyn Fn() -> bool + Send>,
@@ -348,6 +351,7 @@ impl Gateway {
             ready: Vec::new(),
             outbox: links.outbox,
             record: vec![0; (8 + crate::limits::EVENT_LENGTH_MAX) / 8].into(),
+            quotes: Vec::with_capacity(QUOTE_ENTRIES_MAX),
             ring: links.events,
             durable: links.durable,
             log_failed: links.log_failed,
@@ -399,6 +403,7 @@ impl Gateway {
             outbox: &mut self.outbox,
             reference: &self.reference,
             services: &self.services,
+            quotes: &mut self.quotes,
         };
         let next = work(&mut slot.door, &mut ctx, &mut slot.connection);
         self.apply_next(index, next, now_ns);
@@ -648,6 +653,7 @@ impl Gateway {
             outbox: &mut self.outbox,
             reference: &self.reference,
             services: &self.services,
+            quotes: &mut self.quotes,
         };
         let logon_timeout_ns = self.settings.logon_timeout_ns;
         let door = if is_fix {
@@ -829,6 +835,7 @@ impl Gateway {
                 outbox: &mut self.outbox,
                 reference: &self.reference,
                 services: &self.services,
+                quotes: &mut self.quotes,
             };
             let (consumed, next) = if slot.connection.input().is_empty() {
                 (false, Next::Continue)
@@ -907,6 +914,7 @@ impl Gateway {
                 outbox: &mut self.outbox,
                 reference: &self.reference,
                 services: &self.services,
+                quotes: &mut self.quotes,
             };
             let next = slot.door.drained(&mut ctx, &mut slot.connection);
             if next != Next::Continue {
@@ -934,6 +942,7 @@ impl Gateway {
             outbox: &mut self.outbox,
             reference: &self.reference,
             services: &self.services,
+            quotes: &mut self.quotes,
         };
         slot.door.end(&mut ctx, reason);
     }

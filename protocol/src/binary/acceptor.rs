@@ -9,16 +9,24 @@
 //! which things may happen, timers, and every answer that does not come from the core.
 
 use crate::types::{
-    CANCEL_GRACE_MS_MAX, Instructions, OrderType, Reason, SelfTradePrevention, Side, TimeInForce,
+    CANCEL_GRACE_MS_MAX, Instructions, KillScope, MassCancelScope, OrderType, QuoteCancelScope,
+    Reason, SelfTradePrevention, Side, TimeInForce,
 };
 
-use super::frame::{Frame, FrameHeader, block, decode_frame, write_message};
-use super::message::{
-    CancelAfter, CancelOrder, Heartbeat, InstrumentDefinition, Logon, LogonAccepted, LogonRejected,
-    Logout, MassCancel, Message, NewOrder, Reject, ReplaceOrder, ReplayComplete, ServerHello,
-    TestRequest,
+use super::frame::{
+    Entries, Frame, FrameHeader, block, block_and_group, decode_frame, write_message,
 };
-use super::{FRAME_LENGTH_MAX, VERSION, VERSION_MIN, logon_text};
+use super::message::{
+    CancelAfter, CancelOrder, Grouped, Heartbeat, InstrumentDefinition, KillSwitch, Logon,
+    LogonAccepted, LogonRejected, Logout, MassCancel, MassQuote, Message, NewOrder,
+    OrderStatusRequest, ProtectionConfig, ProtectionReset, QuoteCancel, Reject, ReplaceOrder,
+    ReplayComplete, ServerHello, TestRequest,
+};
+use super::{
+    FRAME_LENGTH_MAX, MASS_CANCEL_BY_ACCOUNT, MASS_CANCEL_ORDERS, MASS_CANCEL_QUOTES,
+    MASS_QUOTE_ALL_OR_NONE, MASS_QUOTE_FULL_ACK, MASS_QUOTE_POST_ONLY, QUOTE_NO_ASK, QUOTE_NO_BID,
+    VERSION, VERSION_MIN, logon_text,
+};
 
 /// Bounds and identity of an acceptor.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +119,50 @@ pub enum Action {
         seq: u64,
         /// From now, 0 = not any more.
         after_ms: u32,
+    },
+    /// Sequence it.
+    OrderStatus {
+        /// Client number.
+        seq: u64,
+        /// The request.
+        request: OrderStatusRequest,
+    },
+    /// Sequence it. The entries are read from the input that was given to [`Acceptor::receive`].
+    MassQuote {
+        /// Client number.
+        seq: u64,
+        /// What the entries have in common.
+        quote: MassQuote,
+        /// Where they are.
+        entries: Entries,
+    },
+    /// Sequence it.
+    QuoteCancel {
+        /// Client number.
+        seq: u64,
+        /// The request.
+        request: QuoteCancel,
+    },
+    /// Sequence it.
+    ProtectionConfig {
+        /// Client number.
+        seq: u64,
+        /// The request.
+        request: ProtectionConfig,
+    },
+    /// Sequence it.
+    ProtectionReset {
+        /// Client number.
+        seq: u64,
+        /// The request.
+        request: ProtectionReset,
+    },
+    /// Sequence it.
+    KillSwitch {
+        /// Client number.
+        seq: u64,
+        /// The request.
+        request: KillSwitch,
     },
     /// Flush the output and close.
     Close(Reason),
@@ -237,8 +289,28 @@ impl Acceptor {
             NewOrder::TEMPLATE => self.new_order(now_ns, header, body, out),
             CancelOrder::TEMPLATE => self.cancel_order(now_ns, header, body, out),
             ReplaceOrder::TEMPLATE => self.replace_order(now_ns, header, body, out),
-            MassCancel::TEMPLATE => self.mass_cancel(now_ns, header, body, out),
+            MassCancel::TEMPLATE => self.simple(now_ns, header, body, out, |seq, request| {
+                Action::MassCancel { seq, request }
+            }),
             CancelAfter::TEMPLATE => self.cancel_after(now_ns, header, body, out),
+            MassQuote::TEMPLATE => self.mass_quote(now_ns, header, body, out),
+            OrderStatusRequest::TEMPLATE => {
+                self.simple(now_ns, header, body, out, |seq, request| {
+                    Action::OrderStatus { seq, request }
+                })
+            }
+            QuoteCancel::TEMPLATE => self.simple(now_ns, header, body, out, |seq, request| {
+                Action::QuoteCancel { seq, request }
+            }),
+            ProtectionConfig::TEMPLATE => self.simple(now_ns, header, body, out, |seq, request| {
+                Action::ProtectionConfig { seq, request }
+            }),
+            ProtectionReset::TEMPLATE => self.simple(now_ns, header, body, out, |seq, request| {
+                Action::ProtectionReset { seq, request }
+            }),
+            KillSwitch::TEMPLATE => self.simple(now_ns, header, body, out, |seq, request| {
+                Action::KillSwitch { seq, request }
+            }),
             Heartbeat::TEMPLATE => match block::<Heartbeat>(header, body) {
                 Some(_) if header.seq == 0 => Action::Handled,
                 _ => self.protocol_error(now_ns, Some(header), out),
@@ -319,14 +391,14 @@ impl Acceptor {
         let Some(order) = block::<NewOrder>(header, body) else {
             return self.protocol_error(now_ns, Some(header), out);
         };
-        if !self.admit(now_ns, header, order.cl_ord_id, out) {
+        if !self.admit(now_ns, header, order.cl_ord_id, CL_ORD_ID, out) {
             return Action::Handled;
         }
         let invalid = if Side::try_from(order.side).is_err() {
             54
         } else if !matches!(order.ord_type, 1..=4 | 20) {
             40
-        } else if !matches!(order.tif, 0 | 1 | 3 | 4 | 6) {
+        } else if !matches!(order.tif, 0..=4 | 6 | 7) {
             59
         } else {
             0
@@ -362,7 +434,7 @@ impl Acceptor {
             Some(cancel) if cancel.reserved == 0 => cancel,
             _ => return self.protocol_error(now_ns, Some(header), out),
         };
-        if !self.admit(now_ns, header, cancel.cl_ord_id, out) {
+        if !self.admit(now_ns, header, cancel.cl_ord_id, CL_ORD_ID, out) {
             return Action::Handled;
         }
         self.client_seq = header.seq;
@@ -383,7 +455,7 @@ impl Acceptor {
             Some(replace) if replace.reserved == 0 => replace,
             _ => return self.protocol_error(now_ns, Some(header), out),
         };
-        if !self.admit(now_ns, header, replace.cl_ord_id, out) {
+        if !self.admit(now_ns, header, replace.cl_ord_id, CL_ORD_ID, out) {
             return Action::Handled;
         }
         self.client_seq = header.seq;
@@ -393,41 +465,68 @@ impl Acceptor {
         }
     }
 
-    fn mass_cancel(
+    /// A request that is one block: its form, session, number, id, values.
+    fn simple<M: Request>(
+        &mut self,
+        now_ns: u64,
+        header: &FrameHeader,
+        body: &[u8],
+        out: &mut Vec<u8>,
+        action: impl FnOnce(u64, M) -> Action,
+    ) -> Action {
+        let Some(request) = block::<M>(header, body).filter(M::is_clear) else {
+            return self.protocol_error(now_ns, Some(header), out);
+        };
+        if !self.is_right(now_ns, header, &request, request.invalid_field(), out) {
+            return Action::Handled;
+        }
+        action(header.seq, request)
+    }
+
+    fn mass_quote(
         &mut self,
         now_ns: u64,
         header: &FrameHeader,
         body: &[u8],
         out: &mut Vec<u8>,
     ) -> Action {
-        let request = match block::<MassCancel>(header, body) {
-            Some(request) if request.reserved == [0; 7] => request,
-            _ => return self.protocol_error(now_ns, Some(header), out),
+        let found = block_and_group::<MassQuote>(header, body);
+        let Some((quote, entries)) = found.filter(|(quote, _)| quote.is_clear()) else {
+            return self.protocol_error(now_ns, Some(header), out);
         };
-        if !self.admit(now_ns, header, request.cl_ord_id, out) {
+        let invalid = match quote.invalid_field() {
+            0 => invalid_entries(entries, body),
+            field => field,
+        };
+        if !self.is_right(now_ns, header, &quote, invalid, out) {
             return Action::Handled;
         }
-        let invalid = if request.scope != 1 {
-            530
-        } else if request.side > 2 {
-            54
-        } else if request.flags & !MASS_CANCEL_BY_ACCOUNT != 0 {
-            30030
-        } else if request.product_id != 0 || request.mmp_group != 0 {
-            30031
-        } else {
-            0
-        };
+        Action::MassQuote {
+            seq: header.seq,
+            quote,
+            entries,
+        }
+    }
+
+    /// Whether a request may go to the core: its number is used then.
+    fn is_right<M: Request>(
+        &mut self,
+        now_ns: u64,
+        header: &FrameHeader,
+        request: &M,
+        invalid: u16,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let id = request.id();
+        if !self.admit(now_ns, header, id, M::ID_FIELD, out) {
+            return false;
+        }
         if invalid != 0 {
-            let reason = Reason::InvalidField;
-            self.reject(now_ns, header, request.cl_ord_id, reason, invalid, out);
-            return Action::Handled;
+            self.reject(now_ns, header, id, Reason::InvalidField, invalid, out);
+            return false;
         }
         self.client_seq = header.seq;
-        Action::MassCancel {
-            seq: header.seq,
-            request,
-        }
+        true
     }
 
     fn cancel_after(
@@ -442,7 +541,7 @@ impl Acceptor {
             _ => return self.protocol_error(now_ns, Some(header), out),
         };
         // It has no id of its own to be missing.
-        if !self.admit(now_ns, header, 1, out) {
+        if !self.admit(now_ns, header, 1, CL_ORD_ID, out) {
             return Action::Handled;
         }
         self.client_seq = header.seq;
@@ -459,6 +558,7 @@ impl Acceptor {
         now_ns: u64,
         header: &FrameHeader,
         cl_ord_id: u64,
+        id_field: u16,
         out: &mut Vec<u8>,
     ) -> bool {
         let (reason, field) = if self.state != State::Active {
@@ -466,7 +566,7 @@ impl Acceptor {
         } else if header.seq <= self.client_seq {
             (Reason::DuplicateSequence, 34)
         } else if cl_ord_id == 0 {
-            (Reason::InvalidField, 11)
+            (Reason::InvalidField, id_field)
         } else {
             return true;
         };
@@ -632,8 +732,187 @@ impl Acceptor {
     }
 }
 
-/// Flag of a mass cancel.
-pub const MASS_CANCEL_BY_ACCOUNT: u8 = 16;
+/// SBE field ids that refusals name: FIX tags where FIX has the field.
+const CL_ORD_ID: u16 = 11;
+const QUOTE_ID: u16 = 117;
+const INSTRUMENT: u16 = 48;
+const SIDE: u16 = 54;
+const QUOTE_ENTRIES: u16 = 295;
+const QUOTE_CANCEL_SCOPE: u16 = 298;
+const MASS_CANCEL_SCOPE: u16 = 530;
+const PROTECTION_GROUP: u16 = 9019;
+const MASS_CANCEL_FLAGS: u16 = 30030;
+const QUOTE_FLAGS: u16 = 30034;
+const ENTRY_FLAGS: u16 = 30035;
+const LAYER: u16 = 30036;
+const KILL_SCOPE: u16 = 35012;
+const KILL_TARGET: u16 = 35013;
+const KILL_RELEASE: u16 = 35014;
+
+/// A request as the acceptor looks at it.
+trait Request: Message {
+    /// SBE field id of its id.
+    const ID_FIELD: u16 = CL_ORD_ID;
+
+    /// Its id, not 0.
+    fn id(&self) -> u64;
+
+    /// Whether its reserved fields are 0.
+    fn is_clear(&self) -> bool;
+
+    /// SBE field id of the first value that is none of its field's, 0 = all are.
+    fn invalid_field(&self) -> u16;
+}
+
+impl Request for MassCancel {
+    fn id(&self) -> u64 {
+        self.cl_ord_id
+    }
+
+    fn is_clear(&self) -> bool {
+        self.reserved == [0; 7]
+    }
+
+    fn invalid_field(&self) -> u16 {
+        const KINDS: u8 = MASS_CANCEL_QUOTES | MASS_CANCEL_ORDERS;
+        let known = self.flags & !(KINDS | MASS_CANCEL_BY_ACCOUNT) == 0;
+        if MassCancelScope::try_from(self.scope).is_err() {
+            MASS_CANCEL_SCOPE
+        } else if self.side > 2 {
+            SIDE
+        } else if !known || self.flags & KINDS == KINDS {
+            MASS_CANCEL_FLAGS
+        } else {
+            0
+        }
+    }
+}
+
+impl Request for OrderStatusRequest {
+    fn id(&self) -> u64 {
+        self.cl_ord_id
+    }
+
+    fn is_clear(&self) -> bool {
+        self.reserved == [0; 3]
+    }
+
+    fn invalid_field(&self) -> u16 {
+        if self.side > 2 { SIDE } else { 0 }
+    }
+}
+
+impl Request for MassQuote {
+    const ID_FIELD: u16 = QUOTE_ID;
+
+    fn id(&self) -> u64 {
+        self.quote_id
+    }
+
+    fn is_clear(&self) -> bool {
+        self.reserved == [0; 7]
+    }
+
+    fn invalid_field(&self) -> u16 {
+        const KNOWN: u16 = MASS_QUOTE_FULL_ACK | MASS_QUOTE_POST_ONLY | MASS_QUOTE_ALL_OR_NONE;
+        if self.flags & !KNOWN != 0 {
+            QUOTE_FLAGS
+        } else {
+            0
+        }
+    }
+}
+
+/// The same for a mass quote's entries. `body` is the frame without its header.
+fn invalid_entries(entries: Entries, body: &[u8]) -> u16 {
+    if !(1..=MassQuote::ENTRIES_MAX).contains(&entries.len()) {
+        return QUOTE_ENTRIES;
+    }
+    let unknown = entries
+        .read_body::<MassQuote>(body)
+        .any(|entry| entry.entry_flags & !(QUOTE_NO_BID | QUOTE_NO_ASK) != 0);
+    if unknown { ENTRY_FLAGS } else { 0 }
+}
+
+impl Request for QuoteCancel {
+    const ID_FIELD: u16 = QUOTE_ID;
+
+    fn id(&self) -> u64 {
+        self.quote_id
+    }
+
+    fn is_clear(&self) -> bool {
+        self.reserved == [0; 7]
+    }
+
+    fn invalid_field(&self) -> u16 {
+        use QuoteCancelScope::{All, Entry, Group, Instrument};
+        let Ok(scope) = QuoteCancelScope::try_from(self.scope) else {
+            return QUOTE_CANCEL_SCOPE;
+        };
+        // What the scope does not go by is not stated.
+        if matches!(scope, All | Group) && self.instrument_id != 0 {
+            INSTRUMENT
+        } else if matches!(scope, All | Instrument) && self.mmp_group != 0 {
+            PROTECTION_GROUP
+        } else if scope != Entry && self.layer != 0 {
+            LAYER
+        } else {
+            0
+        }
+    }
+}
+
+impl Request for ProtectionConfig {
+    fn id(&self) -> u64 {
+        self.cl_ord_id
+    }
+
+    fn is_clear(&self) -> bool {
+        self.reserved == 0
+    }
+
+    fn invalid_field(&self) -> u16 {
+        0
+    }
+}
+
+impl Request for ProtectionReset {
+    fn id(&self) -> u64 {
+        self.cl_ord_id
+    }
+
+    fn is_clear(&self) -> bool {
+        self.reserved == [0; 6]
+    }
+
+    fn invalid_field(&self) -> u16 {
+        0
+    }
+}
+
+impl Request for KillSwitch {
+    fn id(&self) -> u64 {
+        self.cl_ord_id
+    }
+
+    fn is_clear(&self) -> bool {
+        self.reserved == 0
+    }
+
+    fn invalid_field(&self) -> u16 {
+        let Ok(scope) = KillScope::try_from(self.scope) else {
+            return KILL_SCOPE;
+        };
+        if self.release > 1 {
+            KILL_RELEASE
+        } else if (scope == KillScope::Venue) != (self.target == 0) {
+            KILL_TARGET
+        } else {
+            0
+        }
+    }
+}
 
 /// The first thing an order asks for that is not there.
 #[inline]
@@ -647,9 +926,6 @@ fn unsupported(order: &NewOrder) -> Option<(Reason, u16)> {
     }
     if order.exec_inst & !u16::from(Instructions::ALL.0) != 0 {
         return instruction(18);
-    }
-    if order.mmp_group != 0 {
-        return instruction(9019);
     }
     if SelfTradePrevention::try_from(order.stp_mode).is_err() {
         return Some((Reason::UnsupportedSelfTradePrevention, 2362));

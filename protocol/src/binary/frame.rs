@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::message::Message;
+use super::message::{GroupHeader, Grouped, Message};
 use super::{FRAME_LENGTH_MAX, SCHEMA_ID, VERSION};
 
 /// First 16 bytes of a frame, little-endian.
@@ -145,4 +145,91 @@ pub fn write_message<M: Message>(out: &mut Vec<u8>, message: &M, seq: u64) {
     };
     out.extend_from_slice(header.as_bytes());
     out.extend_from_slice(message.as_bytes());
+}
+
+/// Where the entries of a group are in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entries {
+    /// Position of the first one, from the beginning of the block.
+    at: usize,
+    /// Bytes of each.
+    length: usize,
+    /// How many.
+    count: usize,
+}
+
+impl Entries {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The entries of a frame.
+    #[inline]
+    pub fn read<M: Grouped>(self, frame: &[u8]) -> impl Iterator<Item = M::Entry> + '_ {
+        let bytes = frame.get(HEADER..).unwrap_or_default();
+        self.read_body::<M>(bytes)
+    }
+
+    /// [`Entries::read`] from the frame without its header.
+    #[inline]
+    pub fn read_body<M: Grouped>(self, body: &[u8]) -> impl Iterator<Item = M::Entry> + '_ {
+        let bytes = body.get(self.at..).unwrap_or_default();
+        bytes
+            .chunks_exact(self.length)
+            .take(self.count)
+            .filter_map(|entry| Some(M::Entry::read_from_prefix(entry).ok()?.0))
+    }
+}
+
+/// The block and the group of a message; what a newer sender appended to either is skipped. `None`:
+/// shorter than the first version of it, or the group does not end where the frame does.
+pub fn block_and_group<M: Grouped>(header: &FrameHeader, body: &[u8]) -> Option<(M, Entries)> {
+    let length = header.block_length as usize;
+    let (first, rest) = body.split_at_checked(length)?;
+    let message = block(header, first)?;
+    let (group, rest) = GroupHeader::read_from_prefix(rest).ok()?;
+    let entries = Entries {
+        at: length + size_of::<GroupHeader>(),
+        length: group.block_length as usize,
+        count: group.num_in_group as usize,
+    };
+    let flat = group.num_groups == 0 && group.num_var_data_fields == 0;
+    let whole = entries.length >= size_of::<M::Entry>()
+        && entries.length.checked_mul(entries.count) == Some(rest.len());
+    (flat && whole).then_some((message, entries))
+}
+
+/// Appends a frame with a group; entries beyond the most a message has are left out.
+#[inline]
+pub fn write_group_message<M: Grouped>(
+    out: &mut Vec<u8>,
+    message: &M,
+    entries: impl Iterator<Item = M::Entry>,
+    seq: u64,
+) {
+    let start = out.len();
+    write_message(out, message, seq);
+    let group = out.len();
+    out.extend_from_slice(GroupHeader::default().as_bytes());
+    let mut count = 0;
+    for entry in entries.take(M::ENTRIES_MAX) {
+        out.extend_from_slice(entry.as_bytes());
+        count += 1;
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "frames are under 4 KiB")]
+    let dimension = GroupHeader {
+        block_length: size_of::<M::Entry>() as u16,
+        num_in_group: count,
+        ..GroupHeader::default()
+    };
+    out[group..group + size_of::<GroupHeader>()].copy_from_slice(dimension.as_bytes());
+    #[allow(clippy::cast_possible_truncation, reason = "frames are under 4 KiB")]
+    let length = (out.len() - start) as u16;
+    out[start..start + 2].copy_from_slice(&length.to_le_bytes());
 }

@@ -6,11 +6,11 @@
 
 use crate::types::Reason;
 
-use super::frame::{Frame, FrameHeader, block, decode_frame, write_message};
+use super::frame::{Frame, FrameHeader, block, decode_frame, write_group_message, write_message};
 use super::logon_text;
 use super::message::{
-    Heartbeat, Logon, LogonAccepted, LogonRejected, Logout, Message, ReplayComplete, ServerHello,
-    TestRequest,
+    Grouped, Heartbeat, Logon, LogonAccepted, LogonRejected, Logout, Message, ReplayComplete,
+    ServerHello, TestRequest,
 };
 
 /// What a Logon says.
@@ -215,6 +215,21 @@ impl Initiator {
     pub fn send<M: Message>(&mut self, now_ns: u64, message: &M, out: &mut Vec<u8>) -> u64 {
         self.client_seq += 1;
         write_message(out, message, self.client_seq);
+        self.last_sent_ns = now_ns;
+        self.client_seq
+    }
+
+    /// [`Initiator::send`] of a message with a group.
+    #[inline]
+    pub fn send_group<M: Grouped>(
+        &mut self,
+        now_ns: u64,
+        message: &M,
+        entries: &[M::Entry],
+        out: &mut Vec<u8>,
+    ) -> u64 {
+        self.client_seq += 1;
+        write_group_message(out, message, entries.iter().copied(), self.client_seq);
         self.last_sent_ns = now_ns;
         self.client_seq
     }

@@ -19,49 +19,117 @@ const fn first_length(now: usize, first: &[usize]) -> usize {
     if first.is_empty() { now } else { first[0] }
 }
 
+/// Messages whose block is followed by one repeating group.
+pub trait Grouped: Message {
+    /// An entry of the group.
+    type Entry: FromBytes + IntoBytes + Immutable + KnownLayout + Copy;
+    /// Name of the group in the schema.
+    const GROUP: &'static str;
+    /// Most entries a message has.
+    const ENTRIES_MAX: usize;
+}
+
+macro_rules! block {
+    ($(#[$doc:meta])* $name:ident, $size:literal {
+        $($(#[$fdoc:meta])* $field:ident: $type:ty,)+
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+        #[repr(C)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $type,)+ }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new_zeroed()
+            }
+        }
+
+        const _: () = assert!(size_of::<$name>() == $size && $size % 8 == 0);
+    };
+}
+
+/// Name, offset and size of a field.
+pub type FieldPlace = (&'static str, usize, usize);
+
+macro_rules! places {
+    ($name:ident { $($field:ident: $type:ty,)+ }) => {
+        &[$((
+            stringify!($field),
+            core::mem::offset_of!($name, $field),
+            {
+                const fn size<T>(_: *const T) -> usize { size_of::<T>() }
+                let none: *const $type = core::ptr::null();
+                size(none)
+            },
+        ),)+]
+    };
+}
+
 macro_rules! messages {
     ($($(#[$doc:meta])* $name:ident = $template:literal, $size:literal $(first $first:literal)? {
         $($(#[$fdoc:meta])* $field:ident: $type:ty,)+
     })+) => {
         $(
-            $(#[$doc])*
-            #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-            #[repr(C)]
-            pub struct $name { $($(#[$fdoc])* pub $field: $type,)+ }
+            block!($(#[$doc])* $name, $size { $($(#[$fdoc])* $field: $type,)+ });
 
             impl Message for $name {
                 const TEMPLATE: u16 = $template;
                 const NAME: &'static str = stringify!($name);
                 const LENGTH_FIRST: usize = first_length($size, &[$($first)?]);
             }
-
-            impl Default for $name {
-                fn default() -> Self {
-                    Self::new_zeroed()
-                }
-            }
-
-            const _: () = assert!(size_of::<$name>() == $size && $size % 8 == 0);
         )+
 
         /// Name, template id and block length of every message.
         pub const ALL: &[(&str, u16, usize)] = &[$((stringify!($name), $template, $size),)+];
 
-        /// Name, offset and size of every field, by message.
-        pub const FIELDS: &[(&str, &[(&str, usize, usize)])] = &[$((
-            stringify!($name),
-            &[$((
-                stringify!($field),
-                core::mem::offset_of!($name, $field),
-                {
-                    const fn size<T>(_: *const T) -> usize { size_of::<T>() }
-                    let none: *const $type = core::ptr::null();
-                    size(none)
-                },
-            ),)+],
+        /// Fields of every block, by message.
+        pub const FIELDS: &[(&str, &[FieldPlace])] =
+            &[$((stringify!($name), places!($name { $($field: $type,)+ })),)+];
+    };
+}
+
+macro_rules! groups {
+    ($($(#[$doc:meta])* $message:ident $group:literal of $name:ident, $size:literal at most $max:literal {
+        $($(#[$fdoc:meta])* $field:ident: $type:ty,)+
+    })+) => {
+        $(
+            block!($(#[$doc])* $name, $size { $($(#[$fdoc])* $field: $type,)+ });
+
+            impl Grouped for $message {
+                type Entry = $name;
+                const GROUP: &'static str = $group;
+                const ENTRIES_MAX: usize = $max;
+            }
+
+            const _: () = assert!(
+                super::frame::HEADER + size_of::<$message>() + size_of::<GroupHeader>()
+                    + $max * $size <= super::FRAME_LENGTH_MAX
+            );
+        )+
+
+        /// Message, name, entry length and fields of every group.
+        pub const GROUPS: &[(&str, &str, usize, &[FieldPlace])] = &[$((
+            stringify!($message),
+            $group,
+            $size,
+            places!($name { $($field: $type,)+ }),
         ),)+];
     };
 }
+
+block!(
+    /// What precedes the entries of a group: SBE's group dimension.
+    GroupHeader, 8 {
+        /// Bytes of an entry.
+        block_length: u16,
+        /// Entries.
+        num_in_group: u16,
+        /// Groups of an entry: 0.
+        num_groups: u16,
+        /// Variable-length fields of an entry: 0.
+        num_var_data_fields: u16,
+    }
+);
 
 messages! {
     /// First frame of a connection: the challenge.
@@ -217,13 +285,13 @@ messages! {
         account_id: u32,
         /// Bits: 1 post-only, 4 exempt from cancel on disconnect; others are refused.
         exec_inst: u16,
-        /// Market-maker protection group; 0 (not there yet).
+        /// Market-maker protection group, 0 = none.
         mmp_group: u16,
         /// 1 buy, 2 sell.
         side: u8,
         /// 1 market, 2 limit, 3 stop, 4 stop limit, 20 market to limit.
         ord_type: u8,
-        /// 0 Day, 1 GTC, 3 IOC, 4 FOK, 6 GTD.
+        /// 0 Day, 1 GTC, 2 at the opening, 3 IOC, 4 FOK, 6 GTD, 7 at the close.
         tif: u8,
         /// Self-trade prevention: 1 cancel newest, 2 oldest, 3 both, 4 decrement; + 16 for the
         /// whole firm instead of the account; 0 none.
@@ -267,26 +335,41 @@ messages! {
         /// Reserved, 0.
         reserved: u32,
     }
-    /// Cancels many of the session's orders.
+    /// Cancels many orders and quotes.
     MassCancel = 103, 32 {
         /// Id of this request, not 0.
         cl_ord_id: u64,
         /// Only of this instrument, 0 = any.
         instrument_id: u32,
-        /// Reserved, 0.
+        /// Only of instruments of this group, 0 = any.
         product_id: u32,
         /// Only of this account, with flag 16.
         account_id: u32,
-        /// Reserved, 0.
+        /// Only of this protection group, 0 = any.
         mmp_group: u16,
-        /// 1 = the session's.
+        /// Whose: 1 the session's, 2 its firm's (risk role), 3 its user's.
         scope: u8,
         /// Only of this side, 0 = both.
         side: u8,
-        /// Bits: 16 by account; others are refused.
+        /// Bits: 4 quotes only, 8 orders only, 16 by account; others are refused.
         flags: u8,
         /// Reserved, 0.
         reserved: [u8; 7],
+    }
+    /// Asks what an order is, or, without an id of one, what all open ones of the session are.
+    OrderStatusRequest = 104, 32 {
+        /// Id of this request, not 0.
+        cl_ord_id: u64,
+        /// The venue's id, 0 = by `orig_cl_ord_id`.
+        order_id: u64,
+        /// The order's newest client order id, 0 = by `order_id`; both 0 = all open ones.
+        orig_cl_ord_id: u64,
+        /// Instrument of the order; of all: only of this one. 0 = any.
+        instrument_id: u32,
+        /// Side likewise, 0 = any.
+        side: u8,
+        /// Reserved, 0.
+        reserved: [u8; 3],
     }
     /// Cancels the session's orders after a time, unless it is sent again before.
     CancelAfter = 105, 8 {
@@ -294,6 +377,77 @@ messages! {
         after_ms: u32,
         /// Reserved, 0.
         reserved: u32,
+    }
+    /// Quotes many instruments at once; the entries follow.
+    MassQuote = 110, 24 {
+        /// The client's name for it, not 0; its quotes' reports have it as `clOrdId`.
+        quote_id: u64,
+        /// Account, 0 = default.
+        account_id: u32,
+        /// Market-maker protection group, 0 = none.
+        mmp_group: u16,
+        /// Bits: 1 answer every side, 2 post-only, 4 all or none (not there: refused).
+        flags: u16,
+        /// Self-trade prevention, as of an order.
+        stp_mode: u8,
+        /// Reserved, 0.
+        reserved: [u8; 7],
+    }
+    /// Lets a frozen protection group trade again.
+    ProtectionReset = 111, 16 {
+        /// Id of this request, not 0.
+        cl_ord_id: u64,
+        /// Group.
+        mmp_group: u16,
+        /// Reserved, 0.
+        reserved: [u8; 6],
+    }
+    /// Sets what protects a group of the firm's quotes and orders. A limit of 0 does not limit.
+    ProtectionConfig = 112, 40 {
+        /// Id of this request, not 0.
+        cl_ord_id: u64,
+        /// Lots that may trade in a window; lots, because a group may have many instruments.
+        qty_limit: u64,
+        /// Lots bought less lots sold in a window, or the other way round.
+        net_limit: u64,
+        /// Fills in a window.
+        fill_limit: u32,
+        /// Length of the window; 0 takes the protection away.
+        window_ms: u32,
+        /// How long the group stays frozen, 0 = until it is reset.
+        freeze_ms: u32,
+        /// Group.
+        mmp_group: u16,
+        /// Reserved, 0.
+        reserved: u16,
+    }
+    /// Cancels quotes.
+    QuoteCancel = 113, 24 {
+        /// Id of this request, not 0.
+        quote_id: u64,
+        /// With scope 2 and 4.
+        instrument_id: u32,
+        /// With scope 3 and 4.
+        mmp_group: u16,
+        /// With scope 4.
+        layer: u16,
+        /// 1 all of the session, 2 of an instrument, 3 of a group, 4 one.
+        scope: u8,
+        /// Reserved, 0.
+        reserved: [u8; 7],
+    }
+    /// Cancels all in its scope and blocks it, or releases the block.
+    KillSwitch = 115, 16 {
+        /// Id of this request, not 0.
+        cl_ord_id: u64,
+        /// Session, firm, user or instrument; 0 for the venue.
+        target: u32,
+        /// 1 session, 2 firm, 3 user, 4 instrument, 5 venue.
+        scope: u8,
+        /// 1 = release.
+        release: u8,
+        /// Reserved, 0.
+        reserved: u16,
     }
     /// The order is in.
     OrderAccepted = 200, 72 {
@@ -389,7 +543,7 @@ messages! {
         /// SBE field id (FIX tag) at fault, 0 = none.
         ref_field_id: u16,
     }
-    /// A cancel or replace was refused; the order is untouched.
+    /// A cancel, a replace or a question was refused; the order is untouched.
     CancelRejected = 204, 48 {
         /// Client number of the request.
         client_seq: u64,
@@ -403,7 +557,7 @@ messages! {
         orig_cl_ord_id: u64,
         /// Reason code.
         reason: u16,
-        /// 101 or 102.
+        /// 101, 102, or 104: an order that was asked about and is not open.
         ref_template_id: u16,
         /// SBE field id (FIX tag) at fault, 0 = none.
         ref_field_id: u16,
@@ -412,13 +566,13 @@ messages! {
         /// Reserved, 0.
         reserved: u8,
     }
-    /// One fill of an order.
+    /// One fill of an order or quote.
     Fill = 205, 96 {
         /// Client number of the order when this is its taker, 0 = it rested.
         client_seq: u64,
         /// UTC ns of the log.
         transact_time: u64,
-        /// The order's newest client id.
+        /// The order's newest client id, the quote's quote id.
         cl_ord_id: u64,
         /// The venue's id.
         order_id: u64,
@@ -438,16 +592,18 @@ messages! {
         instrument_id: u32,
         /// Account.
         account_id: u32,
-        /// Market-maker protection group, 0.
+        /// Market-maker protection group, 0 = none.
         mmp_group: u16,
         /// Side.
         side: u8,
-        /// 1 maker, 2 taker.
+        /// 1 maker, 2 taker, 4 auction.
         liquidity: u8,
         /// OrdStatus.
         status: u8,
         /// Reserved, 0.
-        reserved: [u8; 3],
+        reserved: u8,
+        /// Of a quote: its layer + 1; 0 = an order.
+        quote_layer: u16,
     }
     /// A mass cancel is done; its orders' reports came before.
     MassCancelDone = 206, 32 {
@@ -457,12 +613,112 @@ messages! {
         transact_time: u64,
         /// Id of the request.
         cl_ord_id: u64,
-        /// Orders canceled.
+        /// Orders and quotes canceled.
         canceled_count: u32,
         /// Reason code, 0 = done.
         reason: u16,
+        /// SBE field id (FIX tag) at fault, 0 = none.
+        ref_field_id: u16,
+    }
+    /// What an order or quote is, for who asked.
+    OrderStatus = 207, 136 {
+        /// Client number of the request.
+        client_seq: u64,
+        /// UTC ns of the log.
+        transact_time: u64,
+        /// Id of the request.
+        request_id: u64,
+        /// The order's newest client id, the quote's quote id; 0 = there is none.
+        cl_ord_id: u64,
+        /// The venue's id, 0 = there is no order.
+        order_id: u64,
+        /// Limit, null for a stop that waits and has none.
+        price: i64,
+        /// Total quantity.
+        qty: i64,
+        /// Open quantity.
+        leaves_qty: i64,
+        /// Filled quantity.
+        cum_qty: i64,
+        /// Trigger price of a stop, null = none.
+        stop_price: i64,
+        /// Shown at a time, 0 = all.
+        display_qty: i64,
+        /// Shown now.
+        shown_qty: i64,
+        /// Expiry, 0 = none.
+        expire_time: u64,
+        /// Instrument.
+        instrument_id: u32,
+        /// Account.
+        account_id: u32,
+        /// How many reports answer the request; 0 = there is no order.
+        total: u32,
+        /// Market-maker protection group, 0 = none.
+        mmp_group: u16,
+        /// Instructions, as of a new order.
+        exec_inst: u16,
+        /// Side.
+        side: u8,
+        /// OrdType.
+        ord_type: u8,
+        /// TimeInForce.
+        tif: u8,
+        /// OrdStatus.
+        status: u8,
+        /// Self-trade prevention.
+        stp_mode: u8,
+        /// 1 = the last report.
+        is_last: u8,
+        /// 1 = a quote.
+        is_quote: u8,
+        /// 1 = a stop that waits, 2 = an at-the-close order that waits.
+        waits: u8,
+        /// Reason code, 0 = none.
+        reason: u16,
         /// Reserved, 0.
-        reserved: u16,
+        reserved: [u8; 6],
+    }
+    /// The venue busted or corrected a trade: one side of it.
+    TradeAmended = 208, 112 {
+        /// UTC ns of the log.
+        transact_time: u64,
+        /// The order's newest client id, the quote's quote id.
+        cl_ord_id: u64,
+        /// The venue's id.
+        order_id: u64,
+        /// Unique for each report.
+        exec_id: u64,
+        /// `execId` of the fill.
+        ref_exec_id: u64,
+        /// `tradeId` of the fill.
+        trade_id: u64,
+        /// What it traded at.
+        last_price: i64,
+        /// What it traded.
+        last_qty: i64,
+        /// Corrected price, null = busted.
+        new_price: i64,
+        /// Total quantity.
+        qty: i64,
+        /// Open quantity.
+        leaves_qty: i64,
+        /// Filled quantity.
+        cum_qty: i64,
+        /// Instrument.
+        instrument_id: u32,
+        /// Account.
+        account_id: u32,
+        /// Market-maker protection group, 0 = none.
+        mmp_group: u16,
+        /// Side.
+        side: u8,
+        /// Of the fill.
+        liquidity: u8,
+        /// OrdStatus.
+        status: u8,
+        /// Reserved, 0.
+        reserved: [u8; 3],
     }
     /// The venue changed the order or says again what it is: `reason` says why (stop price reached,
     /// shrunk by self-trade prevention, carried over to a new day).
@@ -492,6 +748,114 @@ messages! {
         /// Reserved, 0.
         reserved: u64,
     }
+    /// What became of a mass quote; results follow. Its quotes' own reports come after it.
+    MassQuoteAck = 210, 48 {
+        /// Client number of the request.
+        client_seq: u64,
+        /// UTC ns of the log.
+        transact_time: u64,
+        /// UTC ns at the gateway.
+        recv_time: u64,
+        /// As sent.
+        quote_id: u64,
+        /// Sides that were stated and not refused.
+        accepted_sides: u16,
+        /// Sides that were refused.
+        rejected_sides: u16,
+        /// As sent.
+        mmp_group: u16,
+        /// Reason code: why all of it was refused; 0 = the results say it.
+        reason: u16,
+        /// SBE field id (FIX tag) at fault, 0 = none.
+        ref_field_id: u16,
+        /// Reserved, 0.
+        reserved: [u8; 6],
+    }
+    /// A quote ended, and no MassQuoteAck says so: one side.
+    QuoteCanceled = 211, 64 {
+        /// Client number of the request, 0 = unsolicited.
+        client_seq: u64,
+        /// UTC ns of the log.
+        transact_time: u64,
+        /// The quote id it was last named by.
+        quote_id: u64,
+        /// The venue's id.
+        order_id: u64,
+        /// Filled quantity.
+        cum_qty: i64,
+        /// Quantity taken off.
+        canceled_qty: i64,
+        /// Instrument.
+        instrument_id: u32,
+        /// Reason code.
+        reason: u16,
+        /// Market-maker protection group, 0 = none.
+        mmp_group: u16,
+        /// Its layer + 1.
+        quote_layer: u16,
+        /// Side.
+        side: u8,
+        /// OrdStatus: 4 canceled, 12 expired.
+        status: u8,
+        /// Reserved, 0.
+        reserved: u32,
+    }
+    /// A limit of a protection group was reached: its quotes and orders are about to end.
+    ProtectionTripped = 212, 56 {
+        /// Client number of the request that traded, 0 = another session's.
+        client_seq: u64,
+        /// UTC ns of the log.
+        transact_time: u64,
+        /// Frozen until then, UTC ns; 2^64 - 1 = until it is reset.
+        frozen_until: u64,
+        /// Lots in the window.
+        window_qty: u64,
+        /// Lots bought less lots sold in the window.
+        window_net: i64,
+        /// The order or quote that was filled.
+        order_id: u64,
+        /// Fills in the window.
+        window_fills: u32,
+        /// Group.
+        mmp_group: u16,
+        /// Limit that was reached: 1 lots, 2 fills, 3 net, 4 the venue's own on fills.
+        limit: u8,
+        /// Reserved, 0.
+        reserved: u8,
+    }
+    /// What protects a group now: the answer to ProtectionConfig and ProtectionReset.
+    ProtectionStatus = 213, 80 {
+        /// Client number of the request.
+        client_seq: u64,
+        /// UTC ns of the log.
+        transact_time: u64,
+        /// Id of the request.
+        cl_ord_id: u64,
+        /// As configured, lots.
+        qty_limit: u64,
+        /// As configured, lots.
+        net_limit: u64,
+        /// Frozen until then, UTC ns; 0 = it is not, 2^64 - 1 = until it is reset.
+        frozen_until: u64,
+        /// Lots in the window.
+        window_qty: u64,
+        /// As configured.
+        fill_limit: u32,
+        /// As configured.
+        window_ms: u32,
+        /// As configured.
+        freeze_ms: u32,
+        /// Fills in the window.
+        window_fills: u32,
+        /// Group.
+        mmp_group: u16,
+        /// Reason code, 0 = done.
+        reason: u16,
+        /// SBE field id (FIX tag) at fault, 0 = none.
+        ref_field_id: u16,
+        /// Reserved, 0.
+        reserved: u16,
+    }
     /// CancelAfter is in force.
     CancelAfterSet = 214, 24 {
         /// Client number of the request.
@@ -500,6 +864,54 @@ messages! {
         transact_time: u64,
         /// When the session's orders will be canceled, UTC ns; 0 = never.
         cancel_at: u64,
+    }
+    /// A kill switch is set or released; the reports of what it canceled came before.
+    KillSwitchDone = 216, 40 {
+        /// Client number of the request.
+        client_seq: u64,
+        /// UTC ns of the log.
+        transact_time: u64,
+        /// Id of the request.
+        cl_ord_id: u64,
+        /// Orders and quotes canceled.
+        canceled_count: u32,
+        /// As asked for.
+        target: u32,
+        /// As asked for.
+        scope: u8,
+        /// As asked for.
+        release: u8,
+        /// Reason code, 0 = done.
+        reason: u16,
+        /// SBE field id (FIX tag) at fault, 0 = none.
+        ref_field_id: u16,
+        /// Reserved, 0.
+        reserved: u16,
+    }
+    /// A quote cancel is done; its quotes' reports came before.
+    QuoteCancelDone = 217, 48 {
+        /// Client number of the request.
+        client_seq: u64,
+        /// UTC ns of the log.
+        transact_time: u64,
+        /// Id of the request.
+        quote_id: u64,
+        /// Quotes canceled, each side one.
+        canceled_count: u32,
+        /// As asked for.
+        instrument_id: u32,
+        /// As asked for.
+        mmp_group: u16,
+        /// As asked for.
+        layer: u16,
+        /// Reason code, 0 = done.
+        reason: u16,
+        /// SBE field id (FIX tag) at fault, 0 = none.
+        ref_field_id: u16,
+        /// As asked for.
+        scope: u8,
+        /// Reserved, 0.
+        reserved: [u8; 7],
     }
     /// An instrument; sent without number behind LogonAccepted, and when one is defined.
     InstrumentDefinition = 300, 96 {
@@ -527,7 +939,44 @@ messages! {
         status: u8,
         /// Reserved, 0.
         reserved: u16,
+        /// Instrument group that mass cancels can name, 0 = none.
+        product_id: u32,
         /// Reserved, 0.
-        reserved2: u64,
+        reserved2: u32,
+    }
+}
+
+groups! {
+    /// Up to two quotes of an instrument.
+    MassQuote "entries" of QuoteEntry, 40 at most 100 {
+        /// Instrument.
+        instrument_id: u32,
+        /// Bits: 1 says nothing of the bid, 2 nothing of the ask.
+        entry_flags: u16,
+        /// Layer, from 0: an instrument may be quoted once in each.
+        layer: u16,
+        /// Price of the bid.
+        bid_price: i64,
+        /// Quantity of the bid, 0 = no bid any more.
+        bid_qty: i64,
+        /// Price of the ask.
+        ask_price: i64,
+        /// Quantity of the ask, 0 = no ask any more.
+        ask_qty: i64,
+    }
+    /// What became of one side of an entry.
+    MassQuoteAck "results" of QuoteResult, 16 at most 200 {
+        /// The venue's id; of a quote that is gone its last, 0 = there is none.
+        order_id: u64,
+        /// Which entry, from 0.
+        entry_index: u16,
+        /// Side.
+        side: u8,
+        /// 1 entered, 2 kept, 3 removed, 4 refused, 5 there was none.
+        status: u8,
+        /// Reason code of a refused side.
+        reason: u16,
+        /// SBE field id (FIX tag) at fault, 0 = none.
+        ref_field_id: u16,
     }
 }

@@ -6,10 +6,10 @@ pub mod frame;
 pub mod initiator;
 pub mod message;
 
-pub use acceptor::{
-    Acceptor, AcceptorSettings, Action, LogonRequest, MASS_CANCEL_BY_ACCOUNT, Received,
+pub use acceptor::{Acceptor, AcceptorSettings, Action, LogonRequest, Received};
+pub use frame::{
+    Entries, Frame, FrameError, FrameHeader, decode_frame, write_group_message, write_message,
 };
-pub use frame::{Frame, FrameError, FrameHeader, decode_frame, write_message};
 pub use initiator::{ClientAction, Initiator, LogonSettings};
 
 /// SBE schema id of order entry.
@@ -41,3 +41,20 @@ pub fn logon_text(nonce: &[u8; 32], logon: &message::Logon) -> [u8; SIGNED_LENGT
     rest[32..].copy_from_slice(unsigned.as_bytes());
     text
 }
+
+/// Flag of a mass cancel: quotes only.
+pub const MASS_CANCEL_QUOTES: u8 = 4;
+/// Flag of a mass cancel: orders only.
+pub const MASS_CANCEL_ORDERS: u8 = 8;
+/// Flag of a mass cancel: of one account.
+pub const MASS_CANCEL_BY_ACCOUNT: u8 = 16;
+/// Flag of a mass quote: the answer has a result for every side.
+pub const MASS_QUOTE_FULL_ACK: u16 = 1;
+/// Flag of a mass quote: a quote that would trade at once is not entered.
+pub const MASS_QUOTE_POST_ONLY: u16 = 2;
+/// Flag of a mass quote: refused by name.
+pub const MASS_QUOTE_ALL_OR_NONE: u16 = 4;
+/// Flag of a quote entry: says nothing of the bid.
+pub const QUOTE_NO_BID: u16 = 1;
+/// Flag of a quote entry: says nothing of the ask.
+pub const QUOTE_NO_ASK: u16 = 2;

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::codec::{Decoded, Message, decode, timestamp};
 use super::dictionary;
 use super::order::{self, Request};
+use super::quote::QuoteEntryRequest;
 use super::validate::{Refusal, validate_as};
 use super::{BEGIN_STRING, SOH};
 use crate::types::{CANCEL_GRACE_MS_MAX, Reason, UtcNanos};
@@ -202,6 +203,8 @@ pub struct Acceptor {
     /// The client's answer to it came.
     logout_answered: bool,
     message: Message,
+    /// Of the mass quote just read; has room for one from the first on.
+    quote_entries: Vec<QuoteEntryRequest>,
 }
 
 impl Acceptor {
@@ -224,7 +227,13 @@ impl Acceptor {
             logout_sent: false,
             logout_answered: false,
             message: Message::default(),
+            quote_entries: Vec::new(),
         }
+    }
+
+    /// Entries of the mass quote just handed over.
+    pub fn quote_entries(&self) -> &[QuoteEntryRequest] {
+        &self.quote_entries
     }
 
     /// The client's CompID, once it logged on.
@@ -524,12 +533,9 @@ impl Acceptor {
             }
             // Any other Logon in an open session only consumes its number.
             b"A" => session(seq, b'A', None),
-            _ => match order::read(message, bytes) {
+            _ => match order::read(message, bytes, &mut self.quote_entries) {
                 Ok(request) => Action::Request { seq, request },
-                Err(tag) => {
-                    let refusal = (5, tag, "Value is incorrect (out of range) for this tag");
-                    refused(seq, refusal, message, bytes)
-                }
+                Err(refusal) => refused(seq, refusal, message, bytes),
             },
         }
     }
@@ -782,9 +788,12 @@ fn cancel_on_disconnect(message: &Message, bytes: &[u8]) -> Option<(u8, u32)> {
     Some((kind, grace))
 }
 
-/// First character of a MsgType(35), which may be empty.
+/// A MsgType(35) that is one character, else 0: no session message is of two.
 fn character(kind: &[u8]) -> u8 {
-    kind.first().copied().unwrap_or(0)
+    match kind {
+        [character] => *character,
+        _ => 0,
+    }
 }
 
 fn session(inbound: u64, inbound_kind: u8, send: Option<Content>) -> Action {

@@ -19,11 +19,15 @@ pub struct Field {
 /// Tags whose first field is found without a search; the others are searched for.
 const INDEXED_TAGS: usize = 1024;
 
+/// Fields that there is room for at first: mass quotes have more, and few connections send them.
+const FIELDS_FIRST: usize = 256;
+
 /// The fields of one message; reused from message to message. Its memory is allocated by the first
 /// [`decode`].
 #[derive(Clone, Debug, Default)]
 pub struct Message {
-    /// Room for all; the first `count` are the message's.
+    /// Room for those of any message but a mass quote, later for all; the first `count` are the
+    /// message's.
     fields: Vec<Field>,
     count: usize,
     /// By tag: position of the first field plus one, 0 = absent.
@@ -96,7 +100,7 @@ impl Message {
     fn clear(&mut self) {
         if self.first.is_empty() {
             self.first = vec![0; INDEXED_TAGS];
-            self.fields = vec![Field::default(); FIELDS_MAX];
+            self.fields = vec![Field::default(); FIELDS_FIRST];
         }
         for field in &self.fields[..self.count] {
             if let Some(first) = self.first.get_mut(field.tag as usize) {
@@ -109,9 +113,12 @@ impl Message {
     #[inline(always)]
     #[allow(
         clippy::cast_possible_truncation,
-        reason = "a message is at most 8 KiB"
+        reason = "a message is at most 32 KiB"
     )]
     fn push(&mut self, tag: u32, start: usize, end: usize) -> bool {
+        if self.count == self.fields.len() && !self.grow() {
+            return false;
+        }
         let Some(field) = self.fields.get_mut(self.count) else {
             return false;
         };
@@ -127,6 +134,14 @@ impl Message {
             *first = self.count as u16;
         }
         true
+    }
+
+    /// Makes room for the longest message, once. `false`: it is there.
+    #[cold]
+    fn grow(&mut self) -> bool {
+        let grows = self.fields.len() < FIELDS_MAX;
+        self.fields.resize(FIELDS_MAX, Field::default());
+        grows
     }
 }
 

@@ -48,6 +48,8 @@ pub struct GroupRule {
     pub count: u32,
     /// Fields of an entry; the first one begins it.
     pub fields: &'static [u32],
+    /// Groups of an entry.
+    pub groups: &'static [Self],
 }
 
 /// A message.
@@ -93,6 +95,7 @@ fields! {
     16 EndSeqNo Unsigned;
     17 ExecID Text;
     18 ExecInst Text;
+    19 ExecRefID Text;
     21 HandlInst Char ["1" "2" "3"];
     31 LastPx Float;
     32 LastQty Float;
@@ -135,28 +138,44 @@ fields! {
     112 TestReqID Text;
     115 OnBehalfOfCompID Text;
     116 OnBehalfOfSubID Text;
+    117 QuoteID Text;
     122 OrigSendingTime Timestamp;
     123 GapFillFlag Boolean;
     126 ExpireTime Timestamp;
     128 DeliverToCompID Text;
     129 DeliverToSubID Text;
+    132 BidPx Float;
+    133 OfferPx Float;
+    134 BidSize Float;
+    135 OfferSize Float;
     141 ResetSeqNumFlag Boolean;
     142 SenderLocationID Text;
     143 TargetLocationID Text;
     144 OnBehalfOfLocationID Text;
     145 DeliverToLocationID Text;
-    150 ExecType Char ["0" "4" "5" "8" "C" "D" "F" "L"];
+    150 ExecType Char ["0" "4" "5" "8" "C" "D" "F" "G" "H" "I" "L"];
     151 LeavesQty Float;
     167 SecurityType Text ["CS" "PS" "FUT" "OPT" "CORP" "GO" "MF" "NONE" "WAR" "FOR" "REPO" "TBILL"];
     200 MaturityMonthYear Text;
     207 SecurityExchange Text;
     210 MaxShow Float;
+    211 PegOffsetValue Float;
     212 XmlDataLen Unsigned;
     213 XmlData Data;
+    295 NoQuoteEntries Count;
+    296 NoQuoteSets Count;
+    297 QuoteStatus Int ["0" "1" "4" "5" "6" "7"];
+    298 QuoteCancelType Int ["1" "4"];
+    299 QuoteEntryID Text;
+    300 QuoteRejectReason Int;
+    301 QuoteResponseLevel Int ["0" "1" "2"];
+    302 QuoteSetID Text;
+    304 TotNoQuoteEntries Int;
     336 TradingSessionID Text;
     347 MessageEncoding Text;
     354 EncodedTextLen Unsigned;
     355 EncodedText Data;
+    368 QuoteEntryRejectReason Int;
     369 LastMsgSeqNumProcessed Unsigned;
     371 RefTagID Int;
     372 RefMsgType Text;
@@ -166,31 +185,60 @@ fields! {
     380 BusinessRejectReason Int;
     383 MaxMessageSize Unsigned;
     386 NoTradingSessions Count;
+    388 DiscretionInst Char;
+    389 DiscretionOffsetValue Float;
     432 ExpireDate Date;
     434 CxlRejResponseTo Char ["1" "2"];
     447 PartyIDSource Char;
     448 PartyID Text;
     452 PartyRole Int;
     453 NoPartyIDs Count;
+    460 Product Int;
     464 TestMessageIndicator Boolean;
     526 SecondaryClOrdID Text;
     528 OrderCapacity Char;
     529 OrderRestrictions Text;
     530 MassCancelRequestType Char ["1" "2" "3" "4" "5" "6" "7"];
-    531 MassCancelResponse Char ["0" "1" "7"];
+    531 MassCancelResponse Char ["0" "1" "3" "7"];
     532 MassCancelRejectReason Char ["0" "1"];
     533 TotalAffectedOrders Unsigned;
     553 Username Text;
     554 Password Text;
+    583 ClOrdLinkID Text;
+    584 MassStatusReqID Text;
+    585 MassStatusReqType Int ["1" "7"];
     625 TradingSessionSubID Text;
     789 NextExpectedMsgSeqNum Unsigned;
-    851 LastLiquidityInd Int ["1" "2"];
+    790 OrdStatusReqID Text;
+    851 LastLiquidityInd Int ["1" "2" "4"];
     880 TrdMatchID Text;
+    911 TotNumReports Int;
+    912 LastRptRequested Boolean;
     1138 DisplayQty Float;
+    1167 QuoteEntryStatus Int ["0" "5" "6"];
+    1385 ContingencyType Int;
     2362 SelfMatchPreventionID Text;
     2964 SelfMatchPreventionInstruction Char;
+    9019 ProtectionGroup Unsigned;
     35002 CancelOnDisconnectType Int ["0" "1" "2" "3"];
     35003 CODTimeoutWindow Unsigned;
+    35010 MassCancelScope Int ["1" "2" "3"];
+    35011 MassCancelKinds Int ["1" "2"];
+    35012 KillScope Int ["1" "2" "3" "4" "5"];
+    35013 KillTarget Unsigned;
+    35014 KillRelease Boolean;
+    35016 ReasonCode Unsigned;
+    35020 ProtectionQuantity Unsigned;
+    35021 ProtectionNet Unsigned;
+    35022 ProtectionFills Unsigned;
+    35023 ProtectionWindow Unsigned;
+    35024 ProtectionFreeze Unsigned;
+    35025 FrozenUntil Timestamp;
+    35026 Frozen Boolean;
+    35027 WindowQuantity Unsigned;
+    35028 WindowNet Int;
+    35029 WindowFills Unsigned;
+    35030 ProtectionLimit Int ["1" "2" "3" "4"];
 }
 
 /// Fields of the standard header, whatever the message.
@@ -206,10 +254,35 @@ pub const TRAILER: &[u32] = &[93, 89, 10];
 const PARTIES: GroupRule = GroupRule {
     count: 453,
     fields: &[448, 447, 452],
+    groups: &[],
 };
 const SESSIONS: GroupRule = GroupRule {
     count: 386,
     fields: &[336, 625],
+    groups: &[],
+};
+const QUOTE_SETS: GroupRule = GroupRule {
+    count: 296,
+    fields: &[302, 304],
+    groups: &[GroupRule {
+        count: 295,
+        fields: &[299, 55, 132, 133, 134, 135],
+        groups: &[],
+    }],
+};
+const QUOTE_SETS_ANSWERED: GroupRule = GroupRule {
+    count: 296,
+    fields: &[302, 304],
+    groups: &[GroupRule {
+        count: 295,
+        fields: &[299, 55, 368, 1167, 58],
+        groups: &[],
+    }],
+};
+const QUOTED_SYMBOLS: GroupRule = GroupRule {
+    count: 295,
+    fields: &[55],
+    groups: &[],
 };
 
 /// Every message this venue takes or sends.
@@ -275,8 +348,8 @@ pub const MESSAGES: &[MessageRule] = &[
         name: "NewOrderSingle",
         required: &[11, 54, 60, 40],
         optional: &[
-            1, 15, 18, 21, 38, 44, 48, 55, 58, 59, 99, 110, 111, 126, 167, 200, 207, 210, 354, 355,
-            432, 526, 528, 529, 1138, 2362, 2964,
+            1, 15, 18, 21, 38, 44, 48, 55, 58, 59, 99, 110, 111, 126, 167, 200, 207, 210, 211, 354,
+            355, 388, 389, 432, 526, 528, 529, 583, 1138, 1385, 2362, 2964, 9019,
         ],
         groups: &[PARTIES, SESSIONS],
         inbound: true,
@@ -294,8 +367,8 @@ pub const MESSAGES: &[MessageRule] = &[
         name: "OrderCancelReplaceRequest",
         required: &[41, 11, 54, 60, 40],
         optional: &[
-            1, 15, 18, 21, 37, 38, 44, 48, 55, 58, 59, 99, 110, 111, 126, 167, 200, 207, 210, 354,
-            355, 432, 526, 528, 529, 1138, 2362, 2964,
+            1, 15, 18, 21, 37, 38, 44, 48, 55, 58, 59, 99, 110, 111, 126, 167, 200, 207, 210, 211,
+            354, 355, 388, 389, 432, 526, 528, 529, 583, 1138, 1385, 2362, 2964,
         ],
         groups: &[PARTIES, SESSIONS],
         inbound: true,
@@ -305,7 +378,8 @@ pub const MESSAGES: &[MessageRule] = &[
         name: "ExecutionReport",
         required: &[37, 17, 150, 39, 55, 54, 151, 14, 6],
         optional: &[
-            1, 11, 18, 31, 32, 38, 40, 41, 44, 58, 59, 60, 99, 103, 110, 111, 126, 378, 851, 880,
+            1, 11, 18, 19, 31, 32, 38, 40, 41, 44, 58, 59, 60, 99, 103, 110, 111, 117, 126, 299,
+            378, 584, 790, 851, 880, 911, 912, 9019,
         ],
         groups: &[],
         inbound: false,
@@ -322,7 +396,7 @@ pub const MESSAGES: &[MessageRule] = &[
         message_type: "q",
         name: "OrderMassCancelRequest",
         required: &[11, 530, 60],
-        optional: &[54, 55, 58],
+        optional: &[1, 54, 55, 58, 460, 9019, 35010, 35011],
         groups: &[],
         inbound: true,
     },
@@ -330,7 +404,100 @@ pub const MESSAGES: &[MessageRule] = &[
         message_type: "r",
         name: "OrderMassCancelReport",
         required: &[37, 530, 531],
-        optional: &[11, 54, 55, 58, 60, 532, 533],
+        optional: &[11, 54, 55, 58, 60, 532, 533, 35010],
+        groups: &[],
+        inbound: false,
+    },
+    MessageRule {
+        message_type: "H",
+        name: "OrderStatusRequest",
+        required: &[],
+        optional: &[1, 11, 37, 54, 55, 790],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "AF",
+        name: "OrderMassStatusRequest",
+        required: &[584, 585],
+        optional: &[54, 55],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "i",
+        name: "MassQuote",
+        required: &[117],
+        optional: &[1, 18, 60, 301, 2362, 2964, 9019],
+        groups: &[QUOTE_SETS],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "b",
+        name: "MassQuoteAcknowledgement",
+        required: &[117, 297],
+        optional: &[1, 58, 60, 300, 301, 9019],
+        groups: &[QUOTE_SETS_ANSWERED],
+        inbound: false,
+    },
+    MessageRule {
+        message_type: "Z",
+        name: "QuoteCancel",
+        required: &[117, 298],
+        optional: &[60, 302, 9019],
+        groups: &[QUOTED_SYMBOLS],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "AI",
+        name: "QuoteStatusReport",
+        required: &[117, 297],
+        optional: &[
+            14, 37, 54, 55, 58, 60, 299, 302, 533, 9019, 35016, 35025, 35026, 35027, 35028, 35029,
+            35030,
+        ],
+        groups: &[],
+        inbound: false,
+    },
+    MessageRule {
+        message_type: "U1",
+        name: "KillSwitchRequest",
+        required: &[11, 35012],
+        optional: &[55, 60, 35013, 35014],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "U2",
+        name: "KillSwitchReport",
+        required: &[11, 37, 35012],
+        optional: &[58, 60, 533, 35013, 35014, 35016],
+        groups: &[],
+        inbound: false,
+    },
+    MessageRule {
+        message_type: "U3",
+        name: "ProtectionConfigRequest",
+        required: &[11, 9019, 35023],
+        optional: &[60, 35020, 35021, 35022, 35024],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "U4",
+        name: "ProtectionResetRequest",
+        required: &[11, 9019],
+        optional: &[60],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "U5",
+        name: "ProtectionStatusReport",
+        required: &[11, 9019, 35026],
+        optional: &[
+            58, 60, 35016, 35020, 35021, 35022, 35023, 35024, 35025, 35027, 35029,
+        ],
         groups: &[],
         inbound: false,
     },
@@ -346,11 +513,11 @@ pub const MESSAGES: &[MessageRule] = &[
 
 /// Message types of FIX 4.4 that exist and this venue does not take: answered by 35=j, not 35=3.
 pub const KNOWN_ELSEWHERE: &[&str] = &[
-    "6", "7", "8", "9", "B", "C", "E", "H", "J", "K", "L", "M", "N", "P", "Q", "R", "S", "T", "V",
-    "W", "X", "Y", "Z", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o",
-    "p", "r", "s", "t", "u", "v", "w", "x", "y", "z", "AA", "AB", "AC", "AD", "AE", "AF", "AG",
-    "AH", "AI", "AJ", "AK", "AL", "AM", "AN", "AO", "AP", "AQ", "AR", "AS", "AT", "AU", "AV", "AW",
-    "AX", "AY", "AZ", "BA", "BB", "BC", "BD", "BE", "BF", "BG", "BH",
+    "6", "7", "8", "9", "B", "C", "E", "J", "K", "L", "M", "N", "P", "Q", "R", "S", "T", "V", "W",
+    "X", "Y", "a", "b", "c", "d", "e", "f", "g", "h", "j", "k", "l", "m", "n", "o", "p", "r", "s",
+    "t", "u", "v", "w", "x", "y", "z", "AA", "AB", "AC", "AD", "AE", "AG", "AH", "AI", "AJ", "AK",
+    "AL", "AM", "AN", "AO", "AP", "AQ", "AR", "AS", "AT", "AU", "AV", "AW", "AX", "AY", "AZ", "BA",
+    "BB", "BC", "BD", "BE", "BF", "BG", "BH",
 ];
 
 /// Tags are looked up in a table of this size; the few beyond are the last of [`FIELDS`].
@@ -476,14 +643,15 @@ const fn mark(row: &mut [Place; FIELDS.len()], tags: &[u32], place: Place) {
     }
 }
 
-/// Position in [`MESSAGES`] by MsgType(35), plus one: all have one character.
+/// Position in [`MESSAGES`] by MsgType(35), plus one: of those that are one character.
 static MESSAGE_POSITIONS: [u8; 128] = {
     let mut positions = [0; 128];
     let mut at = 0;
     while at < MESSAGES.len() {
         let message_type = MESSAGES[at].message_type.as_bytes();
-        assert!(message_type.len() == 1, "Invariant: one character");
-        positions[message_type[0] as usize] = at as u8 + 1;
+        if message_type.len() == 1 {
+            positions[message_type[0] as usize] = at as u8 + 1;
+        }
         at += 1;
     }
     positions
@@ -493,10 +661,17 @@ static MESSAGE_POSITIONS: [u8; 128] = {
 #[inline]
 pub(super) fn message_position(message_type: &[u8]) -> Option<usize> {
     let [character] = message_type else {
-        return None;
+        return long_message_position(message_type);
     };
     let at = *MESSAGE_POSITIONS.get(usize::from(*character))?;
     (at != 0).then(|| usize::from(at) - 1)
+}
+
+#[cold]
+fn long_message_position(message_type: &[u8]) -> Option<usize> {
+    MESSAGES
+        .iter()
+        .position(|rule| rule.message_type.as_bytes() == message_type)
 }
 
 /// The places of a message's fields, by position of both.
@@ -568,9 +743,11 @@ mod tests {
     fn tables_are_sorted_and_closed() {
         assert!(FIELDS.windows(2).all(|pair| pair[0].tag < pair[1].tag));
         for rule in MESSAGES {
+            let inner = rule.groups.iter().flat_map(|group| group.groups);
             let groups = rule
                 .groups
                 .iter()
+                .chain(inner)
                 .flat_map(|g| g.fields.iter().chain([&g.count]));
             for tag in rule.required.iter().chain(rule.optional).chain(groups) {
                 assert!(field(*tag).is_some(), "{} has unknown tag {tag}", rule.name);

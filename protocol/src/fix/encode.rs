@@ -159,6 +159,24 @@ impl<'a> MessageWriter<'a> {
         self.at += value.len() + 1;
     }
 
+    /// A field with a text in parts, as [`MessageWriter::text`].
+    pub fn parts(&mut self, tag: u32, parts: &[&[u8]]) {
+        self.reserve(parts.iter().map(|part| part.len()).sum());
+        self.tag(tag);
+        for part in parts {
+            copy_text(part, &mut self.out[self.at..self.at + part.len()]);
+            self.at += part.len();
+        }
+        self.push(SOH);
+    }
+
+    /// A number field that may be negative.
+    pub fn signed(&mut self, tag: u32, value: i64) {
+        let digits = Digits::of(value.unsigned_abs());
+        let sign: &[u8] = if value < 0 { b"-" } else { b"" };
+        self.parts(tag, &[sign, digits.as_bytes()]);
+    }
+
     /// A field with one character.
     #[inline(always)]
     pub fn character(&mut self, tag: u32, value: u8) {
@@ -265,6 +283,27 @@ impl<'a> MessageWriter<'a> {
         self.out.copy_within(body..self.at, start);
         self.at = start + length;
         self.out[self.start..start].copy_from_slice(&prefix);
+    }
+}
+
+/// A number as text.
+#[derive(Clone, Copy, Debug)]
+pub struct Digits {
+    text: [u8; NUMBER_ROOM],
+    length: usize,
+}
+
+impl Digits {
+    /// Of a number.
+    pub fn of(value: u64) -> Self {
+        let mut text = [0; NUMBER_ROOM];
+        let length = write_u64(value, &mut text);
+        Self { text, length }
+    }
+
+    /// The digits.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.length]
     }
 }
 

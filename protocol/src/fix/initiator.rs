@@ -47,6 +47,9 @@ pub enum ClientAction {
     Broken(&'static str),
 }
 
+/// An application message that was sent: type, time, fields.
+type Sent = (Vec<u8>, UtcNanos, Vec<u8>);
+
 /// The machine; it outlives connections.
 #[derive(Clone, Debug)]
 pub struct Initiator {
@@ -56,7 +59,7 @@ pub struct Initiator {
     /// Next number expected.
     pub expected: u64,
     /// Application messages sent, by number: body fields behind the header, and type.
-    sent: BTreeMap<u64, (u8, UtcNanos, Vec<u8>)>,
+    sent: BTreeMap<u64, Sent>,
     message: Message,
     bytes: Vec<u8>,
     logged_on: bool,
@@ -139,14 +142,14 @@ impl Initiator {
         &mut self,
         now_ns: u64,
         utc: UtcNanos,
-        message_type: &[u8; 1],
+        message_type: &[u8],
         out: &mut Vec<u8>,
         body: impl Fn(&mut MessageWriter<'_>),
     ) -> u64 {
         let seq = self.next_out;
         // The body alone, for a second sending under the same number.
         let kept = MessageWriter::body(|writer| body(writer));
-        self.sent.insert(seq, (message_type[0], utc, kept));
+        self.sent.insert(seq, (message_type.to_vec(), utc, kept));
         self.write(now_ns, utc, message_type, out, body);
         seq
     }
@@ -201,12 +204,11 @@ impl Initiator {
     }
 
     fn handle(&mut self, now_ns: u64, utc: UtcNanos, out: &mut Vec<u8>) -> ClientAction {
-        let kind = self
-            .message
-            .message_type(&self.bytes)
-            .first()
-            .copied()
-            .unwrap_or(0);
+        // Session messages are of one character.
+        let kind = match self.message.message_type(&self.bytes) {
+            [kind] => *kind,
+            _ => 0,
+        };
         let Some(seq) = self.message.number(&self.bytes, 34) else {
             return ClientAction::Broken("no MsgSeqNum(34)");
         };
@@ -281,17 +283,17 @@ impl Initiator {
             Some(end) => end.min(self.next_out - 1),
         };
         let mut next = begin;
-        let kept: Vec<(u64, u8, UtcNanos, Vec<u8>)> = self
+        let kept: Vec<(u64, Sent)> = self
             .sent
             .range(begin..=end.max(begin))
-            .map(|(seq, (kind, time, body))| (*seq, *kind, *time, body.clone()))
+            .map(|(seq, sent)| (*seq, sent.clone()))
             .collect();
-        for (seq, kind, time, body) in kept {
+        for (seq, (kind, time, body)) in kept {
             if seq > next {
                 self.fill(utc, next, seq, out);
             }
             let header = Header {
-                message_type: &[kind],
+                message_type: &kind,
                 sender: &self.settings.comp_id,
                 target: &self.settings.venue,
                 seq,

@@ -1,9 +1,13 @@
-//! NewOrderSingle(D), OrderCancelRequest(F) and OrderCancelReplaceRequest(G) as values.
+//! NewOrderSingle(D), OrderCancelRequest(F), OrderCancelReplaceRequest(G) and
+//! OrderMassCancelRequest(q) as values, and what all requests are read with.
 
-use super::codec::{Message, timestamp};
+use super::codec::{Message, number, timestamp};
+use super::desk::{self, KillRequest, MassStatusRequest, ProtectionRequest, StatusRequest};
+use super::quote::{self, MassQuoteRequest, QuoteCancelRequest, QuoteEntryRequest};
+use super::validate::Refusal;
 use crate::types::{
-    AccountId, ClientOrderId, Decimal8, DecimalError, Instructions, OrderType, Reason,
-    SelfTradePrevention, Side, TimeInForce, UtcNanos,
+    AccountId, ClientOrderId, Decimal8, DecimalError, Instructions, MassCancelScope, OrderType,
+    Reason, SelfTradePrevention, Side, TimeInForce, UtcNanos,
 };
 
 /// Longest Symbol(55) that can be an instrument's.
@@ -20,6 +24,20 @@ pub enum Request {
     Cancel(CancelRequest),
     /// q.
     MassCancel(MassCancelRequest),
+    /// i; its entries are [`super::Acceptor::quote_entries`].
+    MassQuote(MassQuoteRequest),
+    /// Z.
+    QuoteCancel(QuoteCancelRequest),
+    /// H.
+    Status(StatusRequest),
+    /// AF.
+    MassStatus(MassStatusRequest),
+    /// U1.
+    Kill(KillRequest),
+    /// U3.
+    Protection(ProtectionRequest),
+    /// U4.
+    ProtectionReset(ProtectionRequest),
 }
 
 /// D or G.
@@ -57,6 +75,8 @@ pub struct OrderRequest {
     pub instructions: Instructions,
     /// SelfMatchPreventionInstruction(2964) and scope, as `SelfTradePrevention`.
     pub self_trade_prevention: u8,
+    /// ProtectionGroup(9019), 0 = none.
+    pub protection_group: u16,
     /// PossResend(97)=Y.
     pub possible_resend: bool,
     /// Why it cannot be done, with the tag at fault: to be refused by the core all the same.
@@ -89,6 +109,16 @@ pub struct MassCancelRequest {
     pub symbol: [u8; SYMBOL_LENGTH_MAX],
     /// Side(54) as sent, 0 = absent.
     pub side: u8,
+    /// MassCancelScope(35010), as `MassCancelScope`: the session's when absent.
+    pub scope: u8,
+    /// MassCancelKinds(35011): 1 quotes only, 2 orders only, 0 = absent.
+    pub kinds: u8,
+    /// Product(460): number of an instrument group, 0 = absent.
+    pub product: u32,
+    /// ProtectionGroup(9019), 0 = absent.
+    pub protection_group: u16,
+    /// Account(1) as a number.
+    pub account: Option<AccountId>,
 }
 
 impl OrderRequest {
@@ -116,48 +146,74 @@ impl OrderRequest {
 }
 
 /// Fields that change what an order means and are not there.
-const UNSUPPORTED: &[u32] = &[210];
+const UNSUPPORTED: &[u32] = &[210, 211, 388, 389, 583, 1385];
 /// Nanoseconds of a day.
 const DAY_NS: u64 = 86_400 * UtcNanos::SECOND;
 
-/// Reads the order fields of a message that passed the dictionary. `Err(tag)`: that field's value
-/// cannot be used at session level (373=5).
-pub(super) fn read(message: &Message, bytes: &[u8]) -> Result<Request, u32> {
-    let kind = message.message_type(bytes);
+/// The value of a field cannot be used.
+pub(super) const fn out_of_range(tag: u32) -> Refusal {
+    (5, tag, "Value is incorrect (out of range) for this tag")
+}
+
+/// A field must be there because of the others.
+pub(super) const fn missing(tag: u32) -> Refusal {
+    (1, tag, "Required tag missing")
+}
+
+/// Reads a request that passed the dictionary. What cannot be used of it is refused at session
+/// level, what can be said in the core's terms is not. The entries of a mass quote replace what is
+/// in `entries`.
+pub(super) fn read(
+    message: &Message,
+    bytes: &[u8],
+    entries: &mut Vec<QuoteEntryRequest>,
+) -> Result<Request, Refusal> {
+    match message.message_type(bytes) {
+        b"F" => cancel(message, bytes),
+        b"q" => mass_cancel(message, bytes),
+        b"i" => quote::mass_quote(message, bytes, entries),
+        b"Z" => quote::quote_cancel(message, bytes),
+        b"H" => desk::status(message, bytes),
+        b"AF" => desk::mass_status(message, bytes),
+        b"U1" => desk::kill_switch(message, bytes),
+        b"U3" => Ok(Request::Protection(desk::protection(message, bytes)?)),
+        b"U4" => Ok(Request::ProtectionReset(desk::protection(message, bytes)?)),
+        kind => order(kind, message, bytes),
+    }
+}
+
+fn cancel(message: &Message, bytes: &[u8]) -> Result<Request, Refusal> {
+    Ok(Request::Cancel(CancelRequest {
+        client_order_id: id(message, bytes, 11)?,
+        original: id(message, bytes, 41)?,
+        order_id: order_id(message, bytes),
+        symbol: symbol(message.get(bytes, 55).unwrap_or_default()),
+        side: character(message, bytes, 54).unwrap_or(0),
+    }))
+}
+
+fn mass_cancel(message: &Message, bytes: &[u8]) -> Result<Request, Refusal> {
+    Ok(Request::MassCancel(MassCancelRequest {
+        client_order_id: id(message, bytes, 11)?,
+        kind: character(message, bytes, 530).unwrap_or(0),
+        symbol: symbol(message.get(bytes, 55).unwrap_or_default()),
+        side: character(message, bytes, 54).unwrap_or(0),
+        scope: unsigned(message, bytes, 35010)?.unwrap_or(MassCancelScope::Session.as_u8()),
+        kinds: unsigned(message, bytes, 35011)?.unwrap_or(0),
+        product: unsigned(message, bytes, 460)?.unwrap_or(0),
+        protection_group: unsigned(message, bytes, 9019)?.unwrap_or(0),
+        account: unsigned(message, bytes, 1)?.map(AccountId),
+    }))
+}
+
+/// D or G.
+fn order(kind: &[u8], message: &Message, bytes: &[u8]) -> Result<Request, Refusal> {
     let client_order_id = id(message, bytes, 11)?;
-    let original = if kind == b"D" || kind == b"q" {
-        ClientOrderId::NONE
-    } else {
-        id(message, bytes, 41)?
-    };
-    let order_id = match message.get(bytes, 37) {
-        Some(text) => super::codec::number(text).unwrap_or(0),
-        None => 0,
-    };
+    let original = id(message, bytes, 41)?;
+    let order_id = order_id(message, bytes);
     let symbol = symbol(message.get(bytes, 55).unwrap_or_default());
-    let one = |tag| {
-        message
-            .get(bytes, tag)
-            .and_then(|value| value.first().copied())
-    };
+    let one = |tag| character(message, bytes, tag);
     let side = one(54).unwrap_or(0);
-    if kind == b"F" {
-        return Ok(Request::Cancel(CancelRequest {
-            client_order_id,
-            original,
-            order_id,
-            symbol,
-            side,
-        }));
-    }
-    if kind == b"q" {
-        return Ok(Request::MassCancel(MassCancelRequest {
-            client_order_id,
-            kind: one(530).unwrap_or(0),
-            symbol,
-            side,
-        }));
-    }
     let mut request = OrderRequest {
         account: AccountId(0),
         stop_price: None,
@@ -166,6 +222,7 @@ pub(super) fn read(message: &Message, bytes: &[u8]) -> Result<Request, u32> {
         expire_at: UtcNanos(0),
         instructions: Instructions::default(),
         self_trade_prevention: 0,
+        protection_group: unsigned(message, bytes, 9019)?.unwrap_or(0),
         client_order_id,
         original,
         order_id,
@@ -207,28 +264,20 @@ pub(super) fn read(message: &Message, bytes: &[u8]) -> Result<Request, u32> {
     let invalid = Reason::MinimumQuantityInvalid;
     request.minimum = decimal(110, invalid, invalid);
     request.expire_at = match (message.get(bytes, 126), message.get(bytes, 432)) {
-        (Some(time), _) => timestamp(time).ok_or(126u32)?,
-        (None, Some(date)) => UtcNanos(date_of(date).ok_or(432u32)?.0.saturating_add(DAY_NS)),
+        (Some(time), _) => timestamp(time).ok_or_else(|| out_of_range(126))?,
+        (None, Some(date)) => UtcNanos(
+            date_of(date)
+                .ok_or_else(|| out_of_range(432))?
+                .0
+                .saturating_add(DAY_NS),
+        ),
         (None, None) => UtcNanos(0),
     };
-    let instructions = match message.get(bytes, 18) {
-        None => Some(Instructions::default()),
-        Some(b"6") => Some(Instructions::POST_ONLY),
-        Some(_) => None,
-    };
+    let instructions = instructions(message, bytes);
     request.instructions = instructions.unwrap_or_default();
-    // 1 aggressor, 2 resting, 3 both, 4 decrement; 2362 is the scope: A account (default), F firm.
-    let prevention = match (one(2964), message.get(bytes, 2362)) {
-        (None, None) => Some(SelfTradePrevention::None.as_u8()),
-        (Some(action @ b'1'..=b'4'), None | Some(b"A")) => Some(action - b'0'),
-        (Some(action @ b'1'..=b'4'), Some(b"F")) => Some(0x10 + action - b'0'),
-        _ => None,
-    };
+    let prevention = self_trade_prevention(message, bytes);
     request.self_trade_prevention = prevention.unwrap_or_default();
-    let account = match message.get(bytes, 1) {
-        None => Some(0),
-        Some(text) => super::codec::number(text).and_then(|number| u32::try_from(number).ok()),
-    };
+    let account = account(message, bytes);
     request.account = AccountId(account.unwrap_or_default());
     let unsupported = UNSUPPORTED
         .iter()
@@ -261,7 +310,7 @@ pub(super) fn read(message: &Message, bytes: &[u8]) -> Result<Request, u32> {
 
 /// Midnight of YYYYMMDD.
 fn date_of(text: &[u8]) -> Option<UtcNanos> {
-    let number = super::codec::number(text).filter(|_| text.len() == 8)?;
+    let number = number(text).filter(|_| text.len() == 8)?;
     let number = u32::try_from(number).ok()?;
     let (year, month, day) = (number / 10_000, number / 100 % 100, number % 100);
     let known = (1970..=2500).contains(&year)
@@ -271,15 +320,67 @@ fn date_of(text: &[u8]) -> Option<UtcNanos> {
     known.then(|| UtcNanos::from_date(year, month, day))
 }
 
-fn id(message: &Message, bytes: &[u8], tag: u32) -> Result<ClientOrderId, u32> {
+/// ExecInst(18); `None`: something that is not there.
+pub(super) fn instructions(message: &Message, bytes: &[u8]) -> Option<Instructions> {
+    match message.get(bytes, 18) {
+        None => Some(Instructions::default()),
+        Some(b"6") => Some(Instructions::POST_ONLY),
+        Some(_) => None,
+    }
+}
+
+/// SelfMatchPreventionInstruction(2964): 1 aggressor, 2 resting, 3 both, 4 decrement; 2362 is the
+/// scope: A account (default), F firm. `None`: something that is not there.
+pub(super) fn self_trade_prevention(message: &Message, bytes: &[u8]) -> Option<u8> {
+    match (character(message, bytes, 2964), message.get(bytes, 2362)) {
+        (None, None) => Some(SelfTradePrevention::None.as_u8()),
+        (Some(action @ b'1'..=b'4'), None | Some(b"A")) => Some(action - b'0'),
+        (Some(action @ b'1'..=b'4'), Some(b"F")) => Some(0x10 + action - b'0'),
+        _ => None,
+    }
+}
+
+/// Account(1), 0 = absent; `None`: no number.
+pub(super) fn account(message: &Message, bytes: &[u8]) -> Option<u32> {
+    match message.get(bytes, 1) {
+        None => Some(0),
+        Some(text) => number(text).and_then(|number| u32::try_from(number).ok()),
+    }
+}
+
+/// OrderID(37), 0 = absent, or none of ours.
+pub(super) fn order_id(message: &Message, bytes: &[u8]) -> u64 {
+    message.number(bytes, 37).unwrap_or(0)
+}
+
+/// First character of a field.
+pub(super) fn character(message: &Message, bytes: &[u8], tag: u32) -> Option<u8> {
+    message.get(bytes, tag)?.first().copied()
+}
+
+/// A number without sign that fits.
+pub(super) fn unsigned<T: TryFrom<u64>>(
+    message: &Message,
+    bytes: &[u8],
+    tag: u32,
+) -> Result<Option<T>, Refusal> {
+    let Some(text) = message.get(bytes, tag) else {
+        return Ok(None);
+    };
+    let value = number(text).and_then(|value| T::try_from(value).ok());
+    value.map(Some).ok_or_else(|| out_of_range(tag))
+}
+
+/// An id; absent = none.
+pub(super) fn id(message: &Message, bytes: &[u8], tag: u32) -> Result<ClientOrderId, Refusal> {
     match message.get(bytes, tag) {
-        Some(text) => ClientOrderId::from_text(text).map_err(|_| tag),
+        Some(text) => ClientOrderId::from_text(text).map_err(|_| out_of_range(tag)),
         None => Ok(ClientOrderId::NONE),
     }
 }
 
 /// A symbol that is too long or not printable is no instrument's, and is kept as far as it fits.
-fn symbol(text: &[u8]) -> [u8; SYMBOL_LENGTH_MAX] {
+pub(super) fn symbol(text: &[u8]) -> [u8; SYMBOL_LENGTH_MAX] {
     let mut out = [0; SYMBOL_LENGTH_MAX];
     for (to, from) in out.iter_mut().zip(text) {
         *to = if from.is_ascii_graphic() { *from } else { b'?' };

@@ -93,21 +93,42 @@ fn entries(
         "Incorrect NumInGroup count for repeating group",
     );
     let mut found = 0;
-    while at < fields.len() && group.fields.contains(&fields[at].tag) {
+    // Fields that the entry has had, by their place in the rule; groups behind them.
+    let mut seen = 0u64;
+    while at < fields.len() {
         let tag = fields[at].tag;
+        let inner = group.groups.iter().position(|inner| inner.count == tag);
+        let own = group.fields.iter().position(|own| *own == tag);
+        let Some(place) = own.or_else(|| inner.map(|place| group.fields.len() + place)) else {
+            break;
+        };
         let value = message.value(bytes, &fields[at]);
         if value.is_empty() {
             return Err((4, tag, "Tag specified without a value"));
         }
-        if tag == group.fields[0] {
+        if place == 0 {
             found += 1;
+            seen = 0;
         } else if found == 0 {
             return Err(wrong);
         }
-        if dictionary::field(tag).is_some_and(|rule| !rule.has_form(value)) {
-            return Err((6, tag, "Incorrect data format for value"));
+        if seen >> place & 1 != 0 {
+            return Err((13, tag, "Tag appears more than once"));
+        }
+        seen |= 1 << place;
+        if let Some(rule) = dictionary::field(tag) {
+            if !rule.has_form(value) {
+                return Err((6, tag, "Incorrect data format for value"));
+            }
+            if !rule.allows(value) {
+                return Err((5, tag, "Value is incorrect (out of range) for this tag"));
+            }
         }
         at += 1;
+        if let Some(inner) = inner {
+            let count = number(value).unwrap_or(0);
+            at = entries(&group.groups[inner], count, message, bytes, at)?;
+        }
     }
     if found == count { Ok(at) } else { Err(wrong) }
 }

@@ -4,17 +4,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use trading_engine::engine::command::{self, CommandBody, CommandHeader, CommandKind};
-use trading_engine::engine::event::{self, EventBody, Fill};
+use trading_engine::engine::command::{
+    self, AmendTrade, AmendedFill, CommandBody, CommandHeader, CommandKind,
+};
+use trading_engine::engine::event::{self, EventBody, EventHeader, Fill, OrderState};
 use trading_engine::engine::{Engine, Progress, SessionState};
 use trading_engine::limits::{STEP_BYTES_MAX, STEP_EVENTS_MAX};
 use trading_engine_protocol::types::{
-    Generation, InstrumentId, Reason, Sequence, SessionId, SessionProtocol, UtcNanos,
+    ClientOrderId, Generation, InstrumentId, OrderId, Price, Reason, Sequence, SessionId,
+    SessionProtocol, Side, UtcNanos,
 };
 use zerocopy::IntoBytes;
 
 use super::checks::Auditor;
-use super::lines::{self, Names, View};
+use super::lines::{self, Names, Quoted, Quotes, View};
 use super::text::{Scenario, Step};
 use super::words::{self, OrderIds, Request, Sealed};
 use super::world::{Definition, OPENING, World, moment};
@@ -91,9 +94,12 @@ struct Run<'a> {
     /// Every command, and the events it caused.
     log: Vec<(Sealed, Vec<u8>)>,
     names: Names,
+    quotes: Quotes,
     known: OrderIds,
-    /// Both fills of each trade.
-    fills: BTreeMap<u64, Vec<(SessionId, Fill)>>,
+    /// What the venue would look up of every trade; the second fill is there when it came.
+    trades: Vec<AmendTrade>,
+    /// Orders that ended, as their last reports stated them.
+    ended: BTreeMap<u64, OrderState>,
     reasons: BTreeSet<Reason>,
 }
 
@@ -107,8 +113,10 @@ impl<'a> Run<'a> {
             clock: OPENING,
             log: Vec::new(),
             names: Names::new(),
+            quotes: Quotes::new(),
+            trades: Vec::new(),
+            ended: BTreeMap::new(),
             known: OrderIds::new(),
-            fills: BTreeMap::new(),
             reasons: BTreeSet::new(),
         }
     }
@@ -117,11 +125,22 @@ impl<'a> Run<'a> {
     fn open(&mut self) -> Result<(), String> {
         let world = self.world;
         let mut requests = vec![words::venue(CommandKind::Genesis, None)];
+        let tables = world.tick_tables.iter();
+        let tables = tables.map(|d| Definition::TickTable(*d));
         let instruments = world.instruments.iter().map(|d| Definition::Instrument(*d));
         let firms = world.firms.iter().map(|d| Definition::Firm(*d));
         let sessions = world.sessions.iter().map(|d| Definition::Session(*d));
-        for definition in instruments.chain(firms).chain(sessions) {
+        for definition in tables.chain(instruments).chain(firms).chain(sessions) {
             requests.push(words::venue(definition.kind(), Some(definition)));
+        }
+        for (instrument, price) in &world.references {
+            let mut reference = words::venue(CommandKind::SetReference, None);
+            reference.instrument = *instrument;
+            reference.price = *price;
+            if self.mirrored {
+                reference = reference.mirrored(world)?;
+            }
+            requests.push(reference);
         }
         for session in 'A'..='Z' {
             let id = world.session_id(session);
@@ -167,15 +186,30 @@ impl<'a> Run<'a> {
                 last => last + 1,
             };
         }
-        if request.kind == CommandKind::AmendTrade {
-            request.fills = self.fills.get(&request.trade).cloned().unwrap_or_default();
-            if let Some((_, fill)) = request.fills.first() {
-                request.instrument = fill.order.instrument.0;
+        let at = usize::try_from(request.trade).unwrap();
+        let trade = at
+            .checked_sub(1)
+            .and_then(|at| self.trades.get(at))
+            .copied();
+        let trade = trade.map(|mut trade| {
+            for fill in &mut trade.fills {
+                if let Some(last) = self.ended.get(&fill.order.order_id.0) {
+                    let exec_id = fill.order.exec_id;
+                    fill.order = OrderState { exec_id, ..*last };
+                }
             }
+            trade
+        });
+        if let Some(trade) = trade {
+            request.instrument = trade.fills[0].order.instrument.0;
         }
         if self.mirrored {
             request = request.mirrored(self.world)?;
         }
+        request.amend = AmendTrade {
+            new_price: Price(request.price),
+            ..trade.unwrap_or_else(|| words::no_trade(request.trade))
+        };
         self.apply(&request)
     }
 
@@ -189,6 +223,7 @@ impl<'a> Run<'a> {
             world: self.world,
             mirrored: self.mirrored,
             names: &self.names,
+            quotes: &self.quotes,
         }
     }
 
@@ -243,20 +278,97 @@ impl<'a> Run<'a> {
                 self.names.insert(order.order_id.0, name);
                 self.known.insert((name.0.0, name.1), order.order_id);
             }
-            if let EventBody::Fill(fill) = body {
-                let fills = self.fills.entry(fill.trade_id.0).or_default();
-                fills.push((event.session, *fill));
-            }
+            self.learn(event, &body);
             lines.push(lines::line(&self.view(), event, body));
             if let Ok(reason) = Reason::try_from(event.reason)
                 && reason != request.reason
             {
                 self.reasons.insert(reason);
             }
+            if let EventBody::MassQuoteAnswered(answer) = body {
+                let asked = request.entries.iter();
+                let found = asked
+                    .zip(&answer.results)
+                    .filter(|(e, _)| e.edge_reason == 0);
+                let found = found.flat_map(|(_, result)| [result.bid_reason, result.ask_reason]);
+                self.reasons
+                    .extend(found.filter_map(|code| Reason::try_from(code).ok()));
+            }
         }
         self.auditor.check(&self.engine, header, request, &events)?;
         self.log.push((sealed, events));
         Ok(lines)
+    }
+
+    /// What quotes are called, and what traded.
+    fn learn(&mut self, header: &EventHeader, body: &EventBody<'_>) {
+        match body {
+            EventBody::MassQuoteAnswered(event) => {
+                let group = event.head.protection_group;
+                for result in &event.results {
+                    for (side, order) in [
+                        (Side::Buy, result.bid_order),
+                        (Side::Sell, result.ask_order),
+                    ] {
+                        let quoted = Quoted {
+                            session: header.session,
+                            group,
+                            instrument: result.instrument,
+                            layer: result.layer,
+                            side,
+                        };
+                        self.learn_quote(order, quoted);
+                    }
+                }
+            }
+            EventBody::Fill(fill) => self.learn_fill(header, fill),
+            EventBody::QuoteFill(quote) => self.learn_fill(header, &quote.fill),
+            EventBody::OrderCanceled(event) => self.learn_end(&event.order),
+            EventBody::QuoteCanceled(event) => self.learn_end(&event.canceled.order),
+            EventBody::OrderReplaced(event) => self.learn_end(&event.order),
+            EventBody::OrderReplacedWithTerms(event) => self.learn_end(&event.replaced.order),
+            EventBody::TradeAmended(event) => self.learn_end(&event.order),
+            _ => {}
+        }
+    }
+
+    /// `order ACME.bid`, `order g1.ACME/2.ask` name it, too.
+    fn learn_quote(&mut self, order: OrderId, quoted: Quoted) {
+        if order.0 == 0 {
+            return;
+        }
+        self.quotes.insert(order.0, quoted);
+        let words = self.view().quote_name(&quoted);
+        let text = words.split(' ').skip(1).collect::<Vec<_>>().join(".");
+        if let Ok(id) = ClientOrderId::from_text(text.as_bytes()) {
+            self.known.insert((quoted.session.0, id), order);
+        }
+    }
+
+    fn learn_end(&mut self, order: &OrderState) {
+        if order.leaves.0 == 0 {
+            self.ended.insert(order.order_id.0, *order);
+        }
+    }
+
+    fn learn_fill(&mut self, header: &EventHeader, fill: &Fill) {
+        self.learn_end(&fill.order);
+        let half = AmendedFill {
+            order: fill.order,
+            session: header.session,
+            liquidity: fill.liquidity,
+            ..AmendedFill::default()
+        };
+        match self.trades.last_mut() {
+            Some(trade) if trade.trade_id == fill.trade_id => trade.fills[1] = half,
+            _ => self.trades.push(AmendTrade {
+                trade_id: fill.trade_id,
+                price: fill.last_price,
+                quantity: fill.last_quantity,
+                fills: [half, AmendedFill::default()],
+                ..AmendTrade::default()
+            }),
+        }
     }
 
     /// An engine made of another's snapshot, which goes on in its place.

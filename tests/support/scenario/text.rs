@@ -71,6 +71,7 @@ fn chapter(path: &Path) -> Chapter {
 /// Scenarios of a file's lines; an error has its line.
 pub fn scenarios(lines: &[String]) -> Result<Vec<Scenario>, (usize, String)> {
     let mut chapter_world: Vec<Line> = Vec::new();
+    let mut chapter_mirrored = true;
     let mut scenarios: Vec<Scenario> = Vec::new();
     // Steps that the last command line made: with `each` more than one, with its values.
     let mut open: Vec<Binding> = Vec::new();
@@ -87,7 +88,7 @@ pub fn scenarios(lines: &[String]) -> Result<Vec<Scenario>, (usize, String)> {
                 name: name.to_owned(),
                 line: number,
                 world: chapter_world.clone(),
-                mirrored: true,
+                mirrored: chapter_mirrored,
                 steps: Vec::new(),
             });
             continue;
@@ -104,16 +105,19 @@ pub fn scenarios(lines: &[String]) -> Result<Vec<Scenario>, (usize, String)> {
             }
             continue;
         }
-        let scenario = scenarios
-            .last_mut()
-            .ok_or_else(|| failed("a command before the first `== scenario`"))?;
         if let Some(why) = text.strip_prefix("not mirrored") {
             if why.strip_prefix(": ").is_none_or(str::is_empty) {
                 return Err(failed("say why: `not mirrored: ...`"));
             }
-            scenario.mirrored = false;
+            match scenarios.last_mut() {
+                None => chapter_mirrored = false,
+                Some(scenario) => scenario.mirrored = false,
+            }
             continue;
         }
+        let scenario = scenarios
+            .last_mut()
+            .ok_or_else(|| failed("a command before the first `== scenario`"))?;
         let expanded = expand(text).map_err(|why| (number, why))?;
         let repeated = text.starts_with("each ");
         if !raw.starts_with([' ', '\t']) {

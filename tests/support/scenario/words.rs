@@ -8,21 +8,20 @@
 use std::collections::HashMap;
 
 use trading_engine::engine::command::{
-    AmendTrade, AmendedFill, Body, BusinessReject, CancelAfter, CancelOrder, Command,
-    CommandHeader, CommandKind, DayRoll, DefineInstrument, EnterOrder, EnterOrderWithTerms,
-    Genesis, KillSwitch, MassCancel, OrderStatusRequest, OrderTerms, RefuseOrder, RefuseRequest,
-    ReplaceOrder, ReplaceOrderWithTerms, SessionDisconnected, SessionLogon, SessionMessage, Tick,
+    AmendTrade, Body, BusinessReject, CancelAfter, CancelOrder, Command, CommandHeader,
+    CommandKind, ConfigureProtection, DayRoll, DefineInstrument, EnterOrder, EnterOrderWithTerms,
+    Genesis, KillSwitch, MassCancel, MassQuoteHead, OrderStatusRequest, OrderTerms, QuoteCancel,
+    QuoteEntry, RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms, ResetProtection,
+    SessionDisconnected, SessionLogon, SessionMessage, SetPhase, SetReference, Tick, mass_quote,
 };
 use trading_engine_protocol::types::{
     AccountId, ClientOrderId, Epoch, Instructions, InstrumentId, KillScope, MassCancelScope,
-    OrderId, OrderType, Price, Quantity, Reason, SelfTradePrevention, SessionId, Side, TimeInForce,
-    TradeId, UtcNanos,
+    OrderId, OrderType, Price, Quantity, QuoteCancelScope, Reason, SelfTradePrevention, Side,
+    TimeInForce, TradeId, UtcNanos,
 };
 use zerocopy::IntoBytes;
 
-use trading_engine::engine::event::Fill;
-
-use super::world::{Definition, World, instant, milliseconds, number};
+use super::world::{Definition, World, instant, milliseconds, number, phase, session_of};
 
 /// A price that is not stated.
 pub const NO_PRICE: i64 = i64::MIN;
@@ -64,18 +63,8 @@ pub struct Request {
     pub terms: OrderTerms,
     /// Terms are stated although there are none.
     pub with_terms: bool,
-    /// Mass cancels and kill switches.
+    /// Mass cancels.
     pub scope: u8,
-    pub kinds: u8,
-    pub product: u32,
-    /// Kill switches.
-    pub target: u32,
-    pub release: u8,
-    /// A question about all orders.
-    pub all: u8,
-    /// Busts and corrections: the trade, and its fills as they were told.
-    pub trade: u64,
-    pub fills: Vec<(SessionId, Fill)>,
     /// Milliseconds of a dead man's switch.
     pub after_ms: u32,
     pub reason: Reason,
@@ -103,6 +92,29 @@ pub struct Request {
     pub business_reason: u16,
     pub trading_day: u32,
     pub definition: Option<Definition>,
+    /// Mass cancels: quotes or orders only, and of which group of instruments.
+    pub kinds: u8,
+    pub product: u32,
+    /// Phases.
+    pub phase: u8,
+    /// Kill switches: what, and whether it is released.
+    pub target: u32,
+    pub release: u8,
+    /// Mass quotes.
+    pub entries: Vec<QuoteEntry>,
+    pub response: u8,
+    /// Quote cancels.
+    pub layer: Option<u16>,
+    /// Protection.
+    pub window_ms: u32,
+    pub frozen_ms: u32,
+    pub fills: u32,
+    pub net: u64,
+    /// The status of all orders.
+    pub all: u8,
+    /// Which of the scenario's trades, from 1; and what the venue knows of it.
+    pub trade: u64,
+    pub amend: AmendTrade,
 }
 
 impl Request {
@@ -132,13 +144,6 @@ impl Request {
             terms: OrderTerms::NONE,
             with_terms: false,
             scope: MassCancelScope::Session as u8,
-            kinds: 0,
-            product: 0,
-            target: 0,
-            release: 0,
-            all: 0,
-            trade: 0,
-            fills: Vec::new(),
             after_ms: 0,
             reason: Reason::None,
             tag: 0,
@@ -161,6 +166,21 @@ impl Request {
             business_reason: 0,
             trading_day: 0,
             definition: None,
+            kinds: 0,
+            product: 0,
+            phase: 0,
+            target: 0,
+            release: 0,
+            entries: Vec::new(),
+            response: 0,
+            layer: None,
+            window_ms: 0,
+            frozen_ms: 0,
+            fills: 0,
+            net: 0,
+            all: 0,
+            trade: 0,
+            amend: AmendTrade::default(),
         }
     }
 
@@ -177,6 +197,21 @@ impl Request {
         }
         if self.terms.stop_price.0 != NO_PRICE {
             self.terms.stop_price.0 = world.reflect(self.instrument, self.terms.stop_price.0)?;
+        }
+        for entry in &mut self.entries {
+            let instrument = entry.instrument.0;
+            let reflect = |price: Price| match price.0 {
+                NO_PRICE => Ok(price),
+                price => world.reflect(instrument, price).map(Price),
+            };
+            *entry = QuoteEntry {
+                not_stated: (entry.not_stated & 1) << 1 | entry.not_stated >> 1,
+                bid_price: reflect(entry.ask_price)?,
+                bid_quantity: entry.ask_quantity,
+                ask_price: reflect(entry.bid_price)?,
+                ask_quantity: entry.bid_quantity,
+                ..*entry
+            };
         }
         self.reason = mirrored_reason(self.reason);
         Ok(self)
@@ -247,6 +282,14 @@ const WORDS: &[(&str, Fills)] = &[
         "gtc",
         Fills::Flag(|r| r.time_in_force = TimeInForce::GoodTillCancel.as_u8()),
     ),
+    (
+        "at-open",
+        Fills::Flag(|r| r.time_in_force = TimeInForce::AtTheOpening.as_u8()),
+    ),
+    (
+        "at-close",
+        Fills::Flag(|r| r.time_in_force = TimeInForce::AtTheClose.as_u8()),
+    ),
     ("gtd", Fills::Value(set_good_till)),
     ("expires", Fills::Value(set_expiry)),
     (
@@ -269,14 +312,6 @@ const WORDS: &[(&str, Fills)] = &[
     ),
     ("stp", Fills::Value(set_self_trade)),
     ("firm", Fills::Flag(widen)),
-    (
-        "user",
-        Fills::Flag(|r| r.scope = MassCancelScope::User.as_u8()),
-    ),
-    ("orders-only", Fills::Flag(|r| r.kinds = 2)),
-    ("quotes-only", Fills::Flag(|r| r.kinds = 1)),
-    ("product", Fills::Value(|r, v| set(&mut r.product, v))),
-    ("all", Fills::Flag(|r| r.all = 1)),
     (
         "account",
         Fills::Value(|r, v| {
@@ -302,8 +337,33 @@ const WORDS: &[(&str, Fills)] = &[
         Fills::Value(|r, v| set(&mut r.protection_group, v)),
     ),
     ("scope", Fills::Value(|r, v| set(&mut r.scope, v))),
+    // Many at once.
+    (
+        "user",
+        Fills::Flag(|r| r.scope = MassCancelScope::User.as_u8()),
+    ),
+    ("product", Fills::Value(|r, v| set(&mut r.product, v))),
+    ("quotes-only", Fills::Flag(|r| r.kinds = 1)),
+    ("orders-only", Fills::Flag(|r| r.kinds = 2)),
     ("kinds", Fills::Value(|r, v| set(&mut r.kinds, v))),
-    ("release", Fills::Value(|r, v| set(&mut r.release, v))),
+    ("all", Fills::Flag(|r| r.all = 1)),
+    // Quotes and their protection.
+    ("response", Fills::Value(|r, v| set(&mut r.response, v))),
+    (
+        "layer",
+        Fills::Value(|r, v| number(v).map(|layer| r.layer = Some(layer))),
+    ),
+    (
+        "window",
+        Fills::Value(|r, v| milliseconds(v).map(|ms| r.window_ms = ms)),
+    ),
+    (
+        "frozen",
+        Fills::Value(|r, v| milliseconds(v).map(|ms| r.frozen_ms = ms)),
+    ),
+    ("qty", Fills::Value(set_quantity)),
+    ("fills", Fills::Value(|r, v| set(&mut r.fills, v))),
+    ("net", Fills::Value(|r, v| set(&mut r.net, v))),
     ("by-account", Fills::Value(|r, v| set(&mut r.by_account, v))),
     // Connections and their numbers.
     (
@@ -364,13 +424,17 @@ const VERBS: &[(&str, CommandKind, &str)] = &[
     ("cancel", CommandKind::CancelOrder, ""),
     ("mass cancel", CommandKind::MassCancel, ""),
     ("cancel after", CommandKind::CancelAfter, "after"),
-    ("kill", CommandKind::KillSwitch, ""),
-    ("release", CommandKind::KillSwitch, ""),
-    ("status", CommandKind::OrderStatusRequest, ""),
     ("logon", CommandKind::SessionLogon, ""),
     ("disconnect", CommandKind::SessionDisconnected, ""),
     ("admin", CommandKind::SessionMessage, ""),
     ("business-reject", CommandKind::BusinessReject, ""),
+    ("quote", CommandKind::MassQuote, ""),
+    ("quote-cancel", CommandKind::QuoteCancel, ""),
+    ("protect", CommandKind::ConfigureProtection, ""),
+    ("protect-reset", CommandKind::ResetProtection, ""),
+    ("kill", CommandKind::KillSwitch, ""),
+    ("release", CommandKind::KillSwitch, ""),
+    ("status", CommandKind::OrderStatusRequest, ""),
 ];
 
 fn set<T: TryFrom<i128>>(field: &mut T, value: &str) -> Result<(), String> {
@@ -502,11 +566,30 @@ pub fn parse(line: &str, world: &World, known: &OrderIds, now: u64) -> Result<Re
         .find(|(name, ..)| *name == verb)
         .ok_or_else(|| format!("verb {verb:?} is unknown"))?;
     let mut request = Request::new(Some(session), kind);
+    if kind == CommandKind::QuoteCancel {
+        request.scope = 0;
+    }
     request.now = now;
     request.refuse = refuse;
     if kind == CommandKind::KillSwitch {
         request.release = u8::from(verb == "release");
-        set_target(&mut request, &mut words, world)?;
+        kill(&mut request, words, world)?;
+        return Ok(request);
+    }
+    if kind == CommandKind::MassQuote {
+        let words: Vec<&str> = words.collect();
+        let is_entry = |word: &&str| quoted(word, world).is_some();
+        let first = words.iter().position(is_entry).ok_or("a quote of what?")?;
+        let (head, entries) = words.split_at(first);
+        let mut entries = entries.join(" ");
+        let mut head = head.to_vec();
+        let id = entries.rfind(" #").map(|at| entries.split_off(at));
+        head.extend(id.as_deref().map(str::trim));
+        fill(&mut request, head.into_iter(), world, known)?;
+        for entry in entries.split(", ") {
+            quote_entry(&mut request, entry, world)?;
+        }
+        return Ok(request);
     }
     let words = (!means.is_empty())
         .then_some(means)
@@ -527,8 +610,22 @@ fn fill<'a>(
         request.kind,
         CommandKind::CancelOrder | CommandKind::ReplaceOrder | CommandKind::OrderStatusRequest
     );
+    let names_group = matches!(
+        request.kind,
+        CommandKind::MassQuote
+            | CommandKind::QuoteCancel
+            | CommandKind::ConfigureProtection
+            | CommandKind::ResetProtection
+    );
     let mut id_stated = false;
     while let Some(word) = words.next() {
+        if names_group
+            && let Some(group) = word.strip_prefix('g')
+            && let Ok(group) = number(group)
+        {
+            request.protection_group = group;
+            continue;
+        }
         if let Some(id) = word.strip_prefix('#') {
             request.id = client_order_id(id)?;
             id_stated = true;
@@ -547,6 +644,11 @@ fn fill<'a>(
             set_quantity(request, word)?;
         } else if let Some(instrument) = world.symbol(word) {
             request.instrument = instrument.0;
+        } else if request.kind == CommandKind::QuoteCancel
+            && let Some((instrument, layer, _)) = quoted(word, world)
+        {
+            request.instrument = instrument;
+            request.layer = word.contains('/').then_some(layer);
         } else if let Some(reason) = reason(word) {
             request.reason = reason;
         } else if names_order && request.original.is_none() {
@@ -555,58 +657,135 @@ fn fill<'a>(
             return Err(format!("word {word:?} is unknown"));
         }
     }
-    let needs_id = names_order
-        || matches!(
-            request.kind,
-            CommandKind::EnterOrder | CommandKind::MassCancel
-        )
-        || request.kind == CommandKind::KillSwitch && request.session.is_some();
+    let needs_id = matches!(
+        request.kind,
+        CommandKind::CancelOrder
+            | CommandKind::ReplaceOrder
+            | CommandKind::EnterOrder
+            | CommandKind::MassCancel
+            | CommandKind::MassQuote
+            | CommandKind::QuoteCancel
+            | CommandKind::ConfigureProtection
+            | CommandKind::ResetProtection
+    );
     if needs_id && !id_stated {
         return Err("no #id (say `#-` for a request without one)".into());
     }
     Ok(())
 }
 
-/// What a kill switch is for: `session B`, `user 7`, `firm 1`, `instrument ACME`, `venue`; as bytes
-/// `scope 9 3`.
-fn set_target<'a>(
+/// What a quote is of: `ACME`, `ACME/2` (a layer), `ACME/0..9` (the same in each), or an instrument
+/// that is not there, `instrument-7`.
+fn quoted(word: &str, world: &World) -> Option<(u32, u16, u16)> {
+    let (what, layers) = word.split_once('/').unwrap_or((word, "0"));
+    let instrument = match what.strip_prefix("instrument-") {
+        Some(id) => number(id).ok()?,
+        None => world.symbol(what)?.0,
+    };
+    let (first, last) = layers.split_once("..").unwrap_or((layers, layers));
+    Some((instrument, number(first).ok()?, number(last).ok()?))
+}
+
+/// `ACME 10 @ 99 / 10 @ 101`: a side is lots at a price, `none` any more, or `-`: not stated. Then
+/// `entry e1`, its id; `refuse Reason tag 132`, what the edge found.
+fn quote_entry(request: &mut Request, text: &str, world: &World) -> Result<(), String> {
+    let mut words = text.split_whitespace();
+    let what = words.next().unwrap_or("");
+    let (instrument, first, last) =
+        quoted(what, world).ok_or_else(|| format!("no instrument {what:?}"))?;
+    let mut entry = QuoteEntry {
+        instrument: InstrumentId(instrument),
+        bid_price: Price(NO_PRICE),
+        ask_price: Price(NO_PRICE),
+        ..QuoteEntry::default()
+    };
+    let mut ask = false;
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("{word} what?"));
+        match word {
+            "/" => ask = true,
+            "-" => entry.not_stated |= 1 << u8::from(ask),
+            "none" => {}
+            "@" if ask => set(&mut entry.ask_price.0, value()?)?,
+            "@" => set(&mut entry.bid_price.0, value()?)?,
+            "entry" => entry.entry_id = client_order_id(value()?)?,
+            "refuse" => {
+                let word = value()?;
+                let reason = reason(word).ok_or_else(|| format!("no reason {word:?}"))?;
+                entry.edge_reason = reason.code().to_le_bytes()[0];
+            }
+            "tag" => set(&mut entry.edge_tag, value()?)?,
+            lots if ask => set(&mut entry.ask_quantity.0, lots)?,
+            lots => set(&mut entry.bid_quantity.0, lots)?,
+        }
+    }
+    if !ask {
+        return Err(format!("{text:?}: a quote is `bid / ask`"));
+    }
+    request
+        .entries
+        .extend((first..=last).map(|layer| QuoteEntry { layer, ..entry }));
+    Ok(())
+}
+
+/// `session B`, `firm B` (a session's, or a number), `user 7`, `ACME`, `venue`; `release`.
+fn kill<'a>(
     request: &mut Request,
-    words: &mut impl Iterator<Item = &'a str>,
+    words: impl Iterator<Item = &'a str>,
     world: &World,
 ) -> Result<(), String> {
-    let scope = words.next().unwrap_or("");
-    let mut target = || words.next().ok_or_else(|| format!("{scope} what?"));
-    let known = match scope {
-        "session" => {
-            let letter = target()?.chars().next().unwrap_or('A');
-            request.target = world.session_id(letter);
-            KillScope::Session
+    let mut words = words.peekable();
+    request.kind = CommandKind::KillSwitch;
+    request.scope = 0;
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("{word} what?"));
+        match word {
+            "session" => {
+                request.scope = KillScope::Session.as_u8();
+                request.target = session_of(world, value()?)?.0;
+            }
+            "firm" => {
+                let what = value()?;
+                request.scope = KillScope::Firm.as_u8();
+                request.target = match number(what) {
+                    Ok(firm) => firm,
+                    Err(_) => session_of(world, what)?.1,
+                };
+            }
+            "user" => {
+                request.scope = KillScope::User.as_u8();
+                set(&mut request.target, value()?)?;
+            }
+            "instrument" => {
+                request.scope = KillScope::Instrument.as_u8();
+                let what = value()?;
+                request.target = match world.symbol(what) {
+                    Some(instrument) => instrument.0,
+                    None => number(what)?,
+                };
+            }
+            "venue" => request.scope = KillScope::Venue.as_u8(),
+            "scope" => {
+                set(&mut request.scope, value()?)?;
+                set(&mut request.target, value()?)?;
+            }
+            "release" => {
+                let is_byte = |word: &&str| word.parse::<u8>().is_ok();
+                let byte = words.next_if(is_byte).unwrap_or("1");
+                set(&mut request.release, byte)?;
+            }
+            "stale" => request.stale = true,
+            _ => {
+                if let Some(id) = word.strip_prefix('#') {
+                    request.id = client_order_id(id)?;
+                } else {
+                    let instrument = world.symbol(word);
+                    request.scope = KillScope::Instrument.as_u8();
+                    request.target = instrument.ok_or_else(|| format!("kill {word}?"))?.0;
+                }
+            }
         }
-        "user" => {
-            request.target = number(target()?)?;
-            KillScope::User
-        }
-        "firm" => {
-            request.target = number(target()?)?;
-            KillScope::Firm
-        }
-        "instrument" => {
-            let symbol = target()?;
-            request.target = match world.symbol(symbol) {
-                Some(instrument) => instrument.0,
-                None => number(symbol)?,
-            };
-            KillScope::Instrument
-        }
-        "venue" => KillScope::Venue,
-        "scope" => {
-            request.scope = number(target()?)?;
-            request.target = number(target()?)?;
-            return Ok(());
-        }
-        _ => return Err(format!("a kill switch for {scope:?} is unknown")),
-    };
-    request.scope = known.as_u8();
+    }
     Ok(())
 }
 
@@ -636,6 +815,19 @@ fn order_id(
 /// What an order line leaves unsaid: the first instrument, limit (with `stop`: a stop limit order if
 /// there is a price, a stop order if not), day (market: at once).
 fn complete(request: &mut Request, world: &World) -> Result<(), String> {
+    if request.kind == CommandKind::QuoteCancel {
+        if request.scope == 0 {
+            let scope = match (request.instrument, request.protection_group, request.layer) {
+                (.., Some(_)) => QuoteCancelScope::Entry,
+                (0, 0, None) => QuoteCancelScope::All,
+                (0, _, None) => QuoteCancelScope::Group,
+                (_, 0, None) => QuoteCancelScope::Instrument,
+                (.., None) => QuoteCancelScope::Entry,
+            };
+            request.scope = scope.as_u8();
+        }
+        return Ok(());
+    }
     if request.kind != CommandKind::EnterOrder {
         if request.kind == CommandKind::ReplaceOrder && request.instrument == 0 {
             request.instrument = world.instruments[0].instrument.0;
@@ -678,30 +870,52 @@ fn venue_command(line: &str, world: &World) -> Result<Request, String> {
         }
         "time" => Ok(request(CommandKind::Tick)),
         "tick" if rest.is_empty() => Ok(request(CommandKind::Tick)),
+        "genesis" => Ok(request(CommandKind::Genesis)),
+        "phase" => {
+            let mut set_phase = request(CommandKind::SetPhase);
+            let (name, symbol) = rest.split_once(' ').unwrap_or((rest, ""));
+            set_phase.phase = phase(name)?;
+            set_phase.instrument = match symbol {
+                "" => 0,
+                symbol => match world.symbol(symbol) {
+                    Some(instrument) => instrument.0,
+                    None => number(symbol)?,
+                },
+            };
+            Ok(set_phase)
+        }
+        "reference" => {
+            let mut reference = request(CommandKind::SetReference);
+            let (symbol, price) = rest.split_once(' ').ok_or("`reference ACME 100`")?;
+            reference.instrument = match world.symbol(symbol) {
+                Some(instrument) => instrument.0,
+                None => number(symbol)?,
+            };
+            reference.price = number(price)?;
+            Ok(reference)
+        }
+        "tick-table" => {
+            let definition = world.definition(line)?;
+            let mut define = request(definition.kind());
+            define.definition = Some(definition);
+            Ok(define)
+        }
         "kill" | "release" => {
-            let mut kill = request(CommandKind::KillSwitch);
-            kill.release = u8::from(verb == "release");
-            let mut words = rest.split_whitespace();
-            set_target(&mut kill, &mut words, world)?;
-            fill(&mut kill, words, world, &OrderIds::new())?;
-            Ok(kill)
+            let mut switch = request(CommandKind::KillSwitch);
+            switch.release = u8::from(verb == "release");
+            kill(&mut switch, rest.split_whitespace(), world)?;
+            Ok(switch)
         }
         "bust" | "correct" => {
             let mut amend = request(CommandKind::AmendTrade);
-            let (trade, words) = rest.split_once(' ').unwrap_or((rest, ""));
+            let (trade, price) = rest.split_once(" @ ").unwrap_or((rest, ""));
+            let trade = trade.strip_prefix('T').unwrap_or(trade);
             amend.trade = number(trade)?;
-            fill(
-                &mut amend,
-                words.split_whitespace(),
-                world,
-                &OrderIds::new(),
-            )?;
-            if (verb == "bust") != (amend.price == NO_PRICE) {
-                return Err("`bust 1`, `correct 1 @ 99`".into());
+            if verb == "correct" {
+                amend.price = number(price)?;
             }
             Ok(amend)
         }
-        "genesis" => Ok(request(CommandKind::Genesis)),
         "define" => {
             let definition = world.definition(rest)?;
             let mut define = request(definition.kind());
@@ -724,6 +938,23 @@ fn seal<B: Body>(header: CommandHeader, body: B) -> Sealed {
         ..header
     };
     let bytes = command.to_bytes();
+    let mut sealed = vec![0u64; bytes.len() / 8];
+    sealed.as_mut_bytes().copy_from_slice(&bytes);
+    sealed
+}
+
+/// A mass quote: the one command whose length varies.
+fn quote(r: &Request, header: CommandHeader) -> Sealed {
+    let head = MassQuoteHead {
+        quote_id: r.id,
+        account: AccountId(r.account),
+        protection_group: r.protection_group,
+        instructions: r.instructions,
+        response: r.response,
+        self_trade_prevention: r.self_trade_prevention,
+        ..MassQuoteHead::default()
+    };
+    let bytes = mass_quote(header, &head, &r.entries);
     let mut sealed = vec![0u64; bytes.len() / 8];
     sealed.as_mut_bytes().copy_from_slice(&bytes);
     sealed
@@ -771,26 +1002,6 @@ fn replace(r: &Request, header: CommandHeader) -> Sealed {
     } else {
         seal(header, replace)
     }
-}
-
-/// What the venue would look up in its event log; nothing of a trade that never was.
-fn amend(r: &Request, header: CommandHeader) -> Sealed {
-    let mut body = AmendTrade {
-        trade_id: TradeId(r.trade),
-        new_price: Price(r.price),
-        ..AmendTrade::default()
-    };
-    for (to, (session, fill)) in body.fills.iter_mut().zip(&r.fills) {
-        body.price = fill.last_price;
-        body.quantity = fill.last_quantity;
-        *to = AmendedFill {
-            order: fill.order,
-            session: *session,
-            liquidity: fill.liquidity,
-            ..AmendedFill::default()
-        };
-    }
-    seal(header, body)
 }
 
 /// The command that a request makes; `header` says who and when.
@@ -903,29 +1114,6 @@ fn build_other(request: &Request, header: CommandHeader) -> Sealed {
                 ..MassCancel::default()
             },
         ),
-        CommandKind::KillSwitch => seal(
-            header,
-            KillSwitch {
-                client_order_id: r.id,
-                target: r.target,
-                scope: r.scope,
-                release: r.release,
-                ..KillSwitch::default()
-            },
-        ),
-        CommandKind::OrderStatusRequest => seal(
-            header,
-            OrderStatusRequest {
-                client_order_id: r.id,
-                original: r.original,
-                order_id: r.order_id,
-                instrument: InstrumentId(r.instrument),
-                side: r.side,
-                all: r.all,
-                ..OrderStatusRequest::default()
-            },
-        ),
-        CommandKind::AmendTrade => amend(r, header),
         CommandKind::CancelAfter => seal(
             header,
             CancelAfter {
@@ -949,13 +1137,15 @@ fn build_other(request: &Request, header: CommandHeader) -> Sealed {
                 ..Genesis::default()
             },
         ),
-        CommandKind::DefineInstrument | CommandKind::DefineFirm | CommandKind::DefineSession => {
-            match r.definition.as_ref().expect("`define` has one") {
-                Definition::Instrument(body) => seal::<DefineInstrument>(header, *body),
-                Definition::Firm(body) => seal(header, *body),
-                Definition::Session(body) => seal(header, *body),
-            }
-        }
+        CommandKind::DefineInstrument
+        | CommandKind::DefineFirm
+        | CommandKind::DefineSession
+        | CommandKind::DefineTickTable => match r.definition.as_ref().expect("`define` has one") {
+            Definition::Instrument(body) => seal::<DefineInstrument>(header, *body),
+            Definition::Firm(body) => seal(header, *body),
+            Definition::Session(body) => seal(header, *body),
+            Definition::TickTable(body) => seal(header, *body),
+        },
         CommandKind::EnterOrder
         | CommandKind::ReplaceOrder
         | CommandKind::CancelOrder
@@ -963,14 +1153,93 @@ fn build_other(request: &Request, header: CommandHeader) -> Sealed {
         | CommandKind::RefuseRequest
         | CommandKind::EnterOrderWithTerms
         | CommandKind::ReplaceOrderWithTerms => unreachable!("built by `build`"),
-        CommandKind::SetPhase
-        | CommandKind::DefineTickTable
-        | CommandKind::SetReference
-        | CommandKind::SetLimits
-        | CommandKind::MassQuote
-        | CommandKind::QuoteCancel
-        | CommandKind::ConfigureProtection
-        | CommandKind::ResetProtection => unreachable!("no words yet"),
+        kind => build_newer(kind, r, header),
+    }
+}
+
+fn build_newer(kind: CommandKind, r: &Request, header: CommandHeader) -> Sealed {
+    match kind {
+        CommandKind::SetPhase => seal(
+            header,
+            SetPhase {
+                instrument: InstrumentId(r.instrument),
+                phase: r.phase,
+                ..SetPhase::default()
+            },
+        ),
+        CommandKind::SetReference => seal(
+            header,
+            SetReference {
+                instrument: InstrumentId(r.instrument),
+                price: Price(r.price),
+                ..SetReference::default()
+            },
+        ),
+        CommandKind::KillSwitch => seal(
+            header,
+            KillSwitch {
+                client_order_id: r.id,
+                target: r.target,
+                scope: r.scope,
+                release: r.release,
+                ..KillSwitch::default()
+            },
+        ),
+        CommandKind::AmendTrade => seal(header, r.amend),
+        CommandKind::MassQuote => quote(r, header),
+        CommandKind::QuoteCancel => seal(
+            header,
+            QuoteCancel {
+                quote_id: r.id,
+                instrument: InstrumentId(r.instrument),
+                protection_group: r.protection_group,
+                layer: r.layer.unwrap_or(0),
+                scope: r.scope,
+                ..QuoteCancel::default()
+            },
+        ),
+        CommandKind::ConfigureProtection => seal(
+            header,
+            ConfigureProtection {
+                client_order_id: r.id,
+                quantity: Quantity(r.quantity),
+                net: Quantity(r.net),
+                fills: r.fills,
+                window_ms: r.window_ms,
+                frozen_ms: r.frozen_ms,
+                protection_group: r.protection_group,
+                ..ConfigureProtection::default()
+            },
+        ),
+        CommandKind::ResetProtection => seal(
+            header,
+            ResetProtection {
+                client_order_id: r.id,
+                protection_group: r.protection_group,
+                ..ResetProtection::default()
+            },
+        ),
+        CommandKind::OrderStatusRequest => seal(
+            header,
+            OrderStatusRequest {
+                client_order_id: r.id,
+                original: r.original,
+                order_id: r.order_id,
+                instrument: InstrumentId(r.instrument),
+                side: r.side,
+                all: r.all,
+                ..OrderStatusRequest::default()
+            },
+        ),
+        kind => unreachable!("{kind:?} is built elsewhere"),
+    }
+}
+
+/// A trade that never was.
+pub fn no_trade(number: u64) -> AmendTrade {
+    AmendTrade {
+        trade_id: TradeId(number),
+        ..AmendTrade::default()
     }
 }
 

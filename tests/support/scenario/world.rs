@@ -4,11 +4,12 @@
 //! ticks), sessions A to D, each of a firm of its own, all logged on, and small limits.
 
 use trading_engine::engine::command::{
-    CommandKind, DefineFirm, DefineInstrument, DefineSession, name, name_text,
+    CommandKind, DefineFirm, DefineInstrument, DefineSession, DefineTickTable, TICK_STEPS_MAX,
+    TickStep, name, name_text,
 };
 use trading_engine::limits::EngineLimits;
 use trading_engine_protocol::types::{
-    FirmId, InstrumentId, Price, Quantity, SessionId, SessionProtocol,
+    FirmId, InstrumentId, Price, Quantity, Roles, SessionId, SessionProtocol, TradingPhase,
 };
 
 use super::text::Line;
@@ -30,6 +31,7 @@ pub enum Definition {
     Instrument(DefineInstrument),
     Firm(DefineFirm),
     Session(DefineSession),
+    TickTable(DefineTickTable),
 }
 
 impl Definition {
@@ -38,6 +40,7 @@ impl Definition {
             Self::Instrument(_) => CommandKind::DefineInstrument,
             Self::Firm(_) => CommandKind::DefineFirm,
             Self::Session(_) => CommandKind::DefineSession,
+            Self::TickTable(_) => CommandKind::DefineTickTable,
         }
     }
 }
@@ -53,6 +56,9 @@ pub struct World {
     pub offline: Vec<char>,
     /// All commands have one and the same time.
     pub clock_still: bool,
+    pub tick_tables: Vec<DefineTickTable>,
+    /// Instrument and price.
+    pub references: Vec<(u32, i64)>,
 }
 
 type Set<T> = fn(&mut T, &str) -> Result<(), String>;
@@ -69,7 +75,18 @@ const INSTRUMENT_WORDS: &[(&str, Set<DefineInstrument>)] = &[
     ("protection", |d, v| set(&mut d.protection_ticks, v)),
     ("unit", |d, v| set(&mut d.price_unit_e8, v)),
     ("lot", |d, v| set(&mut d.lot_size_e8, v)),
+    ("static", |d, v| set(&mut d.static_band, v)),
+    ("dynamic", |d, v| set(&mut d.dynamic_band, v)),
+    ("interruption", |d, v| {
+        d.interruption_ms = milliseconds(v)?;
+        Ok(())
+    }),
     ("product", |d, v| set(&mut d.product, v)),
+    ("tick-table", |d, v| set(&mut d.tick_table, v)),
+    ("first-phase", |d, v| {
+        d.first_phase = phase(v)?;
+        Ok(())
+    }),
     ("symbol", |d, v| {
         d.symbol = name(v).ok_or("no symbol")?;
         Ok(())
@@ -83,8 +100,14 @@ const SESSION_WORDS: &[(&str, Set<DefineSession>)] = &[
     ("protocol", |d, v| set(&mut d.protocol, v)),
     ("reset-daily", |d, v| set(&mut d.reset_at_day_roll, v)),
     ("key", |d, v| set(&mut d.public_key[0], v)),
-    ("roles", |d, v| set(&mut d.roles, v)),
     ("user", |d, v| set(&mut d.user, v)),
+    ("roles", |d, v| match v {
+        "risk" => {
+            d.roles = Roles::RISK.0;
+            Ok(())
+        }
+        bits => set(&mut d.roles, bits),
+    }),
     ("name", |d, v| {
         d.name = name(v).ok_or("no name")?;
         Ok(())
@@ -102,6 +125,8 @@ const LIMIT_WORDS: &[(&str, Set<EngineLimits>)] = &[
     ("instruments", |l, v| set(&mut l.instruments, v)),
     ("firms", |l, v| set(&mut l.firms, v)),
     ("sessions", |l, v| set(&mut l.sessions, v)),
+    ("quotes", |l, v| set(&mut l.quotes, v)),
+    ("groups", |l, v| set(&mut l.protection_groups, v)),
 ];
 
 fn set<T: TryFrom<i128>>(field: &mut T, value: &str) -> Result<(), String> {
@@ -164,6 +189,8 @@ impl Default for World {
             sessions: Vec::new(),
             offline: Vec::new(),
             clock_still: false,
+            tick_tables: Vec::new(),
+            references: Vec::new(),
         };
         for letter in 'A'..='D' {
             let session = world.session(&letter.to_string()).unwrap();
@@ -198,7 +225,13 @@ impl World {
                 self.offline.extend(rest.chars().next());
                 self.with(text.trim_end_matches(" offline"))
             }
-            "instrument" | "firm" | "session" => {
+            "reference" => {
+                let (symbol, price) = rest.split_once(' ').ok_or("`reference ACME 100`")?;
+                let instrument = self.symbol(symbol).ok_or("of what?")?;
+                self.references.push((instrument.0, number(price)?));
+                Ok(())
+            }
+            "instrument" | "firm" | "session" | "tick-table" => {
                 match self.definition(text)? {
                     Definition::Instrument(d) => {
                         put(&mut self.instruments, d, |a, b| {
@@ -209,6 +242,9 @@ impl World {
                     Definition::Session(d) => {
                         self.firm_of(&d);
                         put(&mut self.sessions, d, |a, b| a.session == b.session);
+                    }
+                    Definition::TickTable(d) => {
+                        put(&mut self.tick_tables, d, |a, b| a.table == b.table);
                     }
                 }
                 Ok(())
@@ -254,6 +290,7 @@ impl World {
                 fill(&mut definition, FIRM_WORDS, rest)?;
                 Ok(Definition::Firm(definition))
             }
+            "tick-table" => tick_table(label, rest).map(Definition::TickTable),
             _ => Err(format!("{what:?} cannot be defined")),
         }
     }
@@ -338,6 +375,61 @@ impl World {
     }
 }
 
+/// `tick-table 1 1 from 0 5 from 100`: prices are multiples of 1, from 100 up of 5.
+fn tick_table(table: &str, steps: &str) -> Result<DefineTickTable, String> {
+    let mut definition = DefineTickTable {
+        table: number(table)?,
+        ..DefineTickTable::default()
+    };
+    let words: Vec<&str> = steps.split_whitespace().collect();
+    if words.len() > 3 * TICK_STEPS_MAX {
+        return Err(format!("a table has at most {TICK_STEPS_MAX} steps"));
+    }
+    for (step, words) in definition.steps.iter_mut().zip(words.chunks(3)) {
+        let &[tick, "from", from] = words else {
+            return Err("a step is `5 from 100`".into());
+        };
+        *step = TickStep {
+            from: Price(number(from)?),
+            tick: number(tick)?,
+        };
+    }
+    Ok(definition)
+}
+
+/// Phases as scenarios call them.
+const PHASES: &[(&str, TradingPhase)] = &[
+    ("continuous", TradingPhase::Continuous),
+    ("closed", TradingPhase::Closed),
+    ("pre-open", TradingPhase::PreOpen),
+    ("opening-auction", TradingPhase::OpeningAuction),
+    ("halted", TradingPhase::Halted),
+    ("volatility-auction", TradingPhase::VolatilityAuction),
+    ("closing-auction", TradingPhase::ClosingAuction),
+];
+
+/// A phase by its name, or its byte.
+pub fn phase(text: &str) -> Result<u8, String> {
+    match PHASES.iter().find(|(name, _)| *name == text) {
+        Some((_, phase)) => Ok(phase.as_u8()),
+        None => number(text).map_err(|_| format!("{text:?} is no phase")),
+    }
+}
+
+pub fn phase_text(phase: u8) -> String {
+    let known = PHASES.iter().find(|(_, known)| known.as_u8() == phase);
+    known.map_or_else(|| format!("phase {phase}"), |(name, _)| (*name).into())
+}
+
+/// A session by its letter or number, and its firm.
+pub fn session_of(world: &World, text: &str) -> Result<(u32, u32), String> {
+    if let Ok(id) = number(text) {
+        return Ok((id, 0));
+    }
+    let session = world.session(text)?;
+    Ok((session.session.0, session.firm.0))
+}
+
 /// A time of the log as a scenario states it: `+5s` from now, or `10:30:00` of the same day.
 pub fn moment(clock: u64, text: &str) -> Result<u64, String> {
     if text.starts_with('-') {
@@ -364,8 +456,11 @@ pub fn instant(clock: u64, text: &str) -> Result<u64, String> {
         [hour, minute, second] => [hour, minute, *second],
         _ => return Err(format!("{text:?} is neither +5s nor 10:30:00")),
     };
-    let [hour, minute, second] = at.map(number::<u64>);
-    Ok(clock - clock % DAY + (hour? * 3600 + minute? * 60 + second?) * SECOND)
+    let [hour, minute, second] = at;
+    let (second, part) = second.split_once('.').unwrap_or((second, ""));
+    let part = number::<u64>(&format!("{part:0<9}"))?;
+    let [hour, minute, second] = [hour, minute, second].map(number::<u64>);
+    Ok(clock - clock % DAY + (hour? * 3600 + minute? * 60 + second?) * SECOND + part)
 }
 
 /// A time as lines show it: `09:00:05.001`, on a later day `+1d 09:00:05.001`.
@@ -397,6 +492,14 @@ pub fn milliseconds(text: &str) -> Result<u32, String> {
         return Err(format!("{text} is no whole number of milliseconds"));
     }
     u32::try_from(whole / 1_000_000).map_err(|_| format!("{text} does not fit its field"))
+}
+
+/// `500ms`, `2s`.
+pub fn duration_text(ms: u32) -> String {
+    match ms % 1000 {
+        0 => format!("{}s", ms / 1000),
+        _ => format!("{ms}ms"),
+    }
 }
 
 fn nanoseconds(text: &str) -> Result<u64, String> {
