@@ -1,4 +1,4 @@
-//! What a command costs the matching core, on every stream of the seeded workload without quotes.
+//! What a command costs the matching core, on every stream of the seeded workload.
 //!
 //! * `full`: [`Engine::apply_bytes`] as the engine agent calls it: command bytes read, session
 //!   number and ClientOrderId checked, limits checked, matched, events written to a 1 MiB buffer.
@@ -12,10 +12,14 @@
 //! `ns` is the median over blocks of 10,000 commands, the three taking turns. Percentiles are of
 //! single commands of `full`, less what reading the clock costs.
 //!
+//! A mass quote of 20 two-sided entries is one command of `quotes`, and is shown by the side too.
+//!
 //! `cargo bench --bench engine [-- --instructions] [FILTER]`
 
 #[path = "support/ours.rs"]
 mod ours;
+#[path = "support/quotes.rs"]
+mod quotes;
 mod support;
 #[path = "../tests/support/venue.rs"]
 #[allow(dead_code)]
@@ -121,8 +125,64 @@ fn singles(prepared: &Prepared) -> Singles {
     singles
 }
 
+/// Mass quotes, by the message and by the side.
+fn measure_quotes(name: &str, instruments: u32, trade_hash: u64) {
+    const MESSAGES: usize = 1_000;
+    let prepared = quotes::prepare(instruments, trade_hash, quotes::MESSAGES);
+    let mut sink = Buffer::new();
+    let mut times = Vec::new();
+    for _ in 0..RUNS {
+        let mut engine = quotes::engine(&prepared);
+        for block in prepared.log.chunks(MESSAGES) {
+            let started = Instant::now();
+            for words in block {
+                quotes::apply(&mut engine, words, &mut sink);
+            }
+            times.push(started.elapsed().as_nanos() as f64 / MESSAGES as f64);
+        }
+        assert_eq!(engine.state_hash(), prepared.state_hash, "{name}");
+    }
+    let full = median(&mut times);
+    print!(
+        "{name:<24}{:>8}{:>8}{full:>8.1}{:>8.1} ns a side",
+        "-",
+        "-",
+        full / quotes::SIDES as f64
+    );
+    let mut engine = quotes::engine(&prepared);
+    let mut singles = Singles::new();
+    for words in &prepared.log {
+        singles.time(|| quotes::apply(&mut engine, words, &mut sink));
+    }
+    for percentile in [50.0, 99.0, 99.9, 99.99] {
+        print!("{:>9}", singles.at(percentile));
+    }
+    println!();
+}
+
+/// Mass quotes under callgrind.
+fn one_of_quotes(name: &str, count: usize) {
+    let (_, instruments, hash) = quotes::LINES
+        .iter()
+        .find(|line| line.0 == name)
+        .expect("a line");
+    let most = support::INSTRUCTION_COUNTS[1] as usize;
+    let prepared = quotes::prepare(*instruments, *hash, most);
+    let mut engine = quotes::engine(&prepared);
+    let mut sink = Buffer::new();
+    for words in &prepared.log[..count] {
+        quotes::apply(&mut engine, words, &mut sink);
+    }
+}
+
 /// What a child under callgrind does: `full mixed 1 1000` and a count.
 fn one(name: &str, count: usize) {
+    if let Some(name) = name
+        .strip_prefix("full ")
+        .filter(|name| name.starts_with("quotes"))
+    {
+        return one_of_quotes(name, count);
+    }
     let (kind, name) = name.split_once(' ').expect("kind and line");
     let line = LINES.iter().find(|line| line.name == name).expect("a line");
     let most = support::INSTRUCTION_COUNTS[1] as usize;
@@ -158,6 +218,9 @@ fn main() {
         .iter()
         .any(|argument| argument == "--instructions");
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let quoting = quotes::LINES
+        .iter()
+        .filter(|(name, ..)| filter.is_none_or(|word| name.contains(word.as_str())));
     let chosen = LINES
         .iter()
         .filter(|line| filter.is_none_or(|word| line.name.contains(word.as_str())));
@@ -171,6 +234,10 @@ fn main() {
             }
             println!();
         }
+        for (name, ..) in quoting {
+            let each = support::each(&format!("full {name}"));
+            println!("{name:<24}{:>8}{each:>8.1}", "-");
+        }
     } else {
         println!("ns a command: stream, instruments, resting orders");
         println!(
@@ -178,5 +245,6 @@ fn main() {
             "", "copy", "bare", "full", "full/copy", "p50", "p99", "p99.9", "p99.99"
         );
         chosen.for_each(measure);
+        quoting.for_each(|(name, instruments, hash)| measure_quotes(name, *instruments, *hash));
     }
 }

@@ -113,7 +113,8 @@ pub struct Config {
     pub logon_timeout_ms: u64,
     /// `SHUTDOWN_GRACE_MS`.
     pub shutdown_grace_ms: u64,
-    /// `MAX_ORDERS`, `MAX_CLIENT_ORDER_IDS`, `MAX_PRICE_PAGES`.
+    /// `MAX_ORDERS`, `MAX_CLIENT_ORDER_IDS`, `MAX_PRICE_PAGES`, `MAX_QUOTES`,
+    /// `MAX_PROTECTION_GROUPS`, `MAX_RISK_LIMITS`.
     pub limits: EngineLimits,
 }
 
@@ -355,6 +356,19 @@ impl Config {
                     u64::from(defaults.price_pages),
                     1,
                     1 << 22,
+                )),
+                quotes: u32_of(s.number("MAX_QUOTES", u64::from(defaults.quotes), 1, 1 << 22)),
+                protection_groups: u32_of(s.number(
+                    "MAX_PROTECTION_GROUPS",
+                    u64::from(defaults.protection_groups),
+                    1,
+                    1 << 16,
+                )),
+                risk_limits: u32_of(s.number(
+                    "MAX_RISK_LIMITS",
+                    u64::from(defaults.risk_limits),
+                    1,
+                    1 << 16,
                 )),
                 ..defaults
             },
