@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::agent::Idle;
 use crate::journal::Policy;
 use crate::journal::writer::SEGMENT_BYTES_MIN;
-use crate::limits::{EngineLimits, ORDER_SLOT_BITS};
+use crate::limits::{DEMO_INSTRUMENTS_MAX, DEMO_INSTRUMENTS_MIN, EngineLimits, ORDER_SLOT_BITS};
 use crate::schedule::{self, Schedule};
 use crate::trading_day::TradingDayStart;
 
@@ -101,6 +101,8 @@ pub struct Config {
     pub fix_comp_id: String,
     /// `DEMO`: define the demo world on a first start.
     pub demo: bool,
+    /// `DEMO_INSTRUMENTS`: how many the demo world has.
+    pub demo_instruments: u32,
     /// `MAKER_BOT`: run the demo maker bot.
     pub maker_bot: bool,
     /// `MAX_CONNECTIONS`.
@@ -332,6 +334,12 @@ impl Config {
                 |value| crate::engine::command::name(value).map(|_| value.to_owned()),
             ),
             demo,
+            demo_instruments: u32_of(s.number(
+                "DEMO_INSTRUMENTS",
+                u64::from(DEMO_INSTRUMENTS_MIN),
+                u64::from(DEMO_INSTRUMENTS_MIN),
+                u64::from(DEMO_INSTRUMENTS_MAX),
+            )),
             maker_bot,
             gateway_threads: u8::try_from(s.number("GATEWAY_THREADS", 1, 1, 16)).unwrap_or(1),
             max_connections: usize_of(s.number("MAX_CONNECTIONS", 4096, 1, 1 << 16)),

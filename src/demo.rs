@@ -1,4 +1,4 @@
-//! The venue of a first start: five instruments, two demo firms and their sessions, as commands.
+//! The venue of a first start: five instruments or more, two demo firms and their sessions, as commands.
 //!
 //! Keys and passwords are drawn at random once, printed, and kept in the data folder beside the
 //! journal; a log that defines demo firms is refused in production.
@@ -14,6 +14,7 @@ use crate::engine::command::{
     Command, DefineFirm, DefineInstrument, DefineSession, Genesis, name, name_text,
 };
 use crate::gateway::keystore::{Keystore, KeystoreError, decode_hex, encode_hex};
+use crate::limits::DEMO_INSTRUMENTS_MIN;
 
 /// Firms whose name starts so are demo firms.
 pub const FIRM_PREFIX: &str = "DEMO-";
@@ -67,7 +68,7 @@ pub fn genesis(created_at: UtcNanos) -> io::Result<Command<Genesis>> {
 /// highest price (units), largest order (lots), protection (ticks).
 type Row = (&'static str, u8, i64, i64, u64, i64, i64, u64, u64);
 
-const INSTRUMENTS: [Row; 5] = [
+const INSTRUMENTS: [Row; DEMO_INSTRUMENTS_MIN as usize] = [
     (
         "ACME",
         2,
@@ -115,11 +116,11 @@ pub const MAKER_PRICES: [(&str, i64); 4] = [
     ("OIL", 7_500),
 ];
 
-/// Draws the demo world.
+/// Draws the demo world, of so many instruments.
 ///
 /// # Errors
 /// No randomness, or no password hash.
-pub fn demo() -> Result<Demo, KeystoreError> {
+pub fn demo(instruments: u32) -> Result<Demo, KeystoreError> {
     let mut keystore = Keystore::default();
     let mut credentials = Credentials::default();
     let random = || draw().map_err(|error| KeystoreError::Io("randomness".into(), error));
@@ -163,7 +164,7 @@ pub fn demo() -> Result<Demo, KeystoreError> {
         });
     }
     Ok(Demo {
-        commands: definitions(&credentials),
+        commands: definitions(&credentials, instruments),
         keystore,
         credentials,
     })
@@ -181,28 +182,17 @@ fn firm_of(session: u32) -> u32 {
 /// The demo world as commands, whose sessions are those of the credentials. A log that lost the end
 /// of them (power, in its first moment) is completed with the same ones: what it has already is
 /// affirmed by them.
-pub fn definitions(credentials: &Credentials) -> Vec<Vec<u8>> {
+pub fn definitions(credentials: &Credentials, instruments: u32) -> Vec<Vec<u8>> {
     let mut commands = Vec::new();
     let text = |text: &str| name(text).unwrap_or_default();
     for (index, row) in (1..).zip(INSTRUMENTS) {
-        let (symbol, price_decimals, price_unit_e8, lot_size_e8, tick, low, high, most, reach) =
-            row;
-        let instrument = DefineInstrument {
-            instrument: InstrumentId(index),
-            price_decimals,
-            symbol: text(symbol),
-            price_unit_e8,
-            lot_size_e8,
-            tick,
-            price_min: Price(low),
-            price_max: Price(high),
-            quantity_min: Quantity(1),
-            quantity_max: Quantity(most),
-            protection_ticks: reach,
-            quantity_increment: Quantity(1),
-            ..DefineInstrument::default()
-        };
-        commands.push(Command::new(instrument).to_bytes());
+        commands.push(Command::new(instrument(index, row.0, row)).to_bytes());
+    }
+    // The others are like the first, for those who quote many.
+    for index in DEMO_INSTRUMENTS_MIN + 1..=instruments {
+        let symbol = format!("DEMO-{index:03}");
+        let another = instrument(index, &symbol, INSTRUMENTS[0]);
+        commands.push(Command::new(another).to_bytes());
     }
     for (firm, firm_name) in [(1, "DEMO-ALPHA"), (2, "DEMO-BETA")] {
         let firm = DefineFirm {
@@ -214,6 +204,25 @@ pub fn definitions(credentials: &Credentials) -> Vec<Vec<u8>> {
     }
     commands.extend(sessions(credentials).map(|session| Command::new(session).to_bytes()));
     commands
+}
+
+fn instrument(index: u32, symbol: &str, row: Row) -> DefineInstrument {
+    let (_, price_decimals, price_unit_e8, lot_size_e8, tick, low, high, most, reach) = row;
+    DefineInstrument {
+        instrument: InstrumentId(index),
+        price_decimals,
+        symbol: name(symbol).unwrap_or_default(),
+        price_unit_e8,
+        lot_size_e8,
+        tick,
+        price_min: Price(low),
+        price_max: Price(high),
+        quantity_min: Quantity(1),
+        quantity_max: Quantity(most),
+        protection_ticks: reach,
+        quantity_increment: Quantity(1),
+        ..DefineInstrument::default()
+    }
 }
 
 /// What of the sessions' roles and users is not as the credentials have it now.

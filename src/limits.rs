@@ -39,6 +39,11 @@ pub const TICK_TABLES_MAX: u32 = 64;
 /// How often what an auction would trade at is published at most, nanoseconds of log time.
 pub const AUCTION_INDICATIVE_INTERVAL_NS: u64 = 100_000_000;
 
+/// Instruments of the demo world with names of their own: it has these at least.
+pub const DEMO_INSTRUMENTS_MIN: u32 = 5;
+/// Most instruments of the demo world.
+pub const DEMO_INSTRUMENTS_MAX: u32 = 1_000;
+
 /// Longest symbol, firm, key or CompID text in bytes.
 pub const NAME_LENGTH_MAX: usize = 24;
 

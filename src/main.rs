@@ -301,7 +301,8 @@ fn run(config: &Config) -> Result<(), Failure> {
             fix_comp_id: config.fix_comp_id.clone(),
             ..GatewaySettings::default()
         },
-        event_file_bytes: event_log::FILE_BYTES,
+        // Snapshots come with segments, and the start from one waits for an event file to be sealed.
+        event_file_bytes: event_log::FILE_BYTES.min(config.journal_segment_bytes),
     };
     let clock = Clock::machine();
     let disk = journal_disk(config)?;
@@ -446,6 +447,7 @@ fn report(recovered: &Recovered) {
     }
     tracing::info!(
         commands = recovered.commands,
+        from_snapshot = recovered.from_snapshot,
         state_hash = format!("{:016x}", recovered.state_hash()),
         took_ms = u64::try_from(recovered.took.as_millis()).unwrap_or(u64::MAX),
         "recovered"
@@ -468,7 +470,7 @@ fn world(config: &Config, recovered: &Recovered, genesis: Vec<u8>) -> Result<Wor
             let keystore = Keystore::load(&keystore_path).map_err(|error| failure(&error))?;
             return Ok((keystore, None, commands));
         }
-        let demo = demo::demo().map_err(|error| failure(&error))?;
+        let demo = demo::demo(config.demo_instruments).map_err(|error| failure(&error))?;
         demo.keystore
             .save(&keystore_path)
             .map_err(|error| failure(&error))?;
@@ -488,7 +490,7 @@ fn world(config: &Config, recovered: &Recovered, genesis: Vec<u8>) -> Result<Wor
     // users may be others than at the last start.
     let commands = match &credentials {
         Some(known) if !known.sessions().all(|session| recovered.knows(session)) => {
-            demo::definitions(known)
+            demo::definitions(known, config.demo_instruments)
         }
         Some(known) => demo::changes(known, &recovered.sessions()),
         None => Vec::new(),

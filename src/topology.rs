@@ -122,8 +122,11 @@ pub fn recover(
     new_log_id: u64,
 ) -> Result<Recovered, JournalError> {
     let started = Instant::now();
-    let mut engine = Engine::new(settings.limits);
-    engine.memory(prefer_large_pages);
+    let fresh = || {
+        let engine = Engine::new(settings.limits);
+        engine.memory(prefer_large_pages);
+        engine
+    };
     let depth = SharedDepth::default();
     let mut observer = depth.clone();
     let exists = recovery::exists(disk.as_ref())?;
@@ -136,12 +139,15 @@ pub fn recover(
     let log_id = if exists { last.log_id } else { new_log_id };
     let mut event_log =
         EventLog::open(event_disk, log_id, last.sequence, settings.event_file_bytes)?;
-    if settings.snapshots {
+    snapshots::forget_lost(disk.as_ref(), last.sequence)?;
+    let mut engine = if settings.snapshots {
         // What the event log lacks has to be made again.
         let not_after = last.sequence.min(event_log.sequence());
-        engine = snapshots::restore(disk.as_ref(), log_id, not_after, settings.limits, engine)?;
-        begin_depth(&observer, &engine);
-    }
+        snapshots::restore(disk.as_ref(), log_id, not_after, fresh)?.engine
+    } else {
+        fresh()
+    };
+    begin_depth(&observer, &engine);
     let from_snapshot = engine.sequence().0;
     engine.touch();
     let mut bytes = Vec::new();

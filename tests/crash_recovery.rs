@@ -57,6 +57,8 @@ fn killed_in_a_burst(topology: &str, gateways: &str, policy: &str, kills: u64) {
         ("TOPOLOGY", topology),
         ("GATEWAY_THREADS", gateways),
         ("JOURNAL_POLICY", policy),
+        // Segments end between kills, so that snapshots take part.
+        ("JOURNAL_SEGMENT_BYTES", "65536"),
         // Hundreds of kills take millions of orders.
         ("MAX_CLIENT_ORDER_IDS", "8388608"),
     ];

@@ -5,13 +5,15 @@ mod support;
 
 use support::venue::{self, Driver, NO_PRICE, enter, replace};
 use trading_engine::engine::command::{
-    DayRoll, DefineSession, EnterOrder, EnterOrderWithTerms, OrderTerms, SessionDisconnected,
-    SessionLogon,
+    DayRoll, DefineInstrument, DefineSession, DefineTickTable, EnterOrder, EnterOrderWithTerms,
+    MassQuoteHead, OrderStatusRequest, OrderTerms, QuoteEntry, SessionDisconnected, SessionLogon,
+    SetPhase, Tick,
 };
 use trading_engine::engine::event::EventBody;
 use trading_engine::limits::EngineLimits;
 use trading_engine_protocol::types::{
     AccountId, ClientOrderId, InstrumentId, Price, Quantity, Reason, SessionId, SessionProtocol,
+    Side,
 };
 
 const ONE: SessionId = SessionId(1);
@@ -264,4 +266,165 @@ fn a_sweep_of_several_steps_releases_stops() {
     out.clear();
     driver.apply(ONE, enter(2, 1, 1, DAY, 100, 300), &mut out);
     assert_eq!(kinds(&out).last(), Some(&("triggered", 1)));
+}
+
+/// When each instrument's indicative price was published, milliseconds.
+fn published(commands: &[(u64, u32, bool)]) -> Vec<(u64, u32)> {
+    let mut driver = world();
+    let sink = &mut Vec::new();
+    for (at, instrument, begins) in commands {
+        driver.wait_until(1_000_000_000 + at * 1_000_000);
+        if *begins {
+            driver.apply(SessionId(0), set_phase(*instrument, OPENING), sink);
+        } else if *instrument != 0 {
+            for side in [1, 2] {
+                let id = at * 2 + u64::from(side);
+                driver.apply(ONE, enter(id, *instrument, side, DAY, 100, 1), sink);
+            }
+        } else {
+            driver.apply(SessionId(0), Tick::default(), sink);
+        }
+    }
+    let mut published = Vec::new();
+    venue::for_each_event(sink, |header, body| {
+        if let EventBody::AuctionIndicative(e) = body {
+            let at = (header.sequenced_at.0 - 1_000_000_000) / 1_000_000;
+            published.push((at, e.instrument.0));
+        }
+    });
+    published
+}
+
+/// A tick each 10 ms.
+fn ticks(mut commands: Vec<(u64, u32, bool)>) -> Vec<(u64, u32, bool)> {
+    commands.extend((1..60).map(|n| (n * 10, 0, false)));
+    commands.sort_by_key(|command| command.0);
+    commands
+}
+
+#[test]
+fn each_instrument_s_indicative_price_has_a_time_of_its_own() {
+    let begin = vec![(0, 1, true), (0, 2, true)];
+    // Looked at 200 ms after the phase began, when nothing was due any more.
+    let changes = vec![(201, 1, false), (251, 2, false)];
+    let told = published(&ticks([begin, changes].concat()));
+    assert_eq!(told, [(310, 1), (360, 2)]);
+}
+
+#[test]
+fn a_phase_that_begins_does_not_put_off_another_instrument_s_indicative_price() {
+    let commands = vec![(0, 1, true), (201, 1, false), (291, 2, true)];
+    assert_eq!(published(&ticks(commands)), [(310, 1)]);
+}
+
+const OPENING: u8 = 3;
+const LEAST: Price = Price(9_900);
+
+fn set_phase(instrument: u32, phase: u8) -> SetPhase {
+    SetPhase {
+        instrument: InstrumentId(instrument),
+        phase,
+        ..SetPhase::default()
+    }
+}
+
+/// A quote in the first instrument and layer; 0 lots of a side: it is not stated.
+fn quote(driver: &mut Driver, id: u64, group: u16, entry: u64, bid: (i64, u64), ask: (i64, u64)) {
+    let head = MassQuoteHead {
+        quote_id: ClientOrderId::from_u64(id),
+        protection_group: group,
+        ..MassQuoteHead::default()
+    };
+    let entry = QuoteEntry {
+        entry_id: ClientOrderId::from_u64(entry),
+        instrument: InstrumentId(1),
+        not_stated: u8::from(bid.1 == 0) | u8::from(ask.1 == 0) << 1,
+        bid_price: Price(bid.0),
+        bid_quantity: Quantity(bid.1),
+        ask_price: Price(ask.0),
+        ask_quantity: Quantity(ask.1),
+        ..QuoteEntry::default()
+    };
+    let words = driver.mass_quote(ONE, &head, &[entry]);
+    driver.apply_words(&words, &mut Vec::new());
+}
+
+#[test]
+fn the_status_of_one_quote_is_asked_by_its_order_id() {
+    let mut driver = world();
+    quote(&mut driver, 1, 0, 1, (100, 5), (0, 0));
+    let (_, resting) = (driver.engine)
+        .resting(InstrumentId(1), Side::Buy)
+        .next()
+        .expect("the quote rests");
+    let asks = OrderStatusRequest {
+        client_order_id: ClientOrderId::from_u64(1),
+        order_id: resting.order_id,
+        ..OrderStatusRequest::default()
+    };
+    let mut sink = Vec::new();
+    driver.apply(ONE, asks, &mut sink);
+    venue::for_each_event(&sink, |header, body| {
+        assert_eq!(header.reason, 0, "{body:?}");
+        assert!(matches!(body, EventBody::OrderStatusReport(e) if e.is_quote == 1));
+    });
+}
+
+#[test]
+#[ignore = "the core takes the middle of all prices, on tick or not"]
+fn the_middle_of_an_auction_s_prices_is_of_those_on_tick() {
+    let mut driver = Driver::world(small(), 0, 1);
+    let sink = &mut Vec::new();
+    let mut table = DefineTickTable {
+        table: 1,
+        ..DefineTickTable::default()
+    };
+    let steps = [(9_990, 1), (10_000, 2), (10_004, 4)];
+    for (step, (from, tick)) in table.steps.iter_mut().zip(steps) {
+        step.from = Price(from);
+        step.tick = tick;
+    }
+    driver.apply(SessionId(0), table, sink);
+    let instrument = DefineInstrument {
+        price_min: LEAST,
+        price_max: Price(10_100),
+        tick_table: 1,
+        first_phase: OPENING,
+        ..venue::instrument(1)
+    };
+    driver.apply(SessionId(0), instrument, sink);
+    // 3 lots trade without a surplus at 9,997, 9,998, 9,999, 10,000, 10,002 and 10,004.
+    let at_the_opening = EnterOrder {
+        order_type: 1,
+        ..enter(1, 1, 1, 2, NO_PRICE.0, 3)
+    };
+    driver.apply(ONE, at_the_opening, sink);
+    driver.apply(ONE, enter(2, 1, 1, DAY, 9_996, 3), sink);
+    driver.apply(ONE, enter(3, 1, 2, DAY, 9_996, 3), sink);
+    driver.apply(ONE, enter(4, 1, 2, DAY, 10_008, 2), sink);
+    sink.clear();
+    driver.apply(SessionId(0), set_phase(1, 0), sink);
+    let mut prices = Vec::new();
+    venue::for_each_event(sink, |_, body| {
+        if let EventBody::AuctionUncrossed(e) = body {
+            prices.push(e.price.0);
+        }
+    });
+    assert_eq!(prices, [10_000], "(9,997 + 10,004) / 2, rounded down");
+}
+
+#[test]
+#[ignore = "the core refuses it: post-only order would trade"]
+fn a_post_only_order_at_the_close_does_not_trade_at_once() {
+    let mut driver = world();
+    let sink = &mut Vec::new();
+    driver.apply(ONE, enter(1, 1, 2, DAY, 100, 5), sink);
+    sink.clear();
+    // Parked until the closing auction.
+    let at_the_close = EnterOrder {
+        instructions: 1,
+        ..enter(2, 1, 1, 7, 100, 5)
+    };
+    driver.apply(ONE, at_the_close, sink);
+    assert_eq!(told(sink), [("accepted", 2, Reason::None)]);
 }

@@ -79,7 +79,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("client", &["gateway::keystore"]),
-    ("demo", &["client", "engine::command", "gateway::keystore"]),
+    (
+        "demo",
+        &["client", "engine::command", "gateway::keystore", "limits"],
+    ),
     // The wiring sees everything; nobody sees the wiring.
     ("topology", &["*"]),
     ("main", &["*"]),

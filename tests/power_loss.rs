@@ -25,7 +25,7 @@ use trading_engine::gateway::keystore::Keystore;
 use trading_engine::journal::Policy;
 use trading_engine::journal::sim_disk::{Fault, SimDisk};
 use trading_engine::journal::writer::SEGMENT_BYTES_MIN;
-use trading_engine::limits::EngineLimits;
+use trading_engine::limits::{DEMO_INSTRUMENTS_MIN, EngineLimits};
 use trading_engine::topology::{self, Venue, VenueSettings};
 
 const SYMBOL: &str = "TEST-A";
@@ -144,7 +144,7 @@ impl Running {
 /// Trades through `cuts` power cuts.
 fn survives(seed: u64, preset: Preset, policy: Policy, fault: Option<Fault>, cuts: u64) {
     let mut random = Random::new(seed);
-    let demo = demo::demo().unwrap();
+    let demo = demo::demo(DEMO_INSTRUMENTS_MIN).unwrap();
     let clock = Clock::machine();
     let genesis = demo::genesis(clock.utc_now()).unwrap();
     let keystore = tempfile::tempdir().unwrap();

@@ -64,6 +64,7 @@ fn a_wrong_setting_names_itself_and_what_is_allowed_and_opens_no_port() {
         ("GATEWAY_THREADS", "0", "a whole number from 1 to 16"),
         ("GATEWAY_THREADS", "2", "1 unless TOPOLOGY=dedicated"),
         ("BIND_ADDRESS", "everywhere", "an IP address"),
+        ("DEMO_INSTRUMENTS", "4", "a whole number from 5 to 1000"),
         ("MAX_ORDERS", "0", "a whole number from 1 to 16777216"),
         ("METRICS_PORT", "6543", "another port than PORT's"),
         (
@@ -593,4 +594,89 @@ fn a_first_batch_that_was_cut_short_is_completed() {
     let accepted: OrderAccepted = client.expect_a();
     assert_eq!(accepted.cl_ord_id, 1);
     assert_eq!(server.terminate(), Some(0));
+}
+
+/// What a start says of its recovery.
+struct Told {
+    from_snapshot: u64,
+    commands: u64,
+    state_hash: String,
+}
+
+/// Starts the venue with a log.
+fn start_and_tell(data: &std::path::Path, settings: &[(&str, &str)]) -> (Server, Told) {
+    let path = data.join("log");
+    let mut command = server::command(data, settings);
+    command.env("LOG_LEVEL", "info").env("LOG_FORMAT", "json");
+    command.stderr(std::fs::File::create(&path).unwrap());
+    let server = Server::wait(command, data);
+    let log = std::fs::read_to_string(&path).unwrap();
+    let mut lines = log.lines().map(json);
+    let recovered = lines.find(|line| line["fields"]["message"] == "recovered");
+    let fields = &recovered.unwrap_or_else(|| panic!("no word of it: {log}"))["fields"];
+    let told = Told {
+        from_snapshot: fields["from_snapshot"].as_u64().unwrap(),
+        commands: fields["commands"].as_u64().unwrap(),
+        state_hash: fields["state_hash"].as_str().unwrap().into(),
+    };
+    (server, told)
+}
+
+/// `trading-engine journal replay`: state hash, and snapshots that are the same.
+fn replay(data: &std::path::Path, settings: &[(&str, &str)]) -> (String, u64) {
+    let mut command = server::command(data, settings);
+    command.args(["journal", "replay"]);
+    let replay = ended(command);
+    assert_eq!(replay.code, Some(0), "{}", replay.complained);
+    let words: Vec<&str> = replay.said.split_whitespace().collect();
+    let after = |name: &str| words[words.iter().position(|word| *word == name).unwrap() + 1];
+    (
+        after("state_hash").into(),
+        after("snapshots").parse().unwrap(),
+    )
+}
+
+#[test]
+fn a_start_from_a_snapshot_is_the_start_from_the_journal() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = [("JOURNAL_SEGMENT_BYTES", "65536")];
+    let without = [settings[0], ("SNAPSHOTS", "false")];
+    let (server, told) = start_and_tell(data.path(), &settings);
+    assert_eq!(told.from_snapshot, 0);
+    let credentials = server.credentials();
+    let mut client = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
+    let mut number = 0;
+    let mut send = |orders: u64| {
+        for _ in 0..orders {
+            number += 1;
+            let (side, price) = if number % 2 == 0 { (1, 50) } else { (2, 60) };
+            client.send(&client.order(number, side, 1, price));
+            let _: OrderAccepted = client.expect_a();
+        }
+    };
+    let snapshots = || {
+        let names = std::fs::read_dir(data.path().join("journal")).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let whole = |name: &String| name.starts_with("snapshot-") && name.ends_with(".bin");
+        names.filter(whole).count()
+    };
+    while snapshots() < 2 {
+        send(100);
+    }
+    // The event log goes beyond the snapshots.
+    send(1_500);
+    let mut before = book(&server);
+    server.kill();
+    for (settings, is_used) in [(&settings[..], true), (&without[..], false)] {
+        let (state_hash, same) = replay(data.path(), settings);
+        assert!(same > 0);
+        let (server, told) = start_and_tell(data.path(), settings);
+        assert_eq!(told.from_snapshot > 0, is_used);
+        assert!(told.from_snapshot < told.commands);
+        assert_eq!(told.state_hash, state_hash);
+        let after = book(&server);
+        before["sequence"] = after["sequence"].clone();
+        assert_eq!(after, before);
+        server.kill();
+    }
 }

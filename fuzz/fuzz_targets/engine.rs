@@ -3,9 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use trading_engine::engine::command::{self, CommandHeader, CommandKind};
+use trading_engine::engine::command::{
+    self, CommandHeader, CommandKind, MassQuoteHead, QUOTE_ENTRIES_MAX, QuoteEntry,
+};
 use trading_engine::engine::{Engine, Progress};
-use trading_engine::limits::EngineLimits;
+use trading_engine::limits::{COMMAND_LENGTH_MAX, EngineLimits};
 use trading_engine_protocol::types::{Sequence, UtcNanos};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -33,7 +35,14 @@ fuzz_target!(|data: &[u8]| {
     let mut inbound = [1u64; 5];
     while let Some(([kind, session, flags, span], tail)) = rest.split_first_chunk::<4>() {
         let kind = CommandKind::ALL[usize::from(*kind) % CommandKind::ALL.len()];
-        let length = kind.body_length();
+        let mut span = usize::from(*span);
+        let mut length = kind.body_length();
+        if kind == CommandKind::MassQuote {
+            // The only one whose length varies.
+            length = size_of::<MassQuoteHead>()
+                + (1 + span % QUOTE_ENTRIES_MAX) * size_of::<QuoteEntry>();
+            span *= 8;
+        }
         let mut header = CommandHeader::new_zeroed();
         header.length = u32::try_from(size_of::<CommandHeader>() + length).unwrap();
         header.kind = kind as u8;
@@ -46,9 +55,9 @@ fuzz_target!(|data: &[u8]| {
         header.inbound_seq = inbound[at] + u64::from(*flags & 0x40 != 0);
         inbound[at] += 1;
         // Small numbers from short inputs: mostly zeros with some bytes set.
-        let mut words = [0u64; 64];
+        let mut words = [0u64; COMMAND_LENGTH_MAX / 8];
         let bytes = words.as_mut_bytes();
-        let given = usize::from(*span).min(length).min(tail.len());
+        let given = span.min(length).min(tail.len());
         bytes[..size_of::<CommandHeader>()].copy_from_slice(header.as_bytes());
         bytes[size_of::<CommandHeader>()..][..given].copy_from_slice(&tail[..given]);
         rest = &tail[given..];

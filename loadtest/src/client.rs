@@ -7,14 +7,19 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use trading_engine_protocol::binary::message::{
-    CancelOrder, CancelRejected, Fill, InstrumentDefinition, Message, NewOrder, OrderAccepted,
-    OrderCanceled, OrderRejected, OrderReplaced, Reject, ReplaceOrder,
+    CancelOrder, CancelRejected, Fill, InstrumentDefinition, MassQuote, MassQuoteAck, Message,
+    NewOrder, OrderAccepted, OrderCanceled, OrderRejected, OrderReplaced, OrderStatus,
+    OrderStatusRequest, ProtectionConfig, ProtectionReset, ProtectionStatus, ProtectionTripped,
+    QuoteCanceled, QuoteEntry, Reject, ReplaceOrder,
 };
 use trading_engine_protocol::binary::{
-    self, ClientAction as BinaryAction, FrameHeader, LogonSettings, NULL_PRICE, frame,
+    self, ClientAction as BinaryAction, FrameHeader, LogonSettings, MASS_QUOTE_FULL_ACK,
+    NULL_PRICE, frame,
 };
-use trading_engine_protocol::fix::{self, ClientAction as FixAction, InitiatorSettings};
-use trading_engine_protocol::types::{Decimal8, UtcNanos};
+use trading_engine_protocol::fix::{
+    self, ClientAction as FixAction, InitiatorSettings, Message as FixFields, MessageWriter,
+};
+use trading_engine_protocol::types::{Decimal8, Reason, UtcNanos};
 
 use crate::credentials::{BinaryLogin, Login};
 
@@ -70,6 +75,31 @@ pub struct Order {
     pub immediate: bool,
 }
 
+/// Price and quantity, mantissas of 10^-8; a quantity of 0 is none.
+pub type Terms = (i64, i64);
+
+/// Both sides of a quote.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Of what.
+    pub instrument: &'a Instrument,
+    /// The bid.
+    pub bid: Terms,
+    /// The ask.
+    pub ask: Terms,
+}
+
+/// A side of a mass quote's entry that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedSide {
+    /// Which entry, from 0.
+    pub entry: usize,
+    /// Its side.
+    pub side: Side,
+    /// Why.
+    pub why: Reason,
+}
+
 /// What the venue said about a request or an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -88,6 +118,8 @@ pub enum Answer {
     Rejected {
         /// Its id.
         id: u64,
+        /// Why, `None` if it is not in the table of reasons.
+        why: Reason,
     },
     /// The order was replaced.
     Replaced {
@@ -125,14 +157,72 @@ pub enum Answer {
         /// The order came in and took.
         taker: bool,
     },
+    /// A mass quote is answered; [`Client::refused_sides`] has what was refused of it.
+    Quoted {
+        /// Its id.
+        id: u64,
+        /// Why all of it was refused, `None` = it was not.
+        why: Reason,
+        /// Sides that are answered.
+        sides: usize,
+    },
+    /// A fill of a quote.
+    QuoteFill {
+        /// Id of the instrument.
+        instrument: u32,
+        /// Which side of the quote.
+        side: Side,
+        /// Quantity of the fill.
+        quantity: i64,
+        /// What is open now.
+        leaves: i64,
+    },
+    /// A quote's side ended, and no answer to a mass quote says so.
+    QuoteEnded {
+        /// Id of the instrument.
+        instrument: u32,
+        /// Which side of the quote.
+        side: Side,
+        /// Why.
+        why: Reason,
+    },
+    /// The session's protection group reached a limit: its quotes are about to end.
+    Tripped,
+    /// Protection was set or reset.
+    Protection {
+        /// The request.
+        id: u64,
+        /// Why not.
+        why: Reason,
+    },
+    /// One of the session's open orders and quotes.
+    Resting {
+        /// Id of the instrument.
+        instrument: u32,
+        /// Its side.
+        side: Side,
+        /// Price and open quantity.
+        terms: Terms,
+        /// No more follow.
+        last: bool,
+    },
+    /// The session has nothing open.
+    NothingRests,
 }
 
 /// An instrument as the session names it.
 #[derive(Clone, Debug)]
 pub struct Instrument {
     symbol: String,
-    /// Binary id; 0 in FIX.
+    /// Binary id; 0 in FIX, unless [`Client::know`] told it.
     id: u32,
+}
+
+impl Instrument {
+    /// Its number in answers.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
 }
 
 enum Machine {
@@ -152,6 +242,7 @@ pub struct Client {
     /// Bytes of `output` that are out.
     written: usize,
     started: Instant,
+    refused: Vec<RefusedSide>,
     /// Bytes received since the connection began.
     pub received: u64,
 }
@@ -222,6 +313,7 @@ impl Client {
             output: Vec::new(),
             written: 0,
             started: Instant::now(),
+            refused: Vec::new(),
             received: 0,
         };
         match login {
@@ -323,8 +415,8 @@ impl Client {
     /// When the venue did not define it.
     pub fn instrument(&self, symbol: &str) -> io::Result<Instrument> {
         let id = match (&self.machine, self.symbols.get(symbol)) {
-            (Machine::Fix(_), _) => 0,
-            (Machine::Binary(_), Some(&id)) => id,
+            (_, Some(&id)) => id,
+            (Machine::Fix(_), None) => 0,
             (Machine::Binary(_), None) => {
                 return Err(io::Error::other(format!("the venue has no {symbol}")));
             }
@@ -333,6 +425,12 @@ impl Client {
             symbol: symbol.into(),
             id,
         })
+    }
+
+    /// Tells a FIX session the venue's numbers of instruments: its answers name symbols.
+    pub fn know(&mut self, instruments: &[(u32, String)]) {
+        let known = instruments.iter().map(|(id, symbol)| (symbol.clone(), *id));
+        self.symbols.extend(known);
     }
 
     /// Queues an order.
@@ -430,6 +528,127 @@ impl Client {
         }
     }
 
+    /// Queues a mass quote of both sides of all entries.
+    pub fn quote(&mut self, id: u64, group: u16, entries: &[Entry<'_>]) {
+        let now_ns = self.now_ns();
+        match &mut self.machine {
+            Machine::Binary(initiator) => {
+                let quote = MassQuote {
+                    quote_id: id,
+                    mmp_group: group,
+                    flags: MASS_QUOTE_FULL_ACK,
+                    ..MassQuote::default()
+                };
+                let wire: Vec<QuoteEntry> = entries
+                    .iter()
+                    .map(|entry| QuoteEntry {
+                        instrument_id: entry.instrument.id,
+                        bid_price: entry.bid.0,
+                        bid_qty: entry.bid.1,
+                        ask_price: entry.ask.0,
+                        ask_qty: entry.ask.1,
+                        ..QuoteEntry::default()
+                    })
+                    .collect();
+                initiator.send_group(now_ns, &quote, &wire, &mut self.output);
+            }
+            Machine::Fix(initiator) => {
+                let count = entries.len() as u64;
+                initiator.send(now_ns, utc(), b"i", &mut self.output, |writer| {
+                    writer.number(117, id);
+                    writer.number(301, 2);
+                    writer.number(9019, u64::from(group));
+                    writer.number(296, 1);
+                    writer.number(302, 1);
+                    writer.number(304, count);
+                    writer.number(295, count);
+                    for (index, entry) in entries.iter().enumerate() {
+                        writer.number(299, index as u64);
+                        writer.text(55, entry.instrument.symbol.as_bytes());
+                        write_side(writer, entry.bid, (132, 134));
+                        write_side(writer, entry.ask, (133, 135));
+                    }
+                });
+                forget(initiator);
+            }
+        }
+    }
+
+    /// Queues the settings of a protection group that stays frozen until it is reset: so many lots
+    /// in a window. A window of 0 takes its protection away.
+    pub fn protect(&mut self, id: u64, group: u16, lots: u64, window_ms: u32) {
+        let now_ns = self.now_ns();
+        match &mut self.machine {
+            Machine::Binary(initiator) => {
+                let message = ProtectionConfig {
+                    cl_ord_id: id,
+                    qty_limit: lots,
+                    window_ms,
+                    mmp_group: group,
+                    ..ProtectionConfig::default()
+                };
+                initiator.send(now_ns, &message, &mut self.output);
+            }
+            Machine::Fix(initiator) => {
+                initiator.send(now_ns, utc(), b"U3", &mut self.output, |writer| {
+                    writer.number(11, id);
+                    writer.number(9019, u64::from(group));
+                    writer.number(35023, u64::from(window_ms));
+                    writer.number(35020, lots);
+                });
+                forget(initiator);
+            }
+        }
+    }
+
+    /// Queues the reset of a frozen protection group.
+    pub fn reset(&mut self, id: u64, group: u16) {
+        let now_ns = self.now_ns();
+        match &mut self.machine {
+            Machine::Binary(initiator) => {
+                let message = ProtectionReset {
+                    cl_ord_id: id,
+                    mmp_group: group,
+                    ..ProtectionReset::default()
+                };
+                initiator.send(now_ns, &message, &mut self.output);
+            }
+            Machine::Fix(initiator) => {
+                initiator.send(now_ns, utc(), b"U4", &mut self.output, |writer| {
+                    writer.number(11, id);
+                    writer.number(9019, u64::from(group));
+                });
+                forget(initiator);
+            }
+        }
+    }
+
+    /// Queues the question what the session has open.
+    pub fn ask_resting(&mut self, id: u64) {
+        let now_ns = self.now_ns();
+        match &mut self.machine {
+            Machine::Binary(initiator) => {
+                let message = OrderStatusRequest {
+                    cl_ord_id: id,
+                    ..OrderStatusRequest::default()
+                };
+                initiator.send(now_ns, &message, &mut self.output);
+            }
+            Machine::Fix(initiator) => {
+                initiator.send(now_ns, utc(), b"AF", &mut self.output, |writer| {
+                    writer.number(584, id);
+                    writer.number(585, 7);
+                });
+                forget(initiator);
+            }
+        }
+    }
+
+    /// What was refused of the mass quote that was answered last.
+    pub fn refused_sides(&self) -> &[RefusedSide] {
+        &self.refused
+    }
+
     /// Bytes queued and not yet out.
     pub fn unwritten(&self) -> usize {
         self.output.len() - self.written
@@ -496,7 +715,7 @@ impl Client {
                     match action {
                         BinaryAction::NeedMore => return Ok(None),
                         BinaryAction::Message { header, body } => {
-                            (bytes, binary_answer(&header, body)?)
+                            (bytes, binary_answer(&header, body, &mut self.refused)?)
                         }
                         BinaryAction::Logout(logout) => return Err(logged_out(logout.reason)),
                         BinaryAction::Broken(reason) => {
@@ -509,7 +728,10 @@ impl Client {
                     let (bytes, action) = initiator.receive(now_ns, utc(), input, &mut self.output);
                     match action {
                         FixAction::NeedMore => return Ok(None),
-                        FixAction::Application { .. } => (bytes, fix_answer(initiator)?),
+                        FixAction::Application { .. } => {
+                            let answer = fix_answer(initiator, &self.symbols, &mut self.refused);
+                            (bytes, answer?)
+                        }
                         FixAction::Handled | FixAction::LoggedOn => (bytes, None),
                         FixAction::Rejected => return Err(unexpected(initiator)),
                         FixAction::LoggedOut(text) => return Err(io::Error::other(text)),
@@ -574,17 +796,27 @@ fn unexpected(initiator: &fix::Initiator) -> io::Error {
     io::Error::other(format!("the venue said {text}"))
 }
 
-fn binary_answer(header: &FrameHeader, body: &[u8]) -> io::Result<Option<Answer>> {
+fn reason(code: u16) -> Reason {
+    Reason::try_from(code).unwrap_or(Reason::None)
+}
+
+fn binary_answer(
+    header: &FrameHeader,
+    body: &[u8],
+    refused: &mut Vec<RefusedSide>,
+) -> io::Result<Option<Answer>> {
     Ok(match header.template_id {
+        MassQuoteAck::TEMPLATE => binary_quoted(header, body, refused),
         OrderAccepted::TEMPLATE => read::<OrderAccepted>(header, body).map(|m| Answer::Accepted {
             id: m.cl_ord_id,
             side: Side::of(m.side),
             price: m.price,
             leaves: m.leaves_qty,
         }),
-        OrderRejected::TEMPLATE => {
-            read::<OrderRejected>(header, body).map(|m| Answer::Rejected { id: m.cl_ord_id })
-        }
+        OrderRejected::TEMPLATE => read::<OrderRejected>(header, body).map(|m| Answer::Rejected {
+            id: m.cl_ord_id,
+            why: reason(m.reason),
+        }),
         OrderReplaced::TEMPLATE => read::<OrderReplaced>(header, body).map(|m| Answer::Replaced {
             id: m.cl_ord_id,
             original: m.orig_cl_ord_id,
@@ -598,12 +830,43 @@ fn binary_answer(header: &FrameHeader, body: &[u8]) -> io::Result<Option<Answer>
         CancelRejected::TEMPLATE => {
             read::<CancelRejected>(header, body).map(|m| Answer::Refused { id: m.cl_ord_id })
         }
-        Fill::TEMPLATE => read::<Fill>(header, body).map(|m| Answer::Fill {
-            id: m.cl_ord_id,
-            price: m.last_price,
-            quantity: m.last_qty,
-            leaves: m.leaves_qty,
-            taker: m.liquidity == 2,
+        Fill::TEMPLATE => read::<Fill>(header, body).map(|m| match m.quote_layer {
+            0 => Answer::Fill {
+                id: m.cl_ord_id,
+                price: m.last_price,
+                quantity: m.last_qty,
+                leaves: m.leaves_qty,
+                taker: m.liquidity == 2,
+            },
+            _ => Answer::QuoteFill {
+                instrument: m.instrument_id,
+                side: Side::of(m.side),
+                quantity: m.last_qty,
+                leaves: m.leaves_qty,
+            },
+        }),
+        QuoteCanceled::TEMPLATE => {
+            read::<QuoteCanceled>(header, body).map(|m| Answer::QuoteEnded {
+                instrument: m.instrument_id,
+                side: Side::of(m.side),
+                why: reason(m.reason),
+            })
+        }
+        ProtectionTripped::TEMPLATE => Some(Answer::Tripped),
+        ProtectionStatus::TEMPLATE => {
+            read::<ProtectionStatus>(header, body).map(|m| Answer::Protection {
+                id: m.cl_ord_id,
+                why: reason(m.reason),
+            })
+        }
+        OrderStatus::TEMPLATE => read::<OrderStatus>(header, body).map(|m| match m.total {
+            0 => Answer::NothingRests,
+            _ => Answer::Resting {
+                instrument: m.instrument_id,
+                side: Side::of(m.side),
+                terms: (m.price, m.leaves_qty),
+                last: m.is_last == 1,
+            },
         }),
         Reject::TEMPLATE => {
             let code = read::<Reject>(header, body).map_or(0, |m| m.reason);
@@ -614,7 +877,101 @@ fn binary_answer(header: &FrameHeader, body: &[u8]) -> io::Result<Option<Answer>
     })
 }
 
-fn fix_answer(initiator: &fix::Initiator) -> io::Result<Option<Answer>> {
+/// A side that the venue refused: QuoteResult's status(4).
+const REFUSED: u8 = 4;
+
+fn binary_quoted(
+    header: &FrameHeader,
+    body: &[u8],
+    refused: &mut Vec<RefusedSide>,
+) -> Option<Answer> {
+    let (ack, results) = frame::block_and_group::<MassQuoteAck>(header, body)?;
+    refused.clear();
+    let sides = results.read_body::<MassQuoteAck>(body);
+    refused.extend(
+        sides
+            .filter(|side| side.status == REFUSED)
+            .map(|side| RefusedSide {
+                entry: usize::from(side.entry_index),
+                side: Side::of(side.side),
+                why: reason(side.reason),
+            }),
+    );
+    Some(Answer::Quoted {
+        id: ack.quote_id,
+        why: reason(ack.reason),
+        sides: results.len(),
+    })
+}
+
+/// One side of a quote: what is none has no price.
+fn write_side(writer: &mut MessageWriter<'_>, terms: Terms, tags: (u32, u32)) {
+    if terms.1 > 0 {
+        writer.decimal(tags.0, Decimal8(terms.0));
+    }
+    writer.decimal(tags.1, Decimal8(terms.1));
+}
+
+/// The reason in a Text(58), which says it before the field and value at fault.
+fn reason_in(text: &[u8]) -> Reason {
+    let text = std::str::from_utf8(text).unwrap_or("");
+    let words = text.split(" (").next().unwrap_or("");
+    let words = words
+        .strip_prefix("Bid: ")
+        .or_else(|| words.strip_prefix("Ask: "))
+        .unwrap_or(words);
+    let mut all = Reason::ALL.iter();
+    all.find(|reason| reason.text() == words)
+        .copied()
+        .unwrap_or(Reason::None)
+}
+
+/// An answer to a mass quote of which every entry is told.
+fn fix_quoted(message: &FixFields, bytes: &[u8], refused: &mut Vec<RefusedSide>) -> Answer {
+    refused.clear();
+    let id = message.number(bytes, 117).unwrap_or(0);
+    let said = message.get(bytes, 58).map_or(Reason::None, reason_in);
+    if message.get(bytes, 297) == Some(b"5") {
+        return Answer::Quoted {
+            id,
+            why: said,
+            sides: 0,
+        };
+    }
+    let (mut sides, mut entry, mut is_refused) = (0, 0, false);
+    for field in message.fields() {
+        let value = message.value(bytes, field);
+        match field.tag {
+            299 => entry = fix::codec::number(value).unwrap_or(0) as usize,
+            1167 => {
+                sides += 2;
+                is_refused = value == b"5";
+            }
+            58 if is_refused => {
+                let why = reason_in(value);
+                let one = |side| RefusedSide { entry, side, why };
+                if !value.starts_with(b"Ask: ") {
+                    refused.push(one(Side::Buy));
+                }
+                if !value.starts_with(b"Bid: ") {
+                    refused.push(one(Side::Sell));
+                }
+            }
+            _ => {}
+        }
+    }
+    Answer::Quoted {
+        id,
+        why: Reason::None,
+        sides,
+    }
+}
+
+fn fix_answer(
+    initiator: &fix::Initiator,
+    symbols: &HashMap<String, u32>,
+    refused: &mut Vec<RefusedSide>,
+) -> io::Result<Option<Answer>> {
     let (message, bytes) = initiator.message();
     let number = |tag| message.number(bytes, tag).unwrap_or(0);
     let decimal = |tag| {
@@ -624,8 +981,35 @@ fn fix_answer(initiator: &fix::Initiator) -> io::Result<Option<Answer>> {
             .map_or(0, |value| value.0)
     };
     let id = number(11);
+    let instrument = || {
+        let symbol = std::str::from_utf8(message.get(bytes, 55).unwrap_or(b"")).unwrap_or("");
+        symbols.get(symbol).copied().unwrap_or(0)
+    };
+    let why = || message.get(bytes, 58).map_or(Reason::None, reason_in);
+    let side = || Side::of(number(54) as u8);
     Ok(
         match (message.message_type(bytes), message.get(bytes, 150)) {
+            (b"b", _) => Some(fix_quoted(message, bytes, refused)),
+            (b"AI", _) if message.get(bytes, 35030).is_some() => Some(Answer::Tripped),
+            (b"AI", _) => Some(Answer::QuoteEnded {
+                instrument: instrument(),
+                side: side(),
+                why: why(),
+            }),
+            (b"U5", _) => Some(Answer::Protection { id, why: why() }),
+            (b"8", Some(b"I")) if number(911) == 0 => Some(Answer::NothingRests),
+            (b"8", Some(b"I")) => Some(Answer::Resting {
+                instrument: instrument(),
+                side: side(),
+                terms: (decimal(44), decimal(151)),
+                last: message.get(bytes, 912) == Some(b"Y"),
+            }),
+            (b"8", Some(b"F")) if message.get(bytes, 117).is_some() => Some(Answer::QuoteFill {
+                instrument: instrument(),
+                side: side(),
+                quantity: decimal(32),
+                leaves: decimal(151),
+            }),
             (b"9", _) => Some(Answer::Refused { id }),
             (b"8", Some(b"0")) => Some(Answer::Accepted {
                 id,
@@ -633,7 +1017,7 @@ fn fix_answer(initiator: &fix::Initiator) -> io::Result<Option<Answer>> {
                 price: decimal(44),
                 leaves: decimal(151),
             }),
-            (b"8", Some(b"8")) => Some(Answer::Rejected { id }),
+            (b"8", Some(b"8")) => Some(Answer::Rejected { id, why: why() }),
             (b"8", Some(b"5")) => Some(Answer::Replaced {
                 id,
                 original: number(41),

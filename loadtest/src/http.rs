@@ -89,3 +89,18 @@ pub fn book(address: SocketAddr, symbol: &str) -> io::Result<Book> {
         asks: levels(wire.asks)?,
     })
 }
+
+#[derive(Deserialize)]
+struct WireInstrument {
+    id: u32,
+    symbol: String,
+}
+
+/// Number and symbol of every instrument of the venue.
+///
+/// # Errors
+/// As [`get`], and what is no such list.
+pub fn instruments(address: SocketAddr) -> io::Result<Vec<(u32, String)>> {
+    let wire: Vec<WireInstrument> = serde_json::from_str(&get(address, "/instruments")?)?;
+    Ok(wire.into_iter().map(|one| (one.id, one.symbol)).collect())
+}

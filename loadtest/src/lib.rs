@@ -7,6 +7,7 @@ pub mod client;
 pub mod credentials;
 pub mod echo;
 pub mod http;
+pub mod makers;
 pub mod random;
 pub mod replay;
 pub mod report;

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use loadtest::credentials::{Credentials, Protocol};
 use loadtest::echo::{Floor, Sizes};
 use loadtest::report::{Percentiles, Report, histogram};
 use loadtest::run::{Arrivals, Progress};
-use loadtest::{replay, run, table};
+use loadtest::{makers, replay, run, table};
 use trading_engine_protocol::types::Decimal8;
 
 /// The measurement failed, or not every order was answered, or a row differed.
@@ -106,10 +106,24 @@ enum Action {
     },
 }
 
+/// What the sessions do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// Orders, cancels and replaces in one instrument.
+    Orders,
+    /// Makers stream mass quotes over all DEMO- instruments, takers send orders.
+    MarketMakers,
+}
+
 #[derive(Args)]
 struct RunArguments {
     #[command(flatten)]
     venue: Venue,
+    /// What the sessions do.
+    #[arg(long, value_enum, default_value_t = Scenario::Orders)]
+    scenario: Scenario,
+    #[command(flatten)]
+    makers: MakerArguments,
     /// Which door.
     #[arg(long, value_enum, default_value_t = Protocol::Binary)]
     protocol: Protocol,
@@ -160,6 +174,38 @@ struct RunArguments {
     fail_on_slower: bool,
 }
 
+/// Of the scenario market-makers alone.
+#[derive(Args)]
+struct MakerArguments {
+    /// Sessions that quote (market-makers).
+    #[arg(long, default_value_t = 4)]
+    makers: usize,
+    /// Sessions that take (market-makers).
+    #[arg(long, default_value_t = 2)]
+    takers: usize,
+    /// Entries of a mass quote, at most (market-makers).
+    #[arg(long, default_value_t = 20)]
+    entries: usize,
+    /// Of 100 requests, mass quotes (market-makers).
+    #[arg(long, default_value_t = 50)]
+    quotes: u64,
+    /// The venue's HTTP port (market-makers).
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+}
+
+impl MakerArguments {
+    fn check(&self) -> io::Result<()> {
+        check(
+            "--makers and --takers",
+            self.makers > 0 && self.takers > 0,
+            "at least 1",
+        )?;
+        check("--entries", (1..=100).contains(&self.entries), "1 to 100")?;
+        check("--quotes", (1..=99).contains(&self.quotes), "1 to 99")
+    }
+}
+
 /// A positive decimal.
 #[derive(Clone, Copy)]
 struct Decimal(i64);
@@ -194,6 +240,46 @@ fn check(what: &str, good: bool, allowed: &str) -> io::Result<()> {
     }
 }
 
+/// Does what the scenario is.
+fn drive(arguments: &RunArguments) -> io::Result<Report> {
+    let roles = &arguments.makers;
+    let sessions = match arguments.scenario {
+        Scenario::Orders => arguments.sessions,
+        Scenario::MarketMakers => {
+            roles.check()?;
+            roles.makers + roles.takers
+        }
+    };
+    let credentials = Credentials::load(&arguments.venue.credentials)?;
+    let settings = run::Settings {
+        protocol: arguments.protocol,
+        address: address(&arguments.venue, arguments.protocol)?,
+        logins: credentials.logins(arguments.protocol, "load", sessions)?,
+        symbol: arguments.venue.symbol.clone(),
+        rate: arguments.rate,
+        arrivals: arguments.arrivals,
+        warmup: Duration::from_secs_f64(arguments.warmup),
+        duration: Duration::from_secs_f64(arguments.duration),
+        cancels: arguments.cancels,
+        replaces: arguments.replaces,
+        middle: arguments.price.0,
+        tick: arguments.tick.0,
+        lot: arguments.lot.0,
+        seed: arguments.seed,
+        hlog: arguments.hlog.clone(),
+    };
+    match arguments.scenario {
+        Scenario::Orders => run::run(&settings),
+        Scenario::MarketMakers => makers::run(&makers::Settings {
+            run: settings,
+            makers: roles.makers,
+            entries: roles.entries,
+            quotes: roles.quotes,
+            http: roles.http,
+        }),
+    }
+}
+
 fn open_loop(arguments: &RunArguments) -> io::Result<ExitCode> {
     check(
         "--rate",
@@ -219,24 +305,7 @@ fn open_loop(arguments: &RunArguments) -> io::Result<ExitCode> {
         .as_deref()
         .map(Report::load)
         .transpose()?;
-    let credentials = Credentials::load(&arguments.venue.credentials)?;
-    let report = run::run(&run::Settings {
-        protocol: arguments.protocol,
-        address: address(&arguments.venue, arguments.protocol)?,
-        logins: credentials.logins(arguments.protocol, "load", arguments.sessions)?,
-        symbol: arguments.venue.symbol.clone(),
-        rate: arguments.rate,
-        arrivals: arguments.arrivals,
-        warmup: Duration::from_secs_f64(arguments.warmup),
-        duration: Duration::from_secs_f64(arguments.duration),
-        cancels: arguments.cancels,
-        replaces: arguments.replaces,
-        middle: arguments.price.0,
-        tick: arguments.tick.0,
-        lot: arguments.lot.0,
-        seed: arguments.seed,
-        hlog: arguments.hlog.clone(),
-    })?;
+    let report = drive(arguments)?;
     say(&report.text());
     if let Some(path) = &arguments.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
@@ -272,6 +341,9 @@ fn open_loop(arguments: &RunArguments) -> io::Result<ExitCode> {
             "{} requests were never answered",
             report.unanswered
         ));
+        code = ExitCode::from(EXIT_FAILED);
+    }
+    if report.makers.is_some_and(|makers| makers.differences > 0) {
         code = ExitCode::from(EXIT_FAILED);
     }
     Ok(code)

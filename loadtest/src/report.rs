@@ -1,6 +1,7 @@
 //! What a run found: for people as a table, for machines as JSON that a later run compares itself
 //! with.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
@@ -85,6 +86,67 @@ pub enum Bottleneck {
     Client,
 }
 
+/// What market makers saw.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MakerFigures {
+    /// Sessions that quote.
+    pub makers: usize,
+    /// Sessions that take.
+    pub takers: usize,
+    /// Instruments quoted.
+    pub instruments: usize,
+    /// Entries of all mass quotes that were sent after the warm-up.
+    pub entries: u64,
+    /// The same by the second.
+    pub entries_per_second: f64,
+    /// Fills of quotes.
+    pub fills: u64,
+    /// How often protection tripped.
+    pub trips: u64,
+    /// How often it was reset.
+    pub resets: u64,
+    /// Refused mass quotes, sides and orders, by reason.
+    pub refusals: BTreeMap<String, u64>,
+    /// What was answered twice, or is otherwise than the makers believe.
+    pub differences: u64,
+    /// The first of them, in words.
+    pub examples: Vec<String>,
+}
+
+impl MakerFigures {
+    fn text(&self) -> String {
+        let mut out = String::new();
+        let _ = writeln!(
+            out,
+            "{} makers of {} instruments, {} takers: {} entries, {:.0}/s, {} fills, {} trips, {} \
+             resets",
+            self.makers,
+            self.instruments,
+            self.takers,
+            self.entries,
+            self.entries_per_second,
+            self.fills,
+            self.trips,
+            self.resets
+        );
+        for (reason, count) in &self.refusals {
+            let _ = writeln!(out, "  refused {count}: {reason}");
+        }
+        let _ = match self.differences {
+            0 => writeln!(out, "every quote is what its maker believes"),
+            count => writeln!(out, "{count} DIFFERENCES, such as:"),
+        };
+        for example in &self.examples {
+            let _ = writeln!(out, "  {example}");
+        }
+        out
+    }
+}
+
+fn orders() -> String {
+    Report::ORDERS.into()
+}
+
 /// A whole run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
@@ -92,6 +154,9 @@ pub struct Report {
     pub schema: u32,
     /// Version of the load generator.
     pub version: String,
+    /// What was done: `orders` or `market-makers`.
+    #[serde(default = "orders")]
+    pub scenario: String,
     /// `binary` or `fix`.
     pub protocol: String,
     /// Sessions.
@@ -122,6 +187,9 @@ pub struct Report {
     pub p50_by_second_ns: Vec<u64>,
     /// Who was the limit.
     pub bottleneck: Bottleneck,
+    /// In the scenario of that name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub makers: Option<MakerFigures>,
 }
 
 /// What a comparison with an earlier run says.
@@ -162,6 +230,11 @@ fn scatter(values: &[u64]) -> f64 {
 const SMALLEST: f64 = 0.05;
 
 impl Report {
+    /// The scenario of orders, cancels and replaces.
+    pub const ORDERS: &str = "orders";
+    /// The scenario of mass quotes.
+    pub const MARKET_MAKERS: &str = "market-makers";
+
     /// Reads one.
     ///
     /// # Errors
@@ -180,13 +253,14 @@ impl Report {
     /// # Errors
     /// When the settings differ: nothing can be said then.
     pub fn compare(&self, earlier: &Self) -> Result<Comparison, String> {
-        let same = self.protocol == earlier.protocol
+        let same = self.scenario == earlier.scenario
+            && self.protocol == earlier.protocol
             && self.sessions == earlier.sessions
             && (self.intended_rate - earlier.intended_rate).abs() < 0.5;
         if !same {
             return Err(format!(
-                "the earlier run had other settings ({}, {} sessions, {}/s): not comparable",
-                earlier.protocol, earlier.sessions, earlier.intended_rate
+                "the earlier run had other settings ({}, {}, {} sessions, {}/s): not comparable",
+                earlier.scenario, earlier.protocol, earlier.sessions, earlier.intended_rate
             ));
         }
         for (name, report) in [("this", self), ("the earlier", earlier)] {
@@ -247,6 +321,9 @@ impl Report {
             }
         };
         let _ = writeln!(out, "{verdict}");
+        if let Some(makers) = &self.makers {
+            out.push_str(&makers.text());
+        }
         out
     }
 }
@@ -259,6 +336,7 @@ mod tests {
         Report {
             schema: 1,
             version: String::new(),
+            scenario: orders(),
             protocol: "binary".into(),
             sessions: 4,
             intended_rate: 1000.0,
@@ -277,6 +355,7 @@ mod tests {
             },
             p50_by_second_ns: p50.to_vec(),
             bottleneck: Bottleneck::Venue,
+            makers: None,
         }
     }
 
@@ -305,6 +384,9 @@ mod tests {
         let mut other = report(&[100; 5], 50);
         other.sessions = 8;
         assert!(other.compare(&before).is_err());
+        let mut quotes = report(&[100; 5], 50);
+        quotes.scenario = Report::MARKET_MAKERS.into();
+        assert!(quotes.compare(&before).is_err());
         let mut bound = report(&[100; 5], 50);
         bound.bottleneck = Bottleneck::Client;
         assert!(bound.compare(&before).is_err());

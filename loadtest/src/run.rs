@@ -90,10 +90,10 @@ struct Pending {
 /// Open orders of one session beyond which it cancels rather than enters.
 const OPEN_MAX: usize = 256;
 /// Time the last answers may take.
-const PATIENCE_NS: u64 = 10_000_000_000;
+pub(crate) const PATIENCE_NS: u64 = 10_000_000_000;
 /// Below this, waiting for a time is done by looking at the clock: a sleep is no finer.
 const SPIN_NS: u64 = 70_000;
-const SECOND_NS: u64 = 1_000_000_000;
+pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 /// A request that leaves so late was not open-loop any more.
 const LAG_BOUND_NS: u64 = 1_000_000;
 
@@ -170,7 +170,7 @@ impl Flow {
     fn take(&mut self, answer: &Answer, now_ns: u64, tallies: &mut Tallies) -> bool {
         let (id, refused) = match *answer {
             Answer::Accepted { id, .. } => (id, false),
-            Answer::Rejected { id } => {
+            Answer::Rejected { id, .. } => {
                 self.open.retain(|order| order.id != id);
                 (id, true)
             }
@@ -198,6 +198,8 @@ impl Flow {
                 }
                 return false;
             }
+            // Nobody quotes here.
+            _ => return false,
         };
         let Some(pending) = self.pending.remove(&id) else {
             return false;
@@ -275,6 +277,25 @@ fn floor(sizes: Sizes, stop: Arc<AtomicBool>) -> io::Result<Histogram<u64>> {
     Ok(histogram)
 }
 
+/// Does something with the echo running beside it.
+pub(crate) fn beside_floor<T>(
+    sizes: Sizes,
+    act: impl FnOnce() -> io::Result<T>,
+) -> io::Result<(T, Percentiles)> {
+    let stop: Arc<AtomicBool> = Arc::default();
+    let stopping = Arc::clone(&stop);
+    let floor = std::thread::Builder::new()
+        .name("floor".into())
+        .spawn(move || floor(sizes, stopping))?;
+    let outcome = act();
+    stop.store(true, Ordering::Relaxed);
+    floor.thread().unpark();
+    let floor = floor
+        .join()
+        .map_err(|_| io::Error::other("the echo thread ended in a panic"))??;
+    Ok((outcome?, Percentiles::of(&floor)))
+}
+
 /// Runs.
 ///
 /// # Errors
@@ -292,23 +313,13 @@ pub fn run(settings: &Settings) -> io::Result<Report> {
             open: Vec::new(),
         });
     }
-    let stop: Arc<AtomicBool> = Arc::default();
-    let stopping = Arc::clone(&stop);
     let sizes = match settings.protocol {
         Protocol::Binary => Sizes::BINARY,
         Protocol::Fix => fix_sizes(&mut flows, settings)?,
     };
-    let floor = std::thread::Builder::new()
-        .name("floor".into())
-        .spawn(move || floor(sizes, stopping))?;
-    let outcome = drive(settings, &mut flows);
-    stop.store(true, Ordering::Relaxed);
-    floor.thread().unpark();
-    let floor = floor
-        .join()
-        .map_err(|_| io::Error::other("the echo thread ended in a panic"))??;
-    let (mut report, tallies) = outcome?;
-    report.floor_ns = Percentiles::of(&floor);
+    let (outcome, floor) = beside_floor(sizes, || drive(settings, &mut flows))?;
+    let (mut report, tallies) = outcome;
+    report.floor_ns = floor;
     if let Some(path) = &settings.hlog {
         write_log(path, settings, &tallies.latency)?;
     }
@@ -338,7 +349,7 @@ fn fix_sizes(flows: &mut [Flow], settings: &Settings) -> io::Result<Sizes> {
     wait_for(
         flow,
         until,
-        |answer| matches!(answer, Answer::Accepted { id: it, .. } | Answer::Rejected { id: it } if *it == id),
+        |answer| matches!(answer, Answer::Accepted { id: it, .. } | Answer::Rejected { id: it, .. } if *it == id),
     )?;
     let answer = (flow.client.received - before) as usize;
     flow.client.cancel(&flow.instrument, id + 1, id, order.side);
@@ -476,7 +487,10 @@ fn drive(settings: &Settings, flows: &mut [Flow]) -> io::Result<(Report, Tallies
             } else {
                 (due as u64).min(housekeeping_ns)
             };
-            wait(flows, until.saturating_sub(now_ns))?;
+            wait(
+                flows.iter().map(|flow| &flow.client),
+                until.saturating_sub(now_ns),
+            )?;
         }
     }
     progress.finish();
@@ -492,12 +506,10 @@ fn drive(settings: &Settings, flows: &mut [Flow]) -> io::Result<(Report, Tallies
     let seconds = planned.max(last_sent_ns.saturating_sub(warmup_ns) as f64 / 1e9);
     let achieved_rate = sent as f64 / seconds;
     let lag = Percentiles::of(&tallies.lag);
-    // Late beyond doubt, or late enough to be a good part of what was measured.
-    let late = lag.p99 > LAG_BOUND_NS
-        || lag.p50 * 2 > Percentiles::of(&tallies.latency).p50
-        || seconds > planned * 1.02;
+    let latency = Percentiles::of(&tallies.latency);
     let report = Report {
         schema: 1,
+        scenario: Report::ORDERS.into(),
         version: env!("CARGO_PKG_VERSION").into(),
         protocol: settings.protocol.name().into(),
         sessions: settings.logins.len(),
@@ -508,7 +520,7 @@ fn drive(settings: &Settings, flows: &mut [Flow]) -> io::Result<(Report, Tallies
         answered: tallies.answered,
         refused: tallies.refused,
         unanswered,
-        latency_ns: Percentiles::of(&tallies.latency),
+        latency_ns: latency,
         by_request_ns: REQUESTS
             .iter()
             .zip(&tallies.by_request)
@@ -517,30 +529,40 @@ fn drive(settings: &Settings, flows: &mut [Flow]) -> io::Result<(Report, Tallies
         send_lag_ns: lag,
         floor_ns: Percentiles::default(),
         p50_by_second_ns: tallies.p50_by_second.clone(),
-        bottleneck: if late {
-            Bottleneck::Client
-        } else {
-            Bottleneck::Venue
-        },
+        bottleneck: bottleneck(lag, latency, seconds, planned),
+        makers: None,
     };
     Ok((report, tallies))
 }
 
+/// The client, if it was late beyond doubt, or late enough to be a good part of what was measured.
+pub(crate) fn bottleneck(
+    lag: Percentiles,
+    latency: Percentiles,
+    seconds: f64,
+    planned: f64,
+) -> Bottleneck {
+    if lag.p99 > LAG_BOUND_NS || lag.p50 * 2 > latency.p50 || seconds > planned * 1.02 {
+        Bottleneck::Client
+    } else {
+        Bottleneck::Venue
+    }
+}
+
 /// Waits for a socket or for the time, whichever is first.
-fn wait(flows: &[Flow], ns: u64) -> io::Result<()> {
+pub(crate) fn wait<'a>(clients: impl Iterator<Item = &'a Client>, ns: u64) -> io::Result<()> {
     if ns < SPIN_NS {
         std::hint::spin_loop();
         return Ok(());
     }
-    let mut sockets: Vec<PollFd<'_>> = flows
-        .iter()
-        .map(|flow| {
-            let flags = if flow.client.unwritten() > 0 {
+    let mut sockets: Vec<PollFd<'_>> = clients
+        .map(|client| {
+            let flags = if client.unwritten() > 0 {
                 PollFlags::IN | PollFlags::OUT
             } else {
                 PollFlags::IN
             };
-            PollFd::from_borrowed_fd(flow.client.fd(), flags)
+            PollFd::from_borrowed_fd(client.fd(), flags)
         })
         .collect();
     let ns = ns - SPIN_NS;
@@ -597,7 +619,7 @@ fn clean_up(flows: &mut [Flow], next_id: &mut u64) -> io::Result<()> {
 }
 
 /// The HdrHistogram interval log of the run: one interval.
-fn write_log(
+pub(crate) fn write_log(
     path: &std::path::Path,
     settings: &Settings,
     latency: &Histogram<u64>,

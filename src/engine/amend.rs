@@ -153,12 +153,7 @@ impl Engine {
             && (1..=self.orders.entries()).contains(&entry)
             && (1..=self.executions).contains(&order.exec_id.0)
             && is_id(&order.client_order_id)
-            && Side::try_from(order.side).is_ok()
-            && OrderType::try_from(order.order_type).is_ok()
-            && TimeInForce::try_from(order.time_in_force).is_ok()
-            && OrderStatus::try_from(order.status).is_ok()
-            && order.instructions & !Instructions::ALL.0 == 0
-            && SelfTradePrevention::try_from(order.self_trade_prevention).is_ok()
+            && is_state(order)
             && order.quantity.0 <= QUANTITY_MAX
             && order.cumulative <= order.quantity
     }
@@ -249,8 +244,18 @@ impl Engine {
     }
 }
 
+/// Whether what is a choice is one of those there are.
+pub(super) fn is_state(order: &OrderState) -> bool {
+    Side::try_from(order.side).is_ok()
+        && OrderType::try_from(order.order_type).is_ok()
+        && TimeInForce::try_from(order.time_in_force).is_ok()
+        && OrderStatus::try_from(order.status).is_ok()
+        && order.instructions & !Instructions::ALL.0 == 0
+        && SelfTradePrevention::try_from(order.self_trade_prevention).is_ok()
+}
+
 /// Whether so many lots can have cost so much.
-fn is_notional_of(lots: u64, sum: i128, instrument: &Instrument) -> bool {
+pub(super) fn is_notional_of(lots: u64, sum: i128, instrument: &Instrument) -> bool {
     let d = &instrument.definition;
     let at = |price: i64| i128::from(price) * i128::from(lots);
     (at(d.price_min.0)..=at(d.price_max.0)).contains(&sum)

@@ -239,6 +239,19 @@ impl ClientIds {
         Ok(buckets)
     }
 
+    /// Whether every id's slot is one of the first so many.
+    pub fn lead_below(&self, slots: u32) -> bool {
+        self.used.iter().all(|&bucket| {
+            let slot = self.entries[bucket as usize].slot;
+            slot == NIL || slot < slots
+        })
+    }
+
+    /// Whether an id is in a bucket, and leads to a slot.
+    pub fn leads(&self, hash: IdHash, bucket: u32, slot: u32) -> bool {
+        self.probe(hash) == (bucket, true) && self.entries[bucket as usize].slot == slot
+    }
+
     /// A new trading day: all ids are free again.
     pub fn clear(&mut self) {
         for &bucket in &self.used {

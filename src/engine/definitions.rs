@@ -15,7 +15,8 @@ use super::event::{
 use super::instrument::Instrument;
 use super::session::{Blocks, Firm, SessionState};
 
-fn is_name(text: &Name) -> bool {
+/// Whether it is a name as definitions have it.
+pub(super) fn is_name(text: &Name) -> bool {
     name(name_text(text)).as_ref() == Some(text)
 }
 

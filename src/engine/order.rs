@@ -49,13 +49,10 @@ impl Flags {
     pub const PARKED: Self = Self(1 << 13);
     /// Risk limits count it.
     pub const LIMITED: Self = Self(1 << 14);
+    /// All there are.
+    pub const ALL: Self = Self((Self::LIMITED.0 << 1) - 1);
     /// Trades of it are more than two fills of plain orders.
     pub const SPECIAL: Self = Self(Self::ICEBERG.0 | Self::QUOTE.0 | Self::PROTECTED.0);
-
-    /// Those whose orders have something in [`Extra`].
-    pub const fn with_extra() -> Self {
-        Self(Self::TERMS.0 | Self::LIMITED.0)
-    }
 
     /// As a snapshot has them.
     pub const fn bits(self) -> u16 {

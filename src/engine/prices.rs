@@ -22,6 +22,24 @@ fn is_on(steps: &[TickStep], price: Price) -> bool {
     step.is_none_or(|step| i128::from(price.0).rem_euclid(i128::from(step.tick)) == 0)
 }
 
+/// Whether a tick table is one that can be defined.
+pub(super) fn is_tick_table(definition: &DefineTickTable) -> bool {
+    let steps = &definition.steps;
+    let used = steps.iter().take_while(|step| step.tick != 0).count();
+    (1..=TICK_TABLES_MAX).contains(&definition.table)
+        && used > 0
+        && steps[used..]
+            .iter()
+            .all(|step| *step == TickStep::default())
+        && (0..used).all(|at| {
+            let multiple =
+                |of: TickStep| i128::from(steps[at].from.0).rem_euclid(i128::from(of.tick)) == 0;
+            let ascends =
+                at == 0 || (steps[at - 1].from < steps[at].from && multiple(steps[at - 1]));
+            ascends && multiple(steps[at])
+        })
+}
+
 impl Instrument {
     /// Lowest and highest tick that a limit may have.
     pub fn band(&self) -> (u32, u32) {
@@ -141,22 +159,7 @@ impl Engine {
     }
 
     pub(super) fn define_tick_table(&mut self, definition: &DefineTickTable) -> Result<(), Reason> {
-        let steps = &definition.steps;
-        let used = steps.iter().take_while(|step| step.tick != 0).count();
-        let valid = (1..=TICK_TABLES_MAX).contains(&definition.table)
-            && used > 0
-            && steps[used..]
-                .iter()
-                .all(|step| *step == TickStep::default())
-            && (0..used).all(|at| {
-                let multiple = |of: TickStep| {
-                    i128::from(steps[at].from.0).rem_euclid(i128::from(of.tick)) == 0
-                };
-                let ascends =
-                    at == 0 || (steps[at - 1].from < steps[at].from && multiple(steps[at - 1]));
-                ascends && multiple(steps[at])
-            });
-        if !valid {
+        if !is_tick_table(definition) {
             return Err(Reason::InvalidDefinition);
         }
         self.tick_tables[definition.table as usize] = *definition;

@@ -14,7 +14,9 @@ use super::event::{EventSink, ProtectionSet, ProtectionTripped};
 use super::order::{Cold, Flags, touch_spare};
 use super::snapshot::{In, Out, SnapshotError};
 use super::{Engine, Progress, Work};
-use crate::limits::{PROTECTION_FILLS_MAX, PROTECTION_WINDOW_MS_MAX, STEP_EVENTS_MAX};
+use crate::limits::{
+    PROTECTION_FILLS_MAX, PROTECTION_WINDOW_MS_MAX, QUANTITY_MAX, STEP_EVENTS_MAX,
+};
 
 /// Orders a step may pull.
 const PULLED_PER_STEP: usize = STEP_EVENTS_MAX - 2;
@@ -290,9 +292,11 @@ impl Protection {
             for place in ring.iter_mut().take(group.fills as usize) {
                 let (at, lots) = (input.word()?, input.word()?.cast_signed());
                 *place = Counted { at, lots };
-                let sum = group.quantity.checked_add(lots.unsigned_abs());
-                group.quantity = sum.ok_or(wrong)?;
-                group.net = group.net.checked_add(lots).ok_or(wrong)?;
+                if lots.unsigned_abs() > QUANTITY_MAX {
+                    return Err(wrong);
+                }
+                group.quantity += lots.unsigned_abs();
+                group.net += lots;
             }
         }
         Ok(())

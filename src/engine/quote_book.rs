@@ -9,7 +9,7 @@ use trading_engine_protocol::types::{ClientOrderId, InstrumentId, SessionId, Sid
 
 use super::client_ids::{fold, spread};
 use super::order::{NIL, touch_spare};
-use super::snapshot::{In, Out, SnapshotError, id_of, name_of, name_words};
+use super::snapshot::{In, Out, SnapshotError, id_of, name_from, name_words};
 
 /// What a quote is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,15 +184,11 @@ impl QuoteBook {
         }
     }
 
-    /// Reads what [`QuoteBook::save`] wrote; `is_quote` says whether a slot holds one of that side.
-    pub fn load(
-        &mut self,
-        input: &mut In<'_>,
-        is_quote: impl Fn(u32, Side) -> bool,
-    ) -> Result<(), SnapshotError> {
+    /// Reads what [`QuoteBook::save`] wrote; whether its slots hold what they should is not known here.
+    pub fn load(&mut self, input: &mut In<'_>) -> Result<(), SnapshotError> {
         self.key = input.word()?;
         for _ in 0..input.at_most(self.capacity as u64, "quotes")? {
-            let name = name_of([input.word()?, input.word()?]);
+            let name = name_from([input.word()?, input.word()?]);
             let found = self.find(&name);
             if found.record.is_some() {
                 return Err(SnapshotError::Damaged("a quote's name twice"));
@@ -201,18 +197,22 @@ impl QuoteBook {
             self.record_mut(record).entry_id = id_of(input)?;
             for side in [Side::Buy, Side::Sell] {
                 let slot: u32 = input.small("a slot")?;
-                if slot != NIL && !is_quote(slot, side) {
-                    return Err(SnapshotError::Damaged("a quote"));
-                }
                 self.record_mut(record).set_slot(side, slot);
             }
         }
         Ok(())
     }
 
-    /// The order that a record has on a side.
-    pub fn slot_of(&self, record: u32, side: Side) -> Option<u32> {
-        self.records.get(record as usize)?.slot(side)
+    /// The name of a record that has this order on a side.
+    pub fn name_of(&self, record: u32, side: Side, slot: u32) -> Option<QuoteName> {
+        let record = self.records.get(record as usize)?;
+        (record.slot(side) == Some(slot)).then_some(record.name)
+    }
+
+    /// How many quotes there are.
+    pub fn quoted(&self) -> usize {
+        let sides = self.records.iter().flat_map(|record| record.slots);
+        sides.filter(|&slot| slot != NIL).count()
     }
 
     /// A new trading day: nothing is quoted, every name is free.

@@ -11,11 +11,14 @@ use super::Engine;
 use super::command::{AmendTrade, AmendedFill, CommandKind, EnterOrder, NO_PRICE, SetLimits};
 use super::event::{DefinitionRefused, EventSink, LimitsSet};
 use super::order::{Flags, NIL};
+use super::session::SessionState;
 use super::snapshot::{In, Out, SnapshotError};
 use crate::limits::RISK_WINDOW_MAX;
 
 const E8: u128 = 100_000_000;
 const WINDOW: usize = RISK_WINDOW_MAX as usize;
+/// More than a day's trades can come to; with all that can be open it is still a `u128`.
+const DONE_MAX: u128 = 1 << 120;
 
 /// What limits are for, in the order in which they are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -223,6 +226,9 @@ impl RiskLimits {
                 limits.open[side] = input.word()?;
                 limits.open_notional[side] = whole([input.word()?, input.word()?]);
                 limits.done[side] = whole([input.word()?, input.word()?]);
+                if limits.done[side] > DONE_MAX {
+                    return Err(SnapshotError::Damaged("what was bought and sold"));
+                }
             }
             for _ in 0..WINDOW {
                 let mut words = [0; 5];
@@ -454,6 +460,9 @@ impl Engine {
         let instead = new
             .instead_of
             .map_or_else(Open::default, |slot| self.open_of(slot));
+        let same_account = new
+            .instead_of
+            .is_none_or(|slot| self.orders.cold[slot as usize].state.account == new.account);
         let instrument = &self.instruments[new.instrument.0 as usize];
         let center = match (instrument.traded, instrument.reference) {
             (0, 0) => None,
@@ -463,6 +472,9 @@ impl Engine {
         let notional = |lots| self.notional(new.instrument, new.price, lots);
         for index in self.risk.holding(firm, new.account, new.instrument) {
             let set = &self.risk.sets[index];
+            // A quote may be of another account than the one it replaces, which counts in that one's.
+            let counted = set.set.by_account == 0 || same_account;
+            let instead = if counted { instead } else { Open::default() };
             set.check(new, notional, instead, center, self.sequenced_at)?;
         }
         Ok(())
@@ -597,6 +609,35 @@ impl Engine {
                 limits.stopped = recent.count() >= set.executions as usize;
             }
         });
+    }
+
+    /// Of a snapshot: limits count what is open of the firms that have them, and nothing else. What
+    /// leaves is taken from there.
+    pub(super) fn check_what_is_counted(&self) -> Result<(), SnapshotError> {
+        let wrong = SnapshotError::Damaged("what limits count");
+        let limited = |session: &SessionState| self.risk.has(session.definition.firm);
+        if self.sessions().any(|it| it.limited != limited(it)) {
+            return Err(wrong);
+        }
+        let mut counted = vec![(0, [0; 2], [0; 2]); self.risk.sets.len()];
+        for slot in (0..self.orders.used()).filter(|&slot| self.orders.is_live(slot)) {
+            let cold = &self.orders.cold[slot as usize];
+            let session = &self.sessions[cold.session.0 as usize];
+            if self.orders.hot[slot as usize].flags.any(Flags::LIMITED) != session.limited {
+                return Err(wrong);
+            }
+            let (firm, state) = (session.definition.firm.0, &cold.state);
+            let (open, side) = (self.open_of(slot), at(cold.side()));
+            for index in self.risk.holding(firm, state.account, state.instrument) {
+                let (orders, lots, notional) = &mut counted[index];
+                *orders += open.orders;
+                lots[side] += open.lots;
+                notional[side] += open.notional;
+            }
+        }
+        let counts = |set: &Limits| (set.open_orders, set.open, set.open_notional);
+        let right = self.risk.sets.iter().map(counts).eq(counted);
+        right.then_some(()).ok_or(wrong)
     }
 
     /// A fill that was counted did not happen, or at another price.

@@ -65,15 +65,18 @@ pub fn replay(disk: &Arc<dyn Disk>, limits: EngineLimits) -> Result<Replay, Jour
     let snapshots = snapshots::list(disk.as_ref())?;
     let mut wrong = None;
     let mut right = 0;
+    let mut compare = |engine: &Engine| {
+        let sequence = engine.sequence().0;
+        if snapshots.contains(&sequence) {
+            match snapshots::agrees(disk.as_ref(), engine) {
+                Ok(()) => right += 1,
+                Err(why) => wrong = wrong.take().or(Some((sequence, why))),
+            }
+        }
+    };
     recovery::inspect(disk.as_ref(), |command| {
         if unknown.is_some() {
             return;
-        }
-        if snapshots.contains(&engine.sequence().0) {
-            match snapshots::agrees(disk.as_ref(), &engine) {
-                Ok(()) => right += 1,
-                Err(why) => wrong = wrong.take().or_else(|| Some((engine.sequence().0, why))),
-            }
         }
         events.clear();
         match engine.replay_bytes(command, &mut events) {
@@ -85,6 +88,7 @@ pub fn replay(disk: &Arc<dyn Disk>, limits: EngineLimits) -> Result<Replay, Jour
             Err(error) => unknown = Some(error),
         }
         count += super::event_log::events(&events).count() as u64;
+        compare(&engine);
     })?;
     if let Some(error) = unknown {
         let why = format!("after Sequence {}: {error}", engine.sequence());

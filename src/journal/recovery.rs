@@ -369,20 +369,31 @@ fn first_record(disk: &dyn Disk, found: Found, log_id: u64) -> Option<record::Re
     record::read(seed, bytes.get(..count)?).map(|(header, _)| header)
 }
 
-/// How many segments have one behind them that holds something: those are finished.
+/// How many segments have one behind them that holds something: those are finished. Looks at the
+/// last few only, so that it may be asked often.
 ///
 /// # Errors
 /// Damage, or the disk's own.
 pub fn finished_segments(disk: &dyn Disk) -> Result<usize, JournalError> {
-    let segments = segments(disk)?;
-    let begun = segments.iter().rposition(|&(found, log_id)| {
+    let names = disk
+        .list()
+        .map_err(JournalError::io("listing the folder"))?;
+    let numbers: Vec<u32> = names
+        .iter()
+        .filter_map(|name| segment::number_of(name))
+        .collect();
+    for (before, &number) in numbers.iter().enumerate().rev() {
         // Prepared segments are empty.
-        first_record(disk, found, log_id).is_some()
-    });
-    Ok(begun.unwrap_or(0))
+        let (found, log_id) = segment::find(disk, number)?;
+        if first_record(disk, found, log_id).is_some() {
+            return Ok(before);
+        }
+    }
+    Ok(0)
 }
 
-/// Hands the commands behind `after` to `each`, as far as segments are finished.
+/// Hands the commands behind `after` to `each`, as far as segments are finished, none is missing
+/// and each follows the one before.
 ///
 /// # Errors
 /// Damage, or the disk's own.
@@ -391,26 +402,31 @@ pub fn replay_finished(
     after: u64,
     mut each: impl FnMut(&[u8]),
 ) -> Result<(), JournalError> {
-    let segments = segments(disk)?;
     let finished = finished_segments(disk)?;
-    let first = segments[..finished].iter().rposition(|&(found, log_id)| {
+    let segments = segments(disk)?;
+    let segments = segments.get(..finished).unwrap_or_default();
+    let begins = segments.iter().rposition(|&(found, log_id)| {
         first_record(disk, found, log_id).is_some_and(|first| first.sequence <= after + 1)
     });
-    for &(found, log_id) in &segments[first.unwrap_or(0)..finished] {
+    let Some(rest) = begins.and_then(|begins| segments.get(begins..)) else {
+        return Ok(());
+    };
+    let mut scan: Option<Scan> = None;
+    for &(found, log_id) in rest {
         let Some(begins) = first_record(disk, found, log_id) else {
             break;
         };
-        let segment = found.open(disk)?;
-        let words = segment.read_all()?;
-        let mut scan = Scan {
+        let scan = scan.get_or_insert_with(|| Scan {
             log_id,
             sequence: begins.sequence - u64::from(begins.kind == COMMAND),
             previous_crc: begins.previous_crc,
             proven: 0,
-        };
+        });
+        let segment = found.open(disk)?;
+        let words = segment.read_all()?;
         let mut behind = |command: &[u8]| {
-            let header = crate::engine::command::read_sequence(command);
-            if header.is_some_and(|sequence| sequence > after) {
+            let sequence = crate::engine::command::read_sequence(command);
+            if sequence.is_some_and(|sequence| sequence > after) {
                 each(command);
             }
         };

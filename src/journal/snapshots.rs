@@ -5,9 +5,10 @@
 //! writes the new one and forgets the engine. No command waits for it; it costs a core's time and,
 //! while it works, an engine's memory. The two newest are kept.
 //!
-//! A snapshot is never needed: one that is damaged, of another log or layout, or ahead of journal or
-//! event log is passed over with a word in the log, and the next older one, or the journal alone, is
-//! what the venue starts from.
+//! A snapshot is never needed: one that is damaged, of another log or layout, or ahead of the event log
+//! is passed over with a word in the log, and the next older one, or the journal alone, is what the
+//! venue starts from. One that is ahead of the journal is of commands that a power loss took: it is
+//! removed before anything is numbered anew.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,7 @@ struct FileHeader {
     crc: u32,
     /// Of the header before it.
     header_crc: u32,
+    /// Reserved, 0.
     reserved: u64,
 }
 
@@ -66,6 +68,39 @@ pub fn list(disk: &dyn Disk) -> Result<Vec<u64>, JournalError> {
     let mut found: Vec<u64> = names.iter().filter_map(|name| sequence_of(name)).collect();
     found.sort_unstable_by(|one, other| other.cmp(one));
     Ok(found)
+}
+
+fn remove(disk: &dyn Disk, name: &str) -> Result<(), JournalError> {
+    disk.remove(name)
+        .map_err(JournalError::io(format!("removing {name}")))
+}
+
+/// Removes what is ahead of a journal that ends with `last`, for certain: its commands are lost, and
+/// others will have their numbers. What was being written when the last run ended goes as well.
+///
+/// # Errors
+/// The disk's own.
+pub fn forget_lost(disk: &dyn Disk, last: u64) -> Result<(), JournalError> {
+    let names = disk
+        .list()
+        .map_err(JournalError::io("listing the folder"))?;
+    let is_lost = |name: &str| match name.strip_suffix(".tmp") {
+        Some(unfinished) => sequence_of(unfinished).is_some(),
+        None => sequence_of(name).is_some_and(|sequence| sequence > last),
+    };
+    let lost: Vec<&String> = names.iter().filter(|name| is_lost(name)).collect();
+    for name in &lost {
+        tracing::warn!(
+            name,
+            "a snapshot of what the journal does not have is removed"
+        );
+        remove(disk, name)?;
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
+    disk.sync_folder()
+        .map_err(JournalError::io("syncing the folder"))
 }
 
 /// Writes an engine's state, durably, and removes all but the newest.
@@ -96,9 +131,7 @@ pub fn write(disk: &dyn Disk, engine: &Engine) -> Result<(), JournalError> {
     disk.rename(&temporary, &name).map_err(failed())?;
     disk.sync_folder().map_err(failed())?;
     for old in list(disk)?.into_iter().skip(KEPT) {
-        let name = file_name(old);
-        disk.remove(&name)
-            .map_err(JournalError::io(format!("removing {name}")))?;
+        remove(disk, &file_name(old))?;
     }
     Ok(())
 }
@@ -117,7 +150,8 @@ fn read(disk: &dyn Disk, sequence: u64, log_id: u64) -> Result<Vec<u8>, String> 
         || header.magic != MAGIC
         || header.header_crc != crc32c::crc32c(&header.as_bytes()[..HEADER_CHECKED])
         || header.sequence != sequence
-        || size != HEADER as u64 + header.length
+        || header.reserved != 0
+        || size.checked_sub(HEADER as u64) != Some(header.length)
     {
         return Err("its header is damaged".into());
     }
@@ -146,8 +180,15 @@ pub fn agrees(disk: &dyn Disk, engine: &Engine) -> Result<(), String> {
     }
 }
 
-/// Puts the newest usable snapshot that is not ahead of `not_after` into a fresh engine. Returns the
-/// engine as it is if there is none.
+/// What [`restore`] came to.
+pub struct Restored {
+    /// As of the newest usable snapshot, or fresh if there is none.
+    pub engine: Engine,
+    /// Those that can not be used, now or later.
+    refused: Vec<u64>,
+}
+
+/// Puts the newest usable snapshot that is not ahead of `not_after` into an engine that `fresh` makes.
 ///
 /// # Errors
 /// The disk's own, when it cannot be listed.
@@ -155,28 +196,44 @@ pub fn restore(
     disk: &dyn Disk,
     log_id: u64,
     not_after: u64,
-    limits: EngineLimits,
-    fresh: Engine,
-) -> Result<Engine, JournalError> {
-    let mut engine = fresh;
-    let usable = list(disk)?;
-    for sequence in usable.into_iter().filter(|sequence| *sequence <= not_after) {
-        let loaded = read(disk, sequence, log_id)
-            .and_then(|state| engine.load(&state).map_err(|error| error.to_string()));
-        match loaded {
-            Ok(()) if engine.sequence().0 == sequence && engine.log_id() == log_id => {
-                return Ok(engine);
-            }
-            Ok(()) => tracing::warn!(sequence, "a snapshot is not what its name says"),
+    fresh: impl Fn() -> Engine,
+) -> Result<Restored, JournalError> {
+    let mut refused = Vec::new();
+    for sequence in list(disk)? {
+        if sequence > not_after {
+            tracing::info!(
+                sequence,
+                "a snapshot is ahead of the event log: passed over"
+            );
+            continue;
+        }
+        match read(disk, sequence, log_id).and_then(|state| load(&state, sequence, log_id, &fresh))
+        {
+            Ok(engine) => return Ok(Restored { engine, refused }),
             Err(why) => tracing::warn!(sequence, %why, "a snapshot is passed over"),
         }
-        engine = Engine::new(limits);
+        refused.push(sequence);
+    }
+    let engine = fresh();
+    Ok(Restored { engine, refused })
+}
+
+fn load(
+    state: &[u8],
+    sequence: u64,
+    log_id: u64,
+    fresh: impl Fn() -> Engine,
+) -> Result<Engine, String> {
+    let mut engine = fresh();
+    engine.load(state).map_err(|error| error.to_string())?;
+    if engine.sequence().0 != sequence || engine.log_id() != log_id {
+        return Err("it is not what its name says".into());
     }
     Ok(engine)
 }
 
 /// Brings the snapshots up to the end of the last finished segment. Returns the sequence of a new
-/// one, if there is more than before.
+/// one, if there is more than before and nobody said `stop` meanwhile.
 ///
 /// # Errors
 /// Damage, the disk's own, or a command this build does not know.
@@ -184,13 +241,19 @@ pub fn advance(
     disk: &dyn Disk,
     log_id: u64,
     limits: EngineLimits,
+    stop: &AtomicBool,
 ) -> Result<Option<u64>, JournalError> {
-    let mut engine = restore(disk, log_id, u64::MAX, limits, Engine::new(limits))?;
+    let restored = restore(disk, log_id, u64::MAX, || Engine::new(limits))?;
+    let mut engine = restored.engine;
+    // They would be among the newest for good.
+    for refused in restored.refused {
+        remove(disk, &file_name(refused))?;
+    }
     let before = engine.sequence().0;
     let mut unknown = None;
     let mut events = Vec::new();
     recovery::replay_finished(disk, before, |command| {
-        if unknown.is_some() {
+        if unknown.is_some() || stop.load(Ordering::Relaxed) {
             return;
         }
         events.clear();
@@ -208,7 +271,7 @@ pub fn advance(
         let why = format!("after Sequence {}: {error}", engine.sequence());
         return Err(JournalError::damaged("journal", 0, why));
     }
-    if engine.sequence().0 == before {
+    if engine.sequence().0 == before || stop.load(Ordering::Relaxed) {
         return Ok(None);
     }
     write(disk, &engine)?;
@@ -225,7 +288,7 @@ pub fn run(disk: &Arc<dyn Disk>, log_id: u64, limits: EngineLimits, stop: &Atomi
             continue;
         }
         seen = finished;
-        match advance(disk.as_ref(), log_id, limits) {
+        match advance(disk.as_ref(), log_id, limits, stop) {
             Ok(Some(sequence)) => tracing::info!(sequence, "snapshot taken"),
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "no snapshot; the journal has everything"),

@@ -1,6 +1,7 @@
 //! What several tests share. Each test binary uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod busy;
 pub mod naive;
 pub mod peers;
 pub mod server;

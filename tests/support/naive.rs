@@ -1,21 +1,31 @@
 //! The oracle: a whole venue of plain vectors, slow and obvious, written from
 //! `protocol/ORDERS.md` alone. Same rules as the engine, other code.
 //!
-//! An order is in one of three places: in `bids` or `asks` of its book (best price first, then
-//! longest at rest), in `waiting` (stops, longest waiting first), or by value in the hands of the
-//! function that makes it trade. Everything that is looked for is looked for from the front.
+//! An order is in one of these places: in `bids` or `asks` of its book (best price first, then
+//! longest at rest), in `waiting` (stops, longest waiting first), in `parked` (at-the-close orders
+//! before their auction), in `entering` (quotes of the mass quote at work that have yet to enter),
+//! or by value in the hands of the function that makes it trade. Everything that is looked for is
+//! looked for from the front.
 
-use std::collections::{BTreeMap, HashMap};
+mod auction;
+mod desk;
+mod quotes;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use trading_engine::engine::command::{
-    CancelAfter, CancelOrder, CommandKind, DefineInstrument, DefineSession, EnterOrder, MassCancel,
-    NO_PRICE, OrderTerms, ReplaceOrder, SessionLogon,
+    CancelAfter, CancelOrder, CommandKind, DefineInstrument, DefineSession, DefineTickTable,
+    EnterOrder, NO_PRICE, OrderTerms, RefuseOrder, RefuseRequest, ReplaceOrder, SessionLogon,
 };
 use trading_engine::limits::EngineLimits;
 use trading_engine_protocol::types::{
-    ClientOrderId, Instructions, OrderStatus, OrderType, Quantity, Reason, SelfTradePrevention,
-    Side, TimeInForce, UtcNanos,
+    ClientOrderId, Instructions, Liquidity, OrderStatus, OrderType, Quantity, Reason,
+    SelfTradePrevention, Side, TimeInForce, TradingPhase, UtcNanos,
 };
+
+pub use auction::Indication;
+pub use desk::Block;
+pub use quotes::{Protection, QuoteOf, QuoteSide};
 
 const BUY: u8 = Side::Buy as u8;
 const MARKET: u8 = OrderType::Market as u8;
@@ -24,9 +34,18 @@ const STOP: u8 = OrderType::Stop as u8;
 const STOP_LIMIT: u8 = OrderType::StopLimit as u8;
 const MARKET_TO_LIMIT: u8 = OrderType::MarketToLimit as u8;
 const DAY: u8 = TimeInForce::Day as u8;
+const AT_THE_OPENING: u8 = TimeInForce::AtTheOpening as u8;
+const AT_THE_CLOSE: u8 = TimeInForce::AtTheClose as u8;
 const IMMEDIATE: u8 = TimeInForce::ImmediateOrCancel as u8;
 const ALL_OR_NOTHING: u8 = TimeInForce::FillOrKill as u8;
 const UNTIL_DATE: u8 = TimeInForce::GoodTillDate as u8;
+pub const CONTINUOUS: u8 = TradingPhase::Continuous as u8;
+pub const CLOSED: u8 = TradingPhase::Closed as u8;
+pub const PRE_OPEN: u8 = TradingPhase::PreOpen as u8;
+pub const OPENING: u8 = TradingPhase::OpeningAuction as u8;
+pub const HALTED: u8 = TradingPhase::Halted as u8;
+pub const VOLATILITY: u8 = TradingPhase::VolatilityAuction as u8;
+pub const CLOSING: u8 = TradingPhase::ClosingAuction as u8;
 /// A replace that says nothing of the time in force.
 const NOT_STATED: u8 = 0xFF;
 /// What reports state as the price of a stop that has none yet.
@@ -52,9 +71,10 @@ pub struct State {
     pub status: u8,
     pub instructions: u8,
     pub self_trade_prevention: u8,
+    pub group: u16,
 }
 
-/// What one event says.
+/// What one event says. `entry` is there of quotes only: their QuoteEntryID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     Accepted {
@@ -66,12 +86,14 @@ pub enum What {
         trade: u64,
         price: i64,
         lots: u64,
-        taker: bool,
+        liquidity: u8,
+        entry: Option<u64>,
     },
     Canceled {
         order: State,
         request: u64,
         lots: u64,
+        entry: Option<u64>,
     },
     Replaced {
         order: State,
@@ -98,6 +120,7 @@ pub enum What {
         side: u8,
         order_type: u8,
         time_in_force: u8,
+        raw: bool,
     },
     Refused {
         client: u64,
@@ -111,6 +134,78 @@ pub enum What {
         instrument: u32,
         scope: u8,
         side: u8,
+    },
+    Status {
+        order: Option<State>,
+        terms: OrderTerms,
+        request: u64,
+        total: u32,
+        is_last: bool,
+        all: bool,
+        is_quote: bool,
+        waits: u8,
+        shown: u64,
+    },
+    PhaseChanged {
+        instrument: u32,
+        phase: u8,
+        previous: u8,
+        until: u64,
+    },
+    Indicative(u32, Indication),
+    Uncrossed(u32, Indication),
+    ReferenceSet(u32, i64),
+    InstrumentDefined(u32),
+    TickTableDefined(u32),
+    DefinitionRefused(u32),
+    KillSwitchDone {
+        client: u64,
+        canceled: u64,
+        target: u32,
+        scope: u8,
+        release: u8,
+    },
+    Amended {
+        order: State,
+        trade: u64,
+        price: i64,
+        lots: u64,
+        new_price: i64,
+        liquidity: u8,
+    },
+    Quoted {
+        quote_id: u64,
+        accepted: u16,
+        refused: u16,
+        group: u16,
+        response: u8,
+        account: u32,
+        results: Vec<[QuoteSide; 2]>,
+    },
+    QuoteCancelDone {
+        quote_id: u64,
+        canceled: u64,
+        instrument: u32,
+        group: u16,
+        layer: u16,
+        scope: u8,
+    },
+    ProtectionSet {
+        client: u64,
+        group: u16,
+        settings: Protection,
+        frozen_until: u64,
+        window_lots: u64,
+        window_fills: u32,
+    },
+    Tripped {
+        group: u16,
+        number: u64,
+        limit: u8,
+        frozen_until: u64,
+        lots: u64,
+        net: i64,
+        fills: u32,
     },
     CancelAfterSet(u64),
     Ignored,
@@ -153,6 +248,10 @@ pub struct Order {
     pub shown: u64,
     /// A stop that was told Triggered.
     pub released: bool,
+    /// Market-maker protection group, 0 = none.
+    pub group: u16,
+    /// It is one side of this quote.
+    pub quote: Option<QuoteOf>,
 }
 
 impl Order {
@@ -184,6 +283,7 @@ impl Order {
             status: status as u8,
             instructions: self.instructions,
             self_trade_prevention: self.self_trade_prevention,
+            group: self.group,
         }
     }
 
@@ -234,13 +334,30 @@ fn better(side: u8, a: i64, b: i64) -> bool {
     if side == BUY { a > b } else { a < b }
 }
 
+fn within((low, high): (i64, i64), price: i64) -> bool {
+    low <= price && price <= high
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Book {
     pub bids: Vec<Order>,
     pub asks: Vec<Order>,
     pub waiting: Vec<Order>,
+    pub parked: Vec<Order>,
+    pub phase: u8,
+    /// When a volatility interruption ends by itself.
+    until: Option<u64>,
     /// Price of the last trade.
     pub last: Option<i64>,
+    pub reference: Option<i64>,
+    /// When it is looked whether there is a new indicative price.
+    indicative_at: Option<u64>,
+    /// What was published last in this phase.
+    published: Option<Indication>,
+    /// The resting orders when it was last looked whether the book has changed.
+    noted: Vec<(u64, i64, u64, u64)>,
+    /// Orders that were not in the book then.
+    aside: Vec<(u64, u64)>,
     /// Lowest and highest price that traded while there may be stops to release.
     traded: Option<(i64, i64)>,
 }
@@ -259,7 +376,24 @@ impl Book {
     }
 
     pub fn orders(&self) -> impl Iterator<Item = &Order> {
-        self.bids.iter().chain(&self.asks).chain(&self.waiting)
+        (self.bids.iter())
+            .chain(&self.asks)
+            .chain(&self.waiting)
+            .chain(&self.parked)
+    }
+
+    fn lists(&mut self) -> [&mut Vec<Order>; 4] {
+        [
+            &mut self.bids,
+            &mut self.asks,
+            &mut self.waiting,
+            &mut self.parked,
+        ]
+    }
+
+    /// Orders are collected and do not trade.
+    pub fn collects(&self) -> bool {
+        [PRE_OPEN, OPENING, VOLATILITY, CLOSING].contains(&self.phase)
     }
 
     /// Best price that an order of `side` could trade at.
@@ -278,7 +412,7 @@ impl Book {
     }
 
     fn remove(&mut self, number: u64) -> Option<Order> {
-        for orders in [&mut self.bids, &mut self.asks, &mut self.waiting] {
+        for orders in self.lists() {
             if let Some(at) = orders.iter().position(|order| order.number == number) {
                 return Some(orders.remove(at));
             }
@@ -287,12 +421,12 @@ impl Book {
     }
 
     /// What an order could trade at once, as FOK and MinQty count it.
-    fn enough(&self, order: &Order) -> u64 {
+    fn enough(&self, order: &Order, band: (i64, i64)) -> u64 {
         let passes_own = matches!(order.self_trade_prevention & 0x0F, 2);
         let mut reached: Vec<&Order> = self
             .side(3 - order.side)
             .iter()
-            .filter(|resting| order.reaches(resting.price))
+            .take_while(|resting| order.reaches(resting.price) && within(band, resting.price))
             .collect();
         if passes_own {
             reached.retain(|resting| !order.may_not_meet(resting));
@@ -370,6 +504,8 @@ pub struct Session {
     cancel_on_disconnect: u8,
     grace_ms: u32,
     cancel_disconnected_at: Option<u64>,
+    /// Orders go then, too, not only quotes.
+    orders_go: bool,
     cancel_after_at: Option<u64>,
 }
 
@@ -385,6 +521,22 @@ pub struct Venue {
     /// By id; 0 is nobody.
     pub sessions: Vec<Session>,
     pub books: Vec<Book>,
+    tick_tables: HashMap<u32, DefineTickTable>,
+    /// New quotes of the mass quote at work that have yet to enter the book.
+    entering: Vec<Order>,
+    /// Quotes by session, group, instrument and layer that the day has seen.
+    pub quoted: BTreeSet<(u32, u16, u32, u16)>,
+    quote_capacity: usize,
+    /// Price pages of 64 levels there may be at once.
+    page_capacity: usize,
+    /// By firm and group.
+    pub groups: BTreeMap<(u32, u16), Protection>,
+    group_capacity: usize,
+    /// Kill switches that are on; whether the venue set them, and not a firm's desk.
+    pub blocks: BTreeSet<(bool, Block)>,
+    /// What was told of each order last.
+    last_reports: HashMap<u64, State>,
+    amended: BTreeSet<u64>,
     /// Open orders there may be at once.
     order_capacity: usize,
     /// Client order ids there may be in a day.
@@ -417,27 +569,6 @@ fn lots(instrument: &DefineInstrument, lots: u64) -> Result<(), Reason> {
     }
 }
 
-fn price(instrument: &DefineInstrument, price: i64) -> Result<(), Reason> {
-    if price < instrument.price_min.0 {
-        Err(Reason::PriceBelowMinimum)
-    } else if price > instrument.price_max.0 {
-        Err(Reason::PriceAboveMaximum)
-    } else if (price - instrument.price_min.0) % instrument.tick as i64 != 0 {
-        Err(Reason::PriceNotOnTick)
-    } else {
-        Ok(())
-    }
-}
-
-fn protection(instrument: &DefineInstrument, side: u8, best: i64) -> i64 {
-    let reach = (instrument.protection_ticks * instrument.tick) as i64;
-    if side == BUY {
-        (best + reach).min(instrument.price_max.0)
-    } else {
-        (best - reach).max(instrument.price_min.0)
-    }
-}
-
 impl Venue {
     /// All sessions are logged on, as plainly as can be.
     pub fn new(
@@ -451,14 +582,29 @@ impl Venue {
             all.push(Session {
                 firm: session.firm.0,
                 user: session.user,
-                risk: session.roles == 1,
+                risk: session.roles & 1 != 0,
                 restarts: session.reset_at_day_roll == 1,
                 connected: true,
                 ..Session::default()
             });
         }
         Self {
-            books: vec![Book::default(); instruments.len()],
+            books: (instruments.iter())
+                .map(|instrument| Book {
+                    phase: instrument.first_phase,
+                    ..Book::default()
+                })
+                .collect(),
+            tick_tables: HashMap::new(),
+            entering: Vec::new(),
+            quoted: BTreeSet::new(),
+            quote_capacity: limits.quotes as usize,
+            page_capacity: limits.price_pages as usize,
+            groups: BTreeMap::new(),
+            group_capacity: limits.protection_groups as usize,
+            blocks: BTreeSet::new(),
+            last_reports: HashMap::new(),
+            amended: BTreeSet::new(),
             instruments,
             sessions: all,
             order_capacity: limits.orders as usize,
@@ -478,6 +624,18 @@ impl Venue {
     }
 
     fn tell(&mut self, to: u32, reason: Reason, what: What) {
+        match &what {
+            What::Accepted { order, .. }
+            | What::Fill { order, .. }
+            | What::Canceled { order, .. }
+            | What::Replaced { order, .. }
+            | What::Triggered { order }
+            | What::Restated { order, .. }
+            | What::Amended { order, .. } => {
+                self.last_reports.insert(order.number, order.clone());
+            }
+            _ => {}
+        }
         self.told.push(Told {
             to,
             reason,
@@ -508,6 +666,110 @@ impl Venue {
         &mut self.books[order.instrument as usize - 1]
     }
 
+    // Prices.
+
+    /// The tick that holds for a price, of the table.
+    fn on_tick(&self, instrument: &DefineInstrument, price: i64) -> bool {
+        if (price - instrument.price_min.0) % instrument.tick as i64 != 0 {
+            return false;
+        }
+        let Some(table) = self.tick_tables.get(&u32::from(instrument.tick_table)) else {
+            return true;
+        };
+        let mut tick = table.steps[0].tick;
+        for step in table.steps.iter().filter(|step| step.tick != 0) {
+            if step.from.0 <= price {
+                tick = step.tick;
+            }
+        }
+        price % tick as i64 == 0
+    }
+
+    /// Within the limits and on tick.
+    fn price(&self, instrument: &DefineInstrument, price: i64) -> Result<(), Reason> {
+        if price < instrument.price_min.0 {
+            Err(Reason::PriceBelowMinimum)
+        } else if price > instrument.price_max.0 {
+            Err(Reason::PriceAboveMaximum)
+        } else if !self.on_tick(instrument, price) {
+            Err(Reason::PriceNotOnTick)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Prices that limits may have.
+    fn static_band(&self, instrument: &DefineInstrument) -> (i64, i64) {
+        match self.books[instrument.instrument.0 as usize - 1].reference {
+            Some(reference) if instrument.static_band != 0 => {
+                let band = instrument.static_band as i64;
+                (reference - band, reference + band)
+            }
+            _ => (i64::MIN, i64::MAX),
+        }
+    }
+
+    /// Prices that the next order's trades may have.
+    fn dynamic_band(&self, instrument: &DefineInstrument) -> (i64, i64) {
+        let book = &self.books[instrument.instrument.0 as usize - 1];
+        match book.last.or(book.reference) {
+            Some(around) if instrument.dynamic_band != 0 => {
+                let band = instrument.dynamic_band as i64;
+                (around - band, around + band)
+            }
+            _ => (i64::MIN, i64::MAX),
+        }
+    }
+
+    /// A limit that an order, a replace or a quote states.
+    fn limit(&self, instrument: &DefineInstrument, price: i64) -> Result<(), Reason> {
+        self.price(instrument, price)?;
+        if within(self.static_band(instrument), price) {
+            Ok(())
+        } else {
+            Err(Reason::PriceOutsideBand)
+        }
+    }
+
+    fn protection(&self, instrument: &DefineInstrument, side: u8, best: i64) -> i64 {
+        let reach = (instrument.protection_ticks * instrument.tick) as i64;
+        let (low, high) = self.static_band(instrument);
+        if side == BUY {
+            (best + reach).min(instrument.price_max.0).min(high)
+        } else {
+            (best - reach).max(instrument.price_min.0).max(low)
+        }
+    }
+
+    /// Which page an order's price is in, a waiting stop's stop price.
+    fn page(&self, order: &Order) -> (u32, u8, bool, i64) {
+        let instrument = &self.instruments[order.instrument as usize - 1];
+        let waits = order.is_waiting();
+        let price = if waits {
+            order.terms.stop_price.0
+        } else {
+            order.price
+        };
+        // Those of sellers are counted from the highest price.
+        let from = if order.side == BUY {
+            price - instrument.price_min.0
+        } else {
+            instrument.price_max.0 - price
+        };
+        let level = from / instrument.tick as i64;
+        (order.instrument, order.side, waits, level / 64)
+    }
+
+    /// Whether an order can rest at that price.
+    fn has_level(&self, order: &Order) -> bool {
+        let mut pages = BTreeSet::new();
+        for book in &self.books {
+            let with_levels = book.bids.iter().chain(&book.asks).chain(&book.waiting);
+            pages.extend(with_levels.map(|one| self.page(one)));
+        }
+        pages.contains(&self.page(order)) || pages.len() < self.page_capacity
+    }
+
     // Time.
 
     /// A command begins: first what is due.
@@ -529,9 +791,14 @@ impl Venue {
             );
             all.extend(session.cancel_after_at.map(|at| (at, 0, id as u64, 1)));
         }
+        for (index, book) in self.books.iter().enumerate() {
+            let id = index as u64 + 1;
+            all.extend(book.indicative_at.map(|at| (at, 1, id, 0)));
+            all.extend(book.until.map(|at| (at, 1, id, 1)));
+        }
         for order in self.books.iter().flat_map(Book::orders) {
             if order.time_in_force == UNTIL_DATE {
-                all.push((order.terms.expire_at.0, 1, order.number, 0));
+                all.push((order.terms.expire_at.0, 2, order.number, 0));
             }
         }
         all
@@ -553,12 +820,8 @@ impl Venue {
             }
             match (class, which) {
                 (0, 0) => {
-                    self.sessions[id as usize].cancel_disconnected_at = None;
                     self.saw("deadline: disconnect");
-                    let why = Reason::CanceledOnDisconnect;
-                    self.cancel_all(why, 0, |order| {
-                        u64::from(order.session) == id && !order.is(Instructions::DISCONNECT_EXEMPT)
-                    });
+                    self.cancel_disconnected(id as u32);
                 }
                 (0, _) => {
                     self.sessions[id as usize].cancel_after_at = None;
@@ -566,15 +829,41 @@ impl Venue {
                     let why = Reason::CancelAfterElapsed;
                     self.cancel_all(why, 0, |order| u64::from(order.session) == id);
                 }
+                (1, 0) => self.publish(id as usize - 1),
+                (1, _) => {
+                    self.saw("deadline: interruption ends");
+                    self.change_phase(id as usize - 1, CONTINUOUS, Reason::None, 0);
+                }
                 _ => {
                     let order = self.remove(id).expect("it is open");
+                    let phase = self.book(&order).phase;
+                    if phase != CONTINUOUS {
+                        self.saw("expired outside continuous trading");
+                    }
                     self.end(order, OrderStatus::Expired, Reason::ExpireTimeReached, 0);
                 }
             }
+            self.note_changes();
         }
     }
 
+    /// A command is done.
+    pub fn finish(&mut self) {
+        assert!(self.entering.is_empty());
+        self.note_changes();
+    }
+
     fn cancel_all(&mut self, why: Reason, request: u64, which: impl Fn(&Order) -> bool) -> u64 {
+        self.end_all(OrderStatus::Canceled, why, request, which)
+    }
+
+    fn end_all(
+        &mut self,
+        status: OrderStatus,
+        why: Reason,
+        request: u64,
+        which: impl Fn(&Order) -> bool,
+    ) -> u64 {
         let numbers: Vec<u64> = self
             .open_orders()
             .into_iter()
@@ -583,19 +872,22 @@ impl Venue {
             .collect();
         for number in &numbers {
             let order = self.remove(*number).expect("it is open");
-            self.end(order, OrderStatus::Canceled, why, request);
+            self.end(order, status, why, request);
         }
         numbers.len() as u64
     }
 
     /// An order that is in no book any more ends with what it has open.
     fn end(&mut self, order: Order, status: OrderStatus, why: Reason, request: u64) {
-        self.known
-            .insert((order.session, order.client), Known::Ended(status));
+        if order.quote.is_none() {
+            self.known
+                .insert((order.session, order.client), Known::Ended(status));
+        }
         let what = What::Canceled {
             order: order.state(status),
             request,
             lots: order.open(),
+            entry: order.quote.map(|quote| quote.entry),
         };
         self.tell(order.session, why, what);
     }
@@ -633,13 +925,26 @@ impl Venue {
         let state = &mut self.sessions[session as usize];
         state.connected = false;
         let bit = if why == Reason::LogoutRequested { 2 } else { 1 };
-        if state.cancel_on_disconnect & bit != 0 {
-            state.cancel_disconnected_at = Some(now + u64::from(state.grace_ms) * MILLISECOND);
-        }
+        state.orders_go = state.cancel_on_disconnect & bit != 0;
+        // Quotes wait with the orders, if those go, too.
+        let at_once = state.grace_ms == 0 || !state.orders_go;
+        state.cancel_disconnected_at = Some(now + u64::from(state.grace_ms) * MILLISECOND);
         self.tell(session, why, What::Closed);
-        // Without a grace it is due with this command.
-        self.asking = 0;
-        self.meet_deadlines();
+        if at_once {
+            self.asking = 0;
+            self.cancel_disconnected(session);
+        }
+    }
+
+    fn cancel_disconnected(&mut self, session: u32) {
+        let state = &mut self.sessions[session as usize];
+        state.cancel_disconnected_at = None;
+        let orders_go = state.orders_go;
+        let why = Reason::CanceledOnDisconnect;
+        self.cancel_all(why, 0, |order| {
+            let goes = orders_go && !order.is(Instructions::DISCONNECT_EXEMPT);
+            order.session == session && (order.quote.is_some() || goes)
+        });
     }
 
     pub fn cancel_after(&mut self, session: u32, request: &CancelAfter) {
@@ -654,16 +959,11 @@ impl Venue {
 
     pub fn day_roll(&mut self, trading_day: u32) {
         self.asking = 0;
-        let of_the_day: Vec<u64> = self
-            .open_orders()
-            .into_iter()
-            .filter(|order| order.time_in_force == DAY)
-            .map(|order| order.number)
-            .collect();
-        for number in of_the_day {
-            let order = self.remove(number).expect("it is open");
-            self.end(order, OrderStatus::Expired, Reason::EndOfDay, 0);
-        }
+        self.end_all(OrderStatus::Expired, Reason::EndOfDay, 0, |order| {
+            [DAY, AT_THE_OPENING, AT_THE_CLOSE].contains(&order.time_in_force)
+        });
+        self.quoted.clear();
+        self.amended.clear();
         self.known
             .retain(|_, known| matches!(known, Known::Open(_)));
         for id in 1..self.sessions.len() {
@@ -675,11 +975,7 @@ impl Venue {
         }
         let carried: Vec<Order> = self.open_orders().into_iter().cloned().collect();
         for order in carried {
-            let waits = self
-                .book(&order)
-                .waiting
-                .iter()
-                .any(|one| one.number == order.number);
+            let waits = order.is_waiting();
             let what = What::Restated {
                 order: order.state(order.open_status()),
                 reduced: 0,
@@ -716,10 +1012,75 @@ impl Venue {
                     side: entry.side,
                     order_type: entry.order_type,
                     time_in_force: entry.time_in_force,
+                    raw: false,
                 };
                 self.tell(session, reason, what);
             }
         }
+    }
+
+    /// What every new order must have first.
+    fn check_new_id(&self, session: u32, client: u64) -> Result<(), Reason> {
+        if client == 0 {
+            Err(Reason::InvalidClientOrderId)
+        } else if self.known.contains_key(&(session, client)) {
+            Err(Reason::DuplicateClientOrderId)
+        } else if self.known.len() >= self.id_capacity {
+            Err(Reason::ClientOrderIdCapacity)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// An order that the edge cannot express.
+    pub fn refuse_order(&mut self, session: u32, refused: &RefuseOrder) {
+        let client = number_of(&refused.client_order_id);
+        let used = self.known.contains_key(&(session, client));
+        if refused.possible_resend == 1 && client != 0 && used {
+            let why = Reason::DuplicateClientOrderId;
+            self.tell(session, why, What::Ignored);
+            return;
+        }
+        let edge = Reason::try_from(refused.reason).expect("a reason");
+        let why = match self.check_new_id(session, client) {
+            // The edge has looked at it; its own reason says more.
+            Err(Reason::InvalidClientOrderId) => edge,
+            Err(why) => why,
+            Ok(()) => {
+                self.known.insert((session, client), Known::Refused);
+                edge
+            }
+        };
+        let what = What::Rejected {
+            client,
+            price: refused.price_e8,
+            quantity: refused.quantity_e8.cast_unsigned(),
+            instrument: refused.instrument.0,
+            account: 0,
+            side: refused.side,
+            order_type: refused.order_type,
+            time_in_force: refused.time_in_force,
+            raw: true,
+        };
+        self.saw("the edge refused an order");
+        self.tell(session, why, what);
+    }
+
+    /// A cancel or replace that the edge cannot express.
+    pub fn refuse_request(&mut self, session: u32, refused: &RefuseRequest, means: Means) {
+        let edge = Reason::try_from(refused.reason).expect("a reason");
+        let status = match self.target(session, means) {
+            Ok(order) => order.open_status(),
+            Err((_, status)) => status,
+        };
+        let what = What::Refused {
+            client: number_of(&refused.client_order_id),
+            original: means.original,
+            request: refused.request,
+            status: status as u8,
+        };
+        self.saw("the edge refused a request");
+        self.tell(session, edge, what);
     }
 
     fn check_entry(
@@ -729,17 +1090,17 @@ impl Venue {
         terms: &OrderTerms,
     ) -> Result<Order, Reason> {
         let client = number_of(&entry.client_order_id);
-        if client == 0 {
-            return Err(Reason::InvalidClientOrderId);
-        }
-        if self.known.contains_key(&(session, client)) {
-            return Err(Reason::DuplicateClientOrderId);
-        }
-        if self.known.len() >= self.id_capacity {
-            return Err(Reason::ClientOrderIdCapacity);
+        self.check_new_id(session, client)?;
+        if self.is_blocked(session, entry.instrument.0) {
+            return Err(Reason::TradingBlocked);
         }
         let at = (entry.instrument.0 as usize).wrapping_sub(1);
         let instrument = *self.instruments.get(at).ok_or(Reason::UnknownInstrument)?;
+        let phase = self.books[at].phase;
+        let collects = self.books[at].collects();
+        if [CLOSED, HALTED].contains(&phase) {
+            return Err(Reason::InstrumentNotTrading);
+        }
         if Side::try_from(entry.side).is_err() {
             return Err(Reason::UnsupportedSide);
         }
@@ -749,6 +1110,18 @@ impl Venue {
         if TimeInForce::try_from(entry.time_in_force).is_err() {
             return Err(Reason::UnsupportedTimeInForce);
         }
+        let immediate = [IMMEDIATE, ALL_OR_NOTHING].contains(&entry.time_in_force);
+        let opens = entry.time_in_force == AT_THE_OPENING;
+        let closes = entry.time_in_force == AT_THE_CLOSE;
+        let in_an_auction = opens || closes;
+        if in_an_auction && ![LIMIT, MARKET].contains(&entry.order_type) {
+            return Err(Reason::UnsupportedTimeInForce);
+        }
+        if collects && (immediate || entry.order_type == MARKET_TO_LIMIT)
+            || opens && ![PRE_OPEN, OPENING].contains(&phase)
+        {
+            return Err(Reason::NotAllowedInPhase);
+        }
         lots(&instrument, entry.quantity.0)?;
         if entry.instructions & !Instructions::ALL.0 != 0 {
             return Err(Reason::UnsupportedInstruction);
@@ -756,10 +1129,13 @@ impl Venue {
         if SelfTradePrevention::try_from(entry.self_trade_prevention).is_err() {
             return Err(Reason::UnsupportedSelfTradePrevention);
         }
-        let rests = ![IMMEDIATE, ALL_OR_NOTHING].contains(&entry.time_in_force);
+        let rests = !immediate;
         let post_only = entry.instructions & Instructions::POST_ONLY.0 != 0;
         if post_only && (entry.order_type != LIMIT || !rests) {
             return Err(Reason::InstructionConflict);
+        }
+        if self.is_frozen(session, entry.protection_group) {
+            return Err(Reason::ProtectionFrozen);
         }
         let is_stop = [STOP, STOP_LIMIT].contains(&entry.order_type);
         if is_stop && terms.stop_price == NO_PRICE {
@@ -797,7 +1173,7 @@ impl Venue {
         } else if terms.expire_at.0 != 0 {
             return Err(Reason::ExpireTimeNotAllowed);
         }
-        if is_stop && price(&instrument, terms.stop_price.0).is_err() {
+        if is_stop && self.price(&instrument, terms.stop_price.0).is_err() {
             return Err(Reason::StopPriceInvalid);
         }
         let best = self.books[at].best_opposite(entry.side);
@@ -805,18 +1181,22 @@ impl Venue {
             if entry.price == NO_PRICE {
                 return Err(Reason::PriceMissing);
             }
-            price(&instrument, entry.price.0)?;
+            self.limit(&instrument, entry.price.0)?;
             entry.price.0
         } else {
             if entry.price != NO_PRICE {
                 return Err(Reason::PriceNotAllowed);
             }
-            if entry.order_type == MARKET && rests {
+            if entry.order_type == MARKET && rests && !in_an_auction {
                 return Err(Reason::MarketMustBeImmediate);
             }
             match entry.order_type {
                 STOP => PRICE_OF_A_WAITING_STOP,
-                MARKET => protection(&instrument, entry.side, best.ok_or(Reason::NoLiquidity)?),
+                MARKET if in_an_auction && entry.side == BUY => instrument.price_max.0,
+                MARKET if in_an_auction => instrument.price_min.0,
+                MARKET => {
+                    self.protection(&instrument, entry.side, best.ok_or(Reason::NoLiquidity)?)
+                }
                 _ => best.ok_or(Reason::NoLiquidity)?,
             }
         };
@@ -839,11 +1219,22 @@ impl Venue {
             notional: 0,
             shown: 0,
             released: false,
+            group: entry.protection_group,
+            quote: None,
         };
         if self.open_orders().len() >= self.order_capacity {
             return Err(Reason::OrderCapacity);
         }
-        if post_only && best.is_some_and(|best| order.reaches(best)) {
+        let is_parked = closes && phase != CLOSING;
+        let may_rest = rests && !is_parked;
+        if may_rest && !self.has_level(&order) {
+            return Err(Reason::PriceLevelCapacity);
+        }
+        if post_only
+            && phase == CONTINUOUS
+            && !is_parked
+            && best.is_some_and(|best| order.reaches(best))
+        {
             return Err(Reason::PostOnlyWouldTake);
         }
         Ok(order)
@@ -867,18 +1258,26 @@ impl Venue {
             ("exempt", order.is(Instructions::DISCONNECT_EXEMPT)),
             ("minimum", order.terms.minimum.0 != 0),
             ("display", order.display() != 0),
+            ("in a protection group", order.group != 0),
+            ("while orders are collected", self.book(&order).collects()),
         ] {
             if is {
                 self.saw(format!("entered: {feature}"));
             }
         }
-        self.go(order);
+        let early = self.book(&order).phase != CLOSING;
+        self.go(order, early);
     }
 
     /// An order that is new, or that lost its place: it waits, or trades and does what its
     /// remainder does; then the stops.
-    fn go(&mut self, order: Order) {
+    fn go(&mut self, order: Order, parks: bool) {
         let at = order.instrument as usize - 1;
+        let collects = self.books[at].collects();
+        if order.time_in_force == AT_THE_CLOSE && parks {
+            self.books[at].parked.push(order);
+            return;
+        }
         if order.is_waiting() {
             let reached = self.books[at].last.is_some_and(|last| {
                 let stop = order.terms.stop_price.0;
@@ -888,19 +1287,35 @@ impl Venue {
                     last <= stop
                 }
             });
-            if !reached {
+            if collects && reached {
+                self.saw("a reached stop waits while orders are collected");
+            }
+            if collects || !reached {
                 self.books[at].waiting.push(order);
                 return;
             }
             self.saw("stop released at once");
             self.release(order);
+        } else if collects {
+            self.rest(order);
+            return;
         } else {
             self.work(order);
         }
+        self.release_stops(at);
+    }
+
+    /// All stops that what traded releases, one after the other, while trading is continuous.
+    fn release_stops(&mut self, at: usize) {
         let mut cascade = 0;
-        while let Some(stop) = self.books[at].next_stop() {
+        while self.books[at].phase == CONTINUOUS
+            && let Some(stop) = self.books[at].next_stop()
+        {
             cascade += 1;
             self.release(stop);
+        }
+        if cascade > 1 && self.books[at].phase != CONTINUOUS {
+            self.saw("a cascade was interrupted");
         }
         match cascade {
             0 => {}
@@ -918,7 +1333,7 @@ impl Venue {
         if order.order_type == STOP
             && let Some(best) = best
         {
-            order.price = protection(&instrument, order.side, best);
+            order.price = self.protection(&instrument, order.side, best);
         }
         let what = What::Triggered {
             order: order.state(order.open_status()),
@@ -929,14 +1344,25 @@ impl Venue {
             self.end(order, OrderStatus::Expired, Reason::NoLiquidity, 0);
             return;
         }
+        if order.order_type == STOP_LIMIT && !within(self.static_band(&instrument), order.price) {
+            self.end(order, OrderStatus::Canceled, Reason::PriceOutsideBand, 0);
+            return;
+        }
         self.work(order);
+    }
+
+    fn rest(&mut self, mut order: Order) {
+        order.shown = order.full_display();
+        self.book(&order).rest(order);
     }
 
     // Matching.
 
     /// The order trades as far as it goes; its remainder rests or ends.
     fn work(&mut self, mut order: Order) {
-        let enough = self.book(&order).enough(&order);
+        let at = order.instrument as usize - 1;
+        let band = self.dynamic_band(&self.instruments[at]);
+        let enough = self.books[at].enough(&order, band);
         if order.time_in_force == ALL_OR_NOTHING && enough < order.open() {
             self.end(order, OrderStatus::Expired, Reason::FillOrKillUnfilled, 0);
             return;
@@ -952,6 +1378,20 @@ impl Venue {
                 Some(resting) if order.reaches(resting.price) => resting.clone(),
                 _ => break,
             };
+            if !within(band, resting.price) {
+                if order.terms.minimum.0 != 0 {
+                    self.saw("an order that had its minimum interrupts trading");
+                }
+                let why = Reason::VolatilityInterruption;
+                self.end(order, OrderStatus::Canceled, why, 0);
+                self.change_phase(
+                    at,
+                    VOLATILITY,
+                    why,
+                    u64::from(self.instruments[at].interruption_ms) * MILLISECOND,
+                );
+                return;
+            }
             self.book(&order).side_mut(opposite).remove(0);
             if order.may_not_meet(&resting) {
                 match self.prevent(order, resting) {
@@ -959,57 +1399,72 @@ impl Venue {
                     None => return,
                 }
             } else {
-                self.trade(&mut order, resting);
+                let goes_on = self.trade(&mut order, resting);
+                if !goes_on {
+                    return;
+                }
             }
         }
         if order.open() == 0 {
             return;
         }
-        assert_ne!(
-            order.time_in_force, ALL_OR_NOTHING,
-            "enough was there for all of it"
-        );
+        if order.time_in_force == ALL_OR_NOTHING {
+            // A group that tripped took what was counted on.
+            self.saw("fill or kill, filled in part");
+        }
         if [MARKET, STOP].contains(&order.order_type) {
             self.end(order, OrderStatus::Expired, Reason::MarketRemainder, 0);
-        } else if order.time_in_force == IMMEDIATE {
+        } else if [IMMEDIATE, ALL_OR_NOTHING].contains(&order.time_in_force) {
             let why = Reason::ImmediateOrCancelRemainder;
             self.end(order, OrderStatus::Expired, why, 0);
+        } else if order.released && !self.has_level(&order) {
+            let why = Reason::PriceLevelCapacity;
+            self.end(order, OrderStatus::Canceled, why, 0);
         } else {
-            order.shown = order.full_display();
-            self.book(&order).rest(order);
+            self.rest(order);
         }
     }
 
     /// One trade with an order that was taken out of the book; it goes back if it may.
-    fn trade(&mut self, order: &mut Order, mut resting: Order) {
+    /// Whether the incoming order is still there.
+    fn trade(&mut self, order: &mut Order, mut resting: Order) -> bool {
         let lots = order.open().min(resting.shown);
         let price = resting.price;
         self.trades += 1;
         resting.shown -= lots;
-        for (one, taker) in [(&mut resting, false), (order, true)] {
-            one.filled += lots;
-            one.notional += i128::from(price) * i128::from(lots);
-            let status = if one.open() == 0 {
-                self.known
-                    .insert((one.session, one.client), Known::Ended(OrderStatus::Filled));
-                OrderStatus::Filled
-            } else {
-                OrderStatus::PartiallyFilled
-            };
-            let what = What::Fill {
-                order: one.state(status),
-                trade: self.trades,
-                price,
-                lots,
-                taker,
-            };
-            self.tell(one.session, Reason::None, what);
-        }
+        self.fill(&mut resting, price, lots, Liquidity::Added);
+        self.fill(order, price, lots, Liquidity::Removed);
         let book = self.book(&resting);
         book.last = Some(price);
         let (low, high) = book.traded.unwrap_or((price, price));
         book.traded = Some((low.min(price), high.max(price)));
+        let filled = resting.clone();
         self.put_back(resting);
+        self.count_fill(&filled, lots, order)
+    }
+
+    /// One side of the newest trade.
+    fn fill(&mut self, one: &mut Order, price: i64, lots: u64, liquidity: Liquidity) {
+        one.filled += lots;
+        one.notional += i128::from(price) * i128::from(lots);
+        let status = if one.open() == 0 {
+            OrderStatus::Filled
+        } else {
+            OrderStatus::PartiallyFilled
+        };
+        if one.open() == 0 && one.quote.is_none() {
+            self.known
+                .insert((one.session, one.client), Known::Ended(status));
+        }
+        let what = What::Fill {
+            order: one.state(status),
+            trade: self.trades,
+            price,
+            lots,
+            liquidity: liquidity as u8,
+            entry: one.quote.map(|quote| quote.entry),
+        };
+        self.tell(one.session, Reason::None, what);
     }
 
     /// An order that was the first of its side and lost shown lots: still the first, or, when
@@ -1107,13 +1562,15 @@ impl Venue {
         let unknown = (Reason::UnknownOrder, OrderStatus::Rejected);
         let named = self
             .find(means.number)
-            .filter(|order| order.session == session);
+            .filter(|order| order.session == session && order.quote.is_none());
         if means.original == 0 {
             return named.ok_or(unknown);
         }
         match self.known.get(&(session, means.original)) {
             None | Some(Known::Refused) => Err(unknown),
-            Some(Known::Ended(_)) if self.find(means.number).is_some() => {
+            Some(Known::Ended(_))
+                if (self.find(means.number)).is_some_and(|order| order.quote.is_none()) =>
+            {
                 Err((Reason::IdMismatch, OrderStatus::Rejected))
             }
             Some(Known::Ended(status)) => Err((Reason::TooLateToCancel, *status)),
@@ -1146,68 +1603,14 @@ impl Venue {
         }
         let order = self.target(session, means)?;
         agrees(order, request.instrument.0, request.side)?;
+        if self.books[order.instrument as usize - 1].phase == CLOSED {
+            return Err((Reason::InstrumentNotTrading, order.open_status()));
+        }
         let number = order.number;
         let order = self.remove(number).expect("it is open");
         let why = Reason::CanceledByRequest;
         self.end(order, OrderStatus::Canceled, why, client);
         Ok(())
-    }
-
-    pub fn mass_cancel(&mut self, session: u32, request: &MassCancel) {
-        let client = number_of(&request.client_order_id);
-        let refusal = if client == 0 {
-            Some(Reason::InvalidClientOrderId)
-        } else if !(1..=3).contains(&request.scope)
-            || request.scope == 3 && self.sessions[session as usize].user == 0
-            || request.side > 2
-            || request.by_account > 1
-            || request.kinds > 2
-        {
-            Some(Reason::InvalidMassCancel)
-        } else if request.scope == 2 && !self.sessions[session as usize].risk {
-            Some(Reason::NotPermitted)
-        } else if request.instrument.0 as usize > self.instruments.len() {
-            Some(Reason::UnknownInstrument)
-        } else {
-            None
-        };
-        let done = |canceled| What::MassCancelDone {
-            client,
-            canceled,
-            instrument: request.instrument.0,
-            scope: request.scope,
-            side: request.side,
-        };
-        if let Some(why) = refusal {
-            self.tell(session, why, done(0));
-            return;
-        }
-        let filter = *request;
-        let asking = self.sessions[session as usize].clone();
-        let whose: Vec<bool> = (self.sessions.iter().enumerate())
-            .map(|(id, other)| match filter.scope {
-                1 => id == session as usize,
-                2 => other.firm == asking.firm,
-                _ => other.firm == asking.firm && other.user == asking.user,
-            })
-            .collect();
-        let product: Vec<u32> = self.instruments.iter().map(|i| i.product).collect();
-        let canceled = self.cancel_all(Reason::MassCanceled, 0, |order| {
-            whose[order.session as usize]
-                // There are no quotes.
-                && filter.kinds != 1
-                && (filter.product == 0
-                    || filter.product == product[order.instrument as usize - 1])
-                && (filter.instrument.0 == 0 || filter.instrument.0 == order.instrument)
-                && (filter.side == 0 || filter.side == order.side)
-                && (filter.by_account == 0 || filter.account.0 == order.account)
-        });
-        self.saw(if canceled == 0 {
-            "mass cancel of nothing"
-        } else {
-            "mass cancel"
-        });
-        self.tell(session, Reason::None, done(canceled));
     }
 
     pub fn replace(
@@ -1255,8 +1658,18 @@ impl Venue {
             return Err(refused(Reason::ReplaceNotAllowed));
         }
         let instrument = &self.instruments[order.instrument as usize - 1];
+        let book = &self.books[order.instrument as usize - 1];
+        if self.is_blocked(session, order.instrument) {
+            return Err(refused(Reason::TradingBlocked));
+        }
+        if [CLOSED, HALTED].contains(&book.phase) {
+            return Err(refused(Reason::InstrumentNotTrading));
+        }
+        if self.is_frozen(session, order.group) {
+            return Err(refused(Reason::ProtectionFrozen));
+        }
         lots(instrument, request.quantity.0).map_err(refused)?;
-        if order.order_type == STOP {
+        if [STOP, MARKET].contains(&order.order_type) {
             if request.price != NO_PRICE {
                 return Err(refused(Reason::PriceNotAllowed));
             }
@@ -1264,13 +1677,13 @@ impl Venue {
             if request.price == NO_PRICE {
                 return Err(refused(Reason::PriceMissing));
             }
-            price(instrument, request.price.0).map_err(refused)?;
+            self.limit(instrument, request.price.0).map_err(refused)?;
         }
         if terms.stop_price != NO_PRICE {
             if !order.is_waiting() {
                 return Err(refused(Reason::StopPriceNotAllowed));
             }
-            if price(instrument, terms.stop_price.0).is_err() {
+            if self.price(instrument, terms.stop_price.0).is_err() {
                 return Err(refused(Reason::StopPriceInvalid));
             }
         }
@@ -1301,12 +1714,22 @@ impl Venue {
         {
             return Err(refused(Reason::DisplayQuantityInvalid));
         }
-        let moved = Order {
-            price: request.price.0,
-            ..order.clone()
-        };
-        let best = self.books[order.instrument as usize - 1].best_opposite(order.side);
+        let mut moved = order.clone();
+        if request.price != NO_PRICE {
+            moved.price = request.price.0;
+        }
+        let best = book.best_opposite(order.side);
+        if terms.stop_price != NO_PRICE {
+            moved.terms.stop_price = terms.stop_price;
+        }
+        let is_aside = book.parked.iter().any(|one| one.number == order.number);
+        if !is_aside && request.quantity.0 > order.filled && !self.has_level(&moved) {
+            return Err(refused(Reason::PriceLevelCapacity));
+        }
+        let is_parked = book.parked.iter().any(|one| one.number == order.number);
         if order.is(Instructions::POST_ONLY)
+            && book.phase == CONTINUOUS
+            && !is_parked
             && request.quantity.0 > order.filled
             && best.is_some_and(|best| moved.reaches(best))
         {
@@ -1319,7 +1742,7 @@ impl Venue {
         let client = number_of(&request.client_order_id);
         let mut new = old.clone();
         new.client = client;
-        if old.order_type != STOP {
+        if ![STOP, MARKET].contains(&old.order_type) {
             new.price = request.price.0;
         }
         if terms.stop_price != NO_PRICE {
@@ -1361,7 +1784,9 @@ impl Venue {
             kept,
         };
         self.tell(new.session, reason, what);
+        let is_parked = (self.book(&old).parked.iter()).any(|one| one.number == old.number);
         let where_it_is = match (old.is_waiting(), old.display() != 0) {
+            _ if is_parked => "a parked order",
             (true, _) => "a waiting stop",
             (false, true) => "an iceberg",
             (false, false) => "a resting order",
@@ -1377,7 +1802,7 @@ impl Venue {
             let book = &mut self.books[at];
             // Hidden lots go first; a smaller display hides what it no longer shows.
             new.shown = old.shown.min(new.full_display());
-            for orders in [&mut book.bids, &mut book.asks, &mut book.waiting] {
+            for orders in book.lists() {
                 for order in orders.iter_mut().filter(|one| one.number == new.number) {
                     *order = new.clone();
                 }
@@ -1385,9 +1810,11 @@ impl Venue {
             return;
         }
         self.remove(old.number);
-        if !ended {
-            self.go(new);
+        if ended {
+            return;
         }
+        // What came into the book in its auction stays in it.
+        self.go(new, is_parked);
     }
 }
 

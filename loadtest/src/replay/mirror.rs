@@ -78,7 +78,8 @@ impl Mirror {
                     self.add(id, side, price, leaves);
                 }
             }
-            Answer::Rejected { .. } | Answer::Refused { .. } => {}
+            // Nothing came to rest and nothing went.
+            _ => {}
         }
     }
 

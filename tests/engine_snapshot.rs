@@ -1,0 +1,291 @@
+//! An engine that is saved and restored goes on as the one before: the same events, byte for byte,
+//! and the same state, whatever comes.
+//!
+//! `SEED` repeats a run, `COMMANDS` sets its length.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use support::busy::{Busy, LIMITS};
+use support::settings::{number, seed};
+use support::venue::{self, Driver, SESSION};
+use support::workload::Random;
+use trading_engine::engine::command::{DefineTickTable, Genesis, TickStep};
+use trading_engine::engine::event::EventBody;
+use trading_engine::engine::snapshot::SnapshotError;
+use trading_engine::engine::{Engine, Progress};
+use trading_engine::limits::EngineLimits;
+use trading_engine_protocol::types::{Price, Reason, SessionId};
+use zerocopy::IntoBytes;
+
+fn apply(engine: &mut Engine, command: &[u64], events: &mut Vec<u8>) {
+    events.clear();
+    let mut progress = engine.apply_bytes(command.as_bytes(), events).unwrap();
+    while progress == Progress::More {
+        assert_eq!(
+            engine.save(),
+            None,
+            "there is no state in the middle of a command"
+        );
+        progress = engine.resume(events);
+    }
+}
+
+fn larger() -> EngineLimits {
+    EngineLimits {
+        orders: LIMITS.orders * 2,
+        client_order_ids: LIMITS.client_order_ids * 8,
+        price_pages: LIMITS.price_pages * 2,
+        instruments: 9,
+        firms: 9,
+        sessions: 40,
+        quotes: LIMITS.quotes * 16,
+        protection_groups: 64,
+        risk_limits: 64,
+    }
+}
+
+/// Whether something was refused for lack of room.
+fn lacks_room(events: &[u8]) -> bool {
+    let capacities = [
+        Reason::OrderCapacity,
+        Reason::ClientOrderIdCapacity,
+        Reason::PriceLevelCapacity,
+        Reason::QuoteCapacity,
+        Reason::ProtectionCapacity,
+        Reason::DefinitionCapacity,
+    ]
+    .map(Reason::code);
+    let mut found = false;
+    venue::for_each_event(events, |header, body| {
+        found |= capacities.contains(&header.reason);
+        if let EventBody::MassQuoteAnswered(answer) = body {
+            let mut reasons = answer
+                .results
+                .iter()
+                .flat_map(|it| [it.bid_reason, it.ask_reason]);
+            found |= reasons.any(|reason| capacities.contains(&reason));
+        }
+    });
+    found
+}
+
+/// Three engines: one that is never saved, one that is restored again and again, one that is restored
+/// into larger limits. Where the first reaches a limit, the third would go another way: it begins
+/// anew with each save.
+#[test]
+fn restored_engines_go_on_byte_by_byte() {
+    let mut random = Random::new(seed() ^ 0x5AFE);
+    let mut busy = Busy::new(seed());
+    let mut engine = Engine::new(LIMITS);
+    let (mut again, mut roomy) = (Engine::new(LIMITS), None::<Engine>);
+    let (mut events, mut others) = (Vec::new(), Vec::new());
+    let (mut saves, mut grown) = (0, 0);
+    let mut kinds: BTreeMap<u8, u64> = BTreeMap::new();
+    for _ in 0..number("COMMANDS").unwrap_or(150_000) {
+        let command = busy.next(&engine);
+        apply(&mut engine, &command, &mut events);
+        apply(&mut again, &command, &mut others);
+        let at = engine.sequence();
+        assert!(events == others, "other events at Sequence {at}");
+        if let Some(roomier) = &mut roomy {
+            apply(roomier, &command, &mut others);
+            let full = events != others;
+            grown += u64::from(!full);
+            if full {
+                assert!(lacks_room(&events), "other events in larger limits at {at}");
+                roomy = None;
+            }
+        }
+        busy.saw(&events);
+        venue::for_each_event(&events, |header, _| {
+            *kinds.entry(header.kind).or_default() += 1
+        });
+        if random.below(50) != 0 {
+            continue;
+        }
+        let bytes = engine.save().unwrap();
+        assert!(
+            again.save().unwrap() == bytes,
+            "another snapshot at Sequence {at}"
+        );
+        again = Engine::restore(LIMITS, &bytes).unwrap_or_else(|error| panic!("{at}: {error}"));
+        assert!(
+            again.save().unwrap() == bytes,
+            "not the same again at Sequence {at}"
+        );
+        assert_eq!(again.state_hash(), engine.state_hash());
+        assert_eq!(again.next_deadline(), engine.next_deadline());
+        let restored = Engine::restore(larger(), &bytes).unwrap();
+        assert!(
+            restored.save().unwrap() == bytes,
+            "larger limits, another snapshot"
+        );
+        roomy = Some(restored);
+        saves += 1;
+    }
+    assert_eq!(again.state_hash(), engine.state_hash());
+    println!("{saves} saves, {grown} commands in larger limits, events by kind: {kinds:?}");
+    assert!(
+        kinds.len() >= 30,
+        "nearly every kind of event came: {kinds:?}"
+    );
+}
+
+type Shrink = fn(&mut EngineLimits);
+
+#[test]
+fn less_room_than_is_needed_is_refused_by_name() {
+    let fewer: [(&str, Shrink); 9] = [
+        ("orders", |limits| limits.orders = 8),
+        ("client order ids", |limits| {
+            (limits.orders, limits.client_order_ids) = (200, 200);
+        }),
+        ("price levels", |limits| limits.price_pages = 1),
+        ("instruments", |limits| limits.instruments = 2),
+        ("firms", |limits| limits.firms = 1),
+        ("sessions", |limits| limits.sessions = 4),
+        ("quotes", |limits| limits.quotes = 1),
+        ("risk limits", |limits| limits.risk_limits = 1),
+        ("protection groups", |limits| limits.protection_groups = 1),
+    ];
+    let mut missing: Vec<_> = fewer.into();
+    let mut busy = Busy::new(seed());
+    let mut engine = Engine::new(LIMITS);
+    let mut events = Vec::new();
+    // Each of them is short at some time.
+    while !missing.is_empty() {
+        assert!(engine.sequence().0 < 200_000, "{missing:?}");
+        for _ in 0..100 {
+            let command = busy.next(&engine);
+            apply(&mut engine, &command, &mut events);
+            busy.saw(&events);
+        }
+        let bytes = engine.save().unwrap();
+        missing.retain(|(what, shrink)| {
+            let mut limits = LIMITS;
+            shrink(&mut limits);
+            match Engine::restore(limits, &bytes) {
+                Err(SnapshotError::Limit(named)) => named != *what,
+                Err(other) => panic!("{what}: {other}"),
+                Ok(_) => true,
+            }
+        });
+    }
+}
+
+/// Cut anywhere, or with anything behind it, it is none.
+#[test]
+fn a_part_of_a_snapshot_is_none() {
+    let mut busy = Busy::new(seed());
+    let mut engine = Engine::new(LIMITS);
+    let mut events = Vec::new();
+    for _ in 0..400 {
+        let command = busy.next(&engine);
+        apply(&mut engine, &command, &mut events);
+        busy.saw(&events);
+    }
+    let mut bytes = engine.save().unwrap();
+    for length in (0..bytes.len()).step_by(61) {
+        assert!(
+            Engine::restore(LIMITS, &bytes[..length]).is_err(),
+            "{length} bytes"
+        );
+    }
+    bytes.extend([0; 8]);
+    assert_eq!(
+        Engine::restore(LIMITS, &bytes).err(),
+        Some(SnapshotError::Length)
+    );
+    bytes.truncate(bytes.len() - 8);
+    bytes[0] += 1;
+    assert_eq!(
+        Engine::restore(LIMITS, &bytes).err(),
+        Some(SnapshotError::Version(2))
+    );
+}
+
+/// No tick is too large for a table, and so for a snapshot.
+#[test]
+fn whatever_can_be_defined_can_be_restored() {
+    let mut driver = Driver::new(LIMITS);
+    let out = &mut Vec::new();
+    let genesis = Genesis {
+        log_id: 1,
+        ..Genesis::default()
+    };
+    driver.apply(SessionId(0), genesis, out);
+    let mut table = DefineTickTable {
+        table: 64,
+        ..DefineTickTable::default()
+    };
+    table.steps[0] = TickStep {
+        from: Price(0),
+        tick: u64::MAX,
+    };
+    driver.apply(SessionId(0), table, out);
+    venue::for_each_event(out, |_, body| {
+        assert!(!matches!(body, EventBody::DefinitionRefused(_)));
+    });
+    let bytes = driver.engine.save().unwrap();
+    assert!(Engine::restore(LIMITS, &bytes).is_ok());
+}
+
+/// What a slot's last order left behind is no state: an engine that never saw it saves the same.
+#[test]
+fn what_orders_left_behind_is_not_saved() {
+    let mut busy = Busy::new(seed() + 1);
+    let mut engine = Engine::new(LIMITS);
+    let mut events = Vec::new();
+    let mut again = Engine::new(LIMITS);
+    for number in 0..30_000 {
+        let command = busy.next(&engine);
+        apply(&mut engine, &command, &mut events);
+        busy.saw(&events);
+        apply(&mut again, &command, &mut events);
+        if number % 997 == 0 {
+            again = Engine::restore(LIMITS, &again.save().unwrap()).unwrap();
+        }
+    }
+    assert!(again.save() == engine.save());
+}
+
+#[test]
+fn a_million_resting_orders_take_this_long() {
+    const ORDERS: u32 = 1_000_000;
+    let limits = EngineLimits {
+        orders: 1 << 20,
+        client_order_ids: 1 << 21,
+        instruments: 128,
+        price_pages: 1 << 14,
+        ..EngineLimits::default()
+    };
+    let mut driver = Driver::world(limits, 100, 1);
+    let mut out = Vec::new();
+    for id in 1..=u64::from(ORDERS) {
+        out.clear();
+        let side = 1 + (id % 2) as u8;
+        let away = (id / 200 % 1_000) as i64;
+        let price = if side == 1 {
+            99_000 - away
+        } else {
+            101_000 + away
+        };
+        let order = venue::enter(id, 1 + (id % 100) as u32, side, 1, price, 1 + id % 50);
+        driver.apply(SESSION, order, &mut out);
+    }
+    assert_eq!(driver.engine.open_orders(), ORDERS);
+    let started = Instant::now();
+    let bytes = driver.engine.save().unwrap();
+    let saved = started.elapsed();
+    let started = Instant::now();
+    let again = Engine::restore(limits, &bytes).unwrap();
+    let restored = started.elapsed();
+    println!(
+        "{ORDERS} resting orders: {} MB, saved in {saved:?}, restored in {restored:?}",
+        bytes.len() / 1_000_000
+    );
+    assert_eq!(again.state_hash(), driver.engine.state_hash());
+}

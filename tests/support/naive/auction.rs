@@ -1,0 +1,340 @@
+//! Phases, their transitions, and the one price of an auction.
+
+use trading_engine::engine::command::{
+    DefineInstrument, DefineTickTable, NO_PRICE, SetPhase, SetReference,
+};
+use trading_engine::limits::{AUCTION_INDICATIVE_INTERVAL_NS, TICK_TABLES_MAX};
+use trading_engine_protocol::types::{Liquidity, OrderStatus, Reason, TradingPhase};
+
+use super::{
+    AT_THE_CLOSE, AT_THE_OPENING, BUY, Book, CLOSED, CLOSING, CONTINUOUS, MARKET, OPENING, Order,
+    VOLATILITY, Venue, What,
+};
+
+/// What an auction trades, or would trade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Indication {
+    pub price: i64,
+    pub lots: u64,
+    /// Of what is left over, 0 = nothing is.
+    pub side: u8,
+    pub imbalance: u64,
+}
+
+impl Indication {
+    const NOTHING: Self = Self {
+        price: NO_PRICE.0,
+        lots: 0,
+        side: 0,
+        imbalance: 0,
+    };
+}
+
+impl Venue {
+    pub fn set_phase(&mut self, request: &SetPhase) {
+        self.asking = 0;
+        let named = request.instrument.0;
+        if TradingPhase::try_from(request.phase).is_err() {
+            self.tell(0, Reason::InvalidDefinition, What::Ignored);
+            return;
+        }
+        if named as usize > self.instruments.len() {
+            self.tell(0, Reason::UnknownInstrument, What::Ignored);
+            return;
+        }
+        if named != 0 && self.books[named as usize - 1].phase == request.phase {
+            self.tell(0, Reason::NotAllowedInPhase, What::Ignored);
+            return;
+        }
+        for at in 0..self.books.len() {
+            let is_named = named == 0 || named as usize == at + 1;
+            if is_named && self.books[at].phase != request.phase {
+                self.change_phase(at, request.phase, Reason::None, 0);
+            }
+        }
+    }
+
+    /// The instrument goes from its phase into another; `lasts` nanoseconds, 0 = until it is told.
+    pub(super) fn change_phase(&mut self, at: usize, phase: u8, why: Reason, lasts: u64) {
+        let previous = self.books[at].phase;
+        let name = |phase| TradingPhase::try_from(phase).expect("a phase");
+        self.saw(format!("phase: {:?} to {:?}", name(previous), name(phase)));
+        if phase == CONTINUOUS || previous == CLOSING && phase == CLOSED {
+            self.uncross(at);
+        }
+        let until = if lasts == 0 {
+            None
+        } else {
+            Some(self.now + lasts)
+        };
+        let publishes = [OPENING, VOLATILITY, CLOSING].contains(&phase);
+        let due = self.now + AUCTION_INDICATIVE_INTERVAL_NS;
+        let book = &mut self.books[at];
+        book.phase = phase;
+        book.until = until;
+        book.traded = None;
+        book.indicative_at = publishes.then_some(due);
+        // That nothing would trade goes without saying.
+        book.published = Some(Indication::NOTHING);
+        let what = What::PhaseChanged {
+            instrument: at as u32 + 1,
+            phase,
+            previous,
+            until: until.unwrap_or(0),
+        };
+        self.tell(0, why, what);
+        self.end_with_phase(at, previous, phase);
+        if phase == CLOSING {
+            for order in std::mem::take(&mut self.books[at].parked) {
+                let what = What::Triggered {
+                    order: order.state(order.open_status()),
+                };
+                self.tell(order.session, Reason::AuctionBegun, what);
+                if self.has_level(&order) {
+                    self.rest(order);
+                } else {
+                    let why = Reason::PriceLevelCapacity;
+                    self.end(order, OrderStatus::Canceled, why, 0);
+                }
+            }
+        }
+        if phase == CONTINUOUS {
+            self.books[at].traded = self.books[at].last.map(|last| (last, last));
+            self.release_stops(at);
+            self.books[at].traded = None;
+        }
+        let book = &mut self.books[at];
+        book.noted = book.fingerprint();
+        book.aside = (book.waiting.iter().map(|one| (one.number, one.client))).collect();
+    }
+
+    /// Quotes and auction orders whose phase is over end, in ascending order id.
+    fn end_with_phase(&mut self, at: usize, previous: u8, phase: u8) {
+        let mut orders: Vec<Order> = self.books[at].orders().cloned().collect();
+        orders.sort_by_key(|order| order.number);
+        for order in orders {
+            let is_parked = (self.books[at].parked.iter()).any(|one| one.number == order.number);
+            let quote_ends = order.quote.is_some() && previous == CONTINUOUS;
+            let auction_is_over = match order.time_in_force {
+                AT_THE_OPENING => [CONTINUOUS, CLOSED].contains(&phase),
+                AT_THE_CLOSE => phase == CLOSED || phase == CONTINUOUS && !is_parked,
+                _ => false,
+            };
+            if !quote_ends && !auction_is_over {
+                continue;
+            }
+            let order = self.remove(order.number).expect("it is open");
+            if quote_ends {
+                self.end(order, OrderStatus::Canceled, Reason::PhaseEnded, 0);
+            } else {
+                self.end(order, OrderStatus::Expired, Reason::AuctionRemainder, 0);
+            }
+        }
+    }
+
+    /// All that crosses trades at one price.
+    fn uncross(&mut self, at: usize) {
+        let (found, how) = self.one_price(at);
+        if !how.is_empty() {
+            self.saw(format!("auction price: {how}"));
+        }
+        if found == Indication::NOTHING {
+            return;
+        }
+        self.tell(0, Reason::None, What::Uncrossed(at as u32 + 1, found));
+        let mut traded = 0;
+        while let (Some(bid), Some(ask)) =
+            (self.books[at].bids.first(), self.books[at].asks.first())
+            && bid.price >= ask.price
+        {
+            let lots = bid.shown.min(ask.shown);
+            let bid = self.books[at].bids.remove(0);
+            let ask = self.books[at].asks.remove(0);
+            self.trades += 1;
+            traded += lots;
+            let (mut one, mut other) = if bid.number < ask.number {
+                (bid, ask)
+            } else {
+                (ask, bid)
+            };
+            for order in [&mut one, &mut other] {
+                order.shown -= lots;
+                self.fill(order, found.price, lots, Liquidity::Auction);
+            }
+            for order in [one, other] {
+                if order.open() > 0 && order.shown == 0 {
+                    self.saw("iceberg showed its next part in an auction");
+                }
+                self.put_back(order);
+            }
+        }
+        assert_eq!(traded, found.lots, "what crosses is what was announced");
+        self.books[at].last = Some(found.price);
+        self.books[at].reference = Some(found.price);
+    }
+
+    /// What the auction would trade at now, by trying every price.
+    fn one_price(&self, at: usize) -> (Indication, &'static str) {
+        let instrument = self.instruments[at];
+        let book = &self.books[at];
+        if book.bids.is_empty() || book.asks.is_empty() || book.bids[0].price < book.asks[0].price {
+            return (Indication::NOTHING, "");
+        }
+        let (bid, ask) = (book.bids[0].price, book.asks[0].price);
+        // Nothing trades at other prices.
+        let prices: Vec<i64> = (ask..=bid)
+            .filter(|price| self.price(&instrument, *price).is_ok())
+            .collect();
+        let bought = |price| -> u64 {
+            let would = book.bids.iter().filter(|order| order.price >= price);
+            would.map(Order::open).sum()
+        };
+        let sold = |price| -> u64 {
+            let would = book.asks.iter().filter(|order| order.price <= price);
+            would.map(Order::open).sum()
+        };
+        let mut all: Vec<(i64, u64, i64)> = Vec::new();
+        for price in prices {
+            let (buy, sell) = (bought(price), sold(price));
+            all.push((price, buy.min(sell), buy as i64 - sell as i64));
+        }
+        let most = all.iter().map(|one| one.1).max().unwrap_or(0);
+        all.retain(|one| one.1 == most && most > 0);
+        let least = all.iter().map(|one| one.2.abs()).min().unwrap_or(0);
+        all.retain(|one| one.2.abs() == least);
+        if all.is_empty() {
+            return (Indication::NOTHING, "");
+        }
+        let (low, high) = (all[0].0, all[all.len() - 1].0);
+        // Only orders without a price are there.
+        let only_market = |price| {
+            let mut there = book.bids.iter().chain(&book.asks);
+            there.all(|order| order.price != price || order.order_type == MARKET)
+        };
+        let low_is_open = low == instrument.price_min.0 && only_market(low);
+        let high_is_open = high == instrument.price_max.0 && only_market(high);
+        let all_to_buy = all.iter().all(|one| one.2 > 0);
+        let all_to_sell = all.iter().all(|one| one.2 < 0);
+        let (price, how) = if all_to_buy && !high_is_open {
+            (high, "surplus to buy")
+        } else if all_to_sell && !low_is_open {
+            (low, "surplus to sell")
+        } else if let Some(reference) = book.last.or(book.reference) {
+            let away = |one: &&(i64, u64, i64)| (one.0 - reference).abs();
+            let nearest = all.iter().min_by_key(away).expect("some").0;
+            let how = if low_is_open || high_is_open {
+                "the reference, of open ends"
+            } else {
+                "the reference"
+            };
+            (nearest, how)
+        } else {
+            match (low_is_open, high_is_open) {
+                (true, true) => return (Indication::NOTHING, "none, of two open ends"),
+                (true, false) => (high, "the end that is not open"),
+                (false, true) => (low, "the end that is not open"),
+                (false, false) => {
+                    let middle = (low + high).div_euclid(2);
+                    let below = all.iter().rev().find(|one| one.0 <= middle);
+                    (below.expect("the lowest is").0, "the middle")
+                }
+            }
+        };
+        let surplus = all.iter().find(|one| one.0 == price).expect("of them").2;
+        let found = Indication {
+            price,
+            lots: most,
+            side: match surplus {
+                0 => 0,
+                1.. => BUY,
+                _ => 3 - BUY,
+            },
+            imbalance: surplus.unsigned_abs(),
+        };
+        (found, how)
+    }
+
+    /// It is time to say what an auction would trade at.
+    pub(super) fn publish(&mut self, at: usize) {
+        self.books[at].indicative_at = None;
+        let (now, _) = self.one_price(at);
+        if self.books[at].published == Some(now) {
+            self.saw("indicative price unchanged");
+            return;
+        }
+        self.books[at].published = Some(now);
+        if now == Indication::NOTHING {
+            self.saw("indicative: nothing would trade");
+        }
+        self.tell(0, Reason::None, What::Indicative(at as u32 + 1, now));
+    }
+
+    /// Books that changed in an auction are looked at again in a while.
+    pub(super) fn note_changes(&mut self) {
+        let due = self.now + AUCTION_INDICATIVE_INTERVAL_NS;
+        for book in &mut self.books {
+            if ![OPENING, VOLATILITY, CLOSING].contains(&book.phase) {
+                continue;
+            }
+            let now = book.fingerprint();
+            let aside: Vec<(u64, u64)> = (book.waiting.iter())
+                .map(|order| (order.number, order.client))
+                .collect();
+            // A waiting stop that is gone or another counts, too; a new one does not.
+            let left = book.aside.iter().any(|one| !aside.contains(one));
+            book.aside = aside;
+            if now != book.noted || left {
+                book.noted = now;
+                book.indicative_at.get_or_insert(due);
+            }
+        }
+    }
+
+    pub fn set_reference(&mut self, request: &SetReference) {
+        self.asking = 0;
+        let at = (request.instrument.0 as usize).wrapping_sub(1);
+        let refusal = match self.instruments.get(at) {
+            None => Some(Reason::UnknownInstrument),
+            Some(one) if request.price < one.price_min || request.price > one.price_max => {
+                Some(Reason::InvalidDefinition)
+            }
+            Some(_) => None,
+        };
+        if let Some(why) = refusal {
+            let what = What::DefinitionRefused(request.instrument.0);
+            self.tell(0, why, what);
+            return;
+        }
+        self.books[at].reference = Some(request.price.0);
+        let what = What::ReferenceSet(request.instrument.0, request.price.0);
+        self.tell(0, Reason::None, what);
+    }
+
+    /// The instrument is another in what may change.
+    pub fn define_instrument(&mut self, definition: &DefineInstrument) {
+        self.asking = 0;
+        let id = definition.instrument.0;
+        self.instruments[id as usize - 1] = *definition;
+        self.tell(0, Reason::None, What::InstrumentDefined(id));
+    }
+
+    pub fn define_tick_table(&mut self, definition: &DefineTickTable) {
+        self.asking = 0;
+        if definition.table == 0 || definition.table > TICK_TABLES_MAX {
+            let what = What::DefinitionRefused(definition.table);
+            self.tell(0, Reason::InvalidDefinition, what);
+            return;
+        }
+        self.tick_tables.insert(definition.table, *definition);
+        let what = What::TickTableDefined(definition.table);
+        self.tell(0, Reason::None, what);
+    }
+}
+
+impl Book {
+    pub(super) fn fingerprint(&self) -> Vec<(u64, i64, u64, u64)> {
+        (self.bids.iter().chain(&self.asks))
+            .map(|order| (order.number, order.price, order.open(), order.client))
+            .collect()
+    }
+}
