@@ -1067,7 +1067,7 @@ impl Draw {
         let mut other = venue.instruments[at];
         if other.instrument.0 != COARSE && at != 0 {
             other.static_band = self.pick(&[0, 9, 15, 20]);
-            other.dynamic_band = self.pick(&[0, 4, 6, 8, 12]);
+            other.dynamic_band = self.pick(&[0, 2, 3, 4, 6, 12]);
             other.interruption_ms = self.pick(&[0, 10, 30, 100, 150]);
         }
         other.protection_ticks = self.pick(&[2, 10, 50]);
@@ -1209,7 +1209,13 @@ impl Draw {
             let bid = 140 + 5 * self.random.below(3) as i64;
             (bid, bid + 5 * self.random.below(5) as i64)
         } else {
-            let bid = 9_992 + 2 * self.random.below(6) as i64 - i64::from(layer % 3);
+            // Some take what is there.
+            let far = if self.one_in(6) {
+                self.pick(&[-8, 8])
+            } else {
+                0
+            };
+            let bid = 9_992 + 2 * self.random.below(6) as i64 - i64::from(layer % 3) + far;
             (bid, bid + self.random.below(9) as i64)
         };
         let mut entry = QuoteEntry {
@@ -1322,9 +1328,9 @@ impl Draw {
             request.net = Quantity(20 + self.random.below(100));
         }
         if self.one_in(2) {
-            request.fills = 2 + self.random.below(12) as u32;
+            request.fills = 1 + self.random.below(12) as u32;
         }
-        if request.protection_group == 3 && !self.one_in(4) {
+        if request.protection_group == 3 && !self.one_in(20) {
             // Only the venue's own bound.
             request = ConfigureProtection {
                 client_order_id: request.client_order_id,
@@ -1668,7 +1674,13 @@ impl Run {
             trades.len().min(8)
         };
         let at = trades.len() - 1 - self.draw.random.below(back as u64) as usize;
-        let trade = trades[at].clone();
+        let again = trades
+            .iter()
+            .find(|trade| self.venue.amended.contains(&trade.id));
+        let trade = match again {
+            Some(again) if self.draw.one_in(10) => again.clone(),
+            _ => trades[at].clone(),
+        };
         let corrects = self.draw.one_in(2);
         let mut request = AmendTrade {
             trade_id: TradeId(trade.id),
@@ -1777,8 +1789,8 @@ impl Run {
                 };
                 Request::Inexpressible(request, means)
             }
-            28..=31 => Request::Configure(self.draw.configure_protection(session)),
-            32..=35 => {
+            28..=33 => Request::Configure(self.draw.configure_protection(session)),
+            34..=37 => {
                 let request = ResetProtection {
                     client_order_id: id_of(self.draw.client(session)),
                     protection_group: self.draw.pick(&[0, 1, 1, 1, 2, 2, 2, 3, 4]),
@@ -1786,7 +1798,7 @@ impl Run {
                 };
                 Request::Reset(request)
             }
-            36..=41 if !self.draw.filling => {
+            38..=41 if !self.draw.filling => {
                 Request::QuoteCancel(self.draw.quote_cancel(session, &self.venue, now))
             }
             42..=89 => {
@@ -2105,7 +2117,6 @@ const OFTEN: &[&str] = &[
     "refused: StopPriceNotAllowed",
     "refused: MinimumQuantityInvalid",
     "refused: ExpireTimeNotAllowed",
-    "refused: ExpireTimePast",
     "more events than a step holds: a sweep",
     "stops released in a long cascade",
     "day rolled: None",
@@ -2190,9 +2201,6 @@ const OFTEN: &[&str] = &[
     "protection taken away: true",
     "protection tripped: Fills",
     "protection tripped: Net",
-    "protection tripped: Quantity",
-    "quote cancel done: InvalidClientOrderId",
-    "quote cancel done: InvalidQuoteCancel",
     "quote cancel done: None",
     "quote cancel: All",
     "quote cancel: All of nothing",
@@ -2226,7 +2234,6 @@ const OFTEN: &[&str] = &[
     "quote refused: QuantityNotOnLot",
     "quote refused: QuoteCapacity",
     "quote refused: QuoteCrossed",
-    "quote refused: TradingBlocked",
     "quote refused: UnknownInstrument",
     "quote refused: UnsupportedInstruction",
     "quote: Absent",
@@ -2268,6 +2275,15 @@ const OFTEN: &[&str] = &[
     "triggered: AuctionBegun",
     "tripped: ProtectionTripped",
     "uncrossed: None",
+    "mass cancel of a firm of nothing",
+    "quote refused: TradingBlocked",
+    "ignored: PriceNotOnTick",
+    "kill switch done: UnsupportedInstruction",
+    "protection taken away: false",
+    "rejected: OrderCapacity",
+    "refused: ExpireTimePast",
+    "entered: Market AtTheOpening",
+    "ignored: TradeAlreadyBusted",
 ];
 
 /// What only new worlds see.
@@ -2283,19 +2299,18 @@ const FIRST_AUCTIONS: &[&str] = &[
 
 /// What it sees at least once.
 const SOMETIMES: &[&str] = &[
+    "protection tripped in a mass quote",
+    "protection ended the incoming order",
+    "protection tripped: Quantity",
+    "quote cancel done: InvalidClientOrderId",
+    "quote cancel done: InvalidQuoteCancel",
     "refused: PostOnlyWouldTake",
-    "rejected: OrderCapacity",
     "mass cancel done: UnknownInstrument",
-    "a cascade was interrupted",
     "auction price: the reference",
     "definition refused: UnknownInstrument",
     "ended: PriceLevelCapacity",
-    "entered: Market AtTheOpening",
-    "ignored: PriceNotOnTick",
-    "ignored: TradeAlreadyBusted",
     "ignored: UnknownTrade",
     "kill switch done: UnknownSession",
-    "kill switch done: UnsupportedInstruction",
     "kill switch released: Firm true",
     "kill switch released: Instrument true",
     "kill switch released: Venue true",
@@ -2305,19 +2320,15 @@ const SOMETIMES: &[&str] = &[
     "kill switch: User by venue",
     "kill switch: Venue by venue",
     "mass cancel done: InstrumentNotTrading",
-    "mass cancel done: InvalidClientOrderId",
-    "mass cancel of a firm of nothing",
     "more events than a step holds: many orders ending",
     "phase: Closed to ClosingAuction",
     "phase: Closed to OpeningAuction",
     "phase: Closed to PreOpen",
     "phase: Closed to VolatilityAuction",
-    "phase: ClosingAuction to Halted",
     "phase: ClosingAuction to OpeningAuction",
     "phase: ClosingAuction to PreOpen",
     "phase: ClosingAuction to VolatilityAuction",
     "phase: Halted to ClosingAuction",
-    "phase: Halted to OpeningAuction",
     "phase: Halted to PreOpen",
     "phase: Halted to VolatilityAuction",
     "phase: OpeningAuction to Closed",
@@ -2331,14 +2342,17 @@ const SOMETIMES: &[&str] = &[
     "phase: VolatilityAuction to ClosingAuction",
     "phase: VolatilityAuction to OpeningAuction",
     "phase: VolatilityAuction to PreOpen",
-    "protection ended the incoming order",
     "protection reset, frozen: true",
     "protection set: InvalidClientOrderId",
-    "protection taken away: false",
-    "protection tripped in a mass quote",
     "quote cancel done: UnknownInstrument",
     "refused: PriceAboveMaximum",
     "refused: PriceBelowMinimum",
+    "ended: PriceOutsideBand",
+    "phase: VolatilityAuction to Halted",
+    "a cascade was interrupted",
+    "kill switch: Firm by session",
+    "phase: ClosingAuction to Halted",
+    "quote refused: OrderCapacity",
 ];
 
 #[test]

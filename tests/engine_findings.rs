@@ -371,7 +371,6 @@ fn the_status_of_one_quote_is_asked_by_its_order_id() {
 }
 
 #[test]
-#[ignore = "the core takes the middle of all prices, on tick or not"]
 fn the_middle_of_an_auction_s_prices_is_of_those_on_tick() {
     let mut driver = Driver::world(small(), 0, 1);
     let sink = &mut Vec::new();
@@ -414,7 +413,6 @@ fn the_middle_of_an_auction_s_prices_is_of_those_on_tick() {
 }
 
 #[test]
-#[ignore = "the core refuses it: post-only order would trade"]
 fn a_post_only_order_at_the_close_does_not_trade_at_once() {
     let mut driver = world();
     let sink = &mut Vec::new();

@@ -1675,9 +1675,11 @@ fn random_command(floor: &mut Floor, watch: &mut Watch, random: &mut Random, nex
             floor.protect(session, group.max(1), protection);
             let name = (firm_of(SessionId(session)), group.max(1));
             let watched = watch.groups.entry(name).or_default();
-            // It looks at the window when it is set.
-            let window = u64::from(protection.window_ms) * MILLISECOND;
-            watched.fills.retain(|(at, _)| at + window > now);
+            // It looks at the old window, and at the new one, when it is set.
+            for window_ms in [watched.protection.window_ms, protection.window_ms] {
+                let window = u64::from(window_ms) * MILLISECOND;
+                watched.fills.retain(|(at, _)| at + window > now);
+            }
             watched.protection = protection;
         }
         37..=38 => {

@@ -1380,7 +1380,23 @@ impl Model {
         price * (u128::from(lots) * d.lot_size_e8 as u128) / 100_000_000
     }
 
-    fn price_of(order: &Open) -> i64 {
+    /// The price limit that is further from zero: what a market order for an auction counts at.
+    fn furthest(&self, instrument: u32) -> i64 {
+        let d = &self.instruments[instrument as usize];
+        let (low, high) = (d.price_min.0, d.price_max.0);
+        if low.unsigned_abs() > high.unsigned_abs() {
+            low
+        } else {
+            high
+        }
+    }
+
+    fn price_of(&self, order: &Open) -> i64 {
+        let state = &order.state;
+        let for_auction = [2, AT_THE_CLOSE].contains(&state.time_in_force);
+        if for_auction && state.order_type == MARKET {
+            return self.furthest(state.instrument.0);
+        }
         if order.waits && order.state.order_type == STOP {
             order.stop_price
         } else {
@@ -1427,7 +1443,7 @@ impl Model {
                 && asked.instead_of != Some(*id);
             if counts {
                 let at = usize::from(state.side - 1);
-                let price = Self::price_of(other);
+                let price = self.price_of(other);
                 orders += 1;
                 lots[at] += state.leaves.0;
                 open[at] += self.notional(state.instrument.0, price, state.leaves.0);
@@ -1541,8 +1557,7 @@ impl Model {
         let best = if buys { prices.min() } else { prices.max() };
         let reach = d.protection_ticks as i64 * d.tick as i64;
         match order.order_type {
-            MARKET if for_auction && buys => Some(d.price_max.0),
-            MARKET if for_auction => Some(d.price_min.0),
+            MARKET if for_auction => Some(self.furthest(order.instrument.0)),
             MARKET if buys => Some((best? + reach).min(d.price_max.0)),
             MARKET => Some((best? - reach).max(d.price_min.0)),
             MARKET_TO_LIMIT => best,
@@ -1661,7 +1676,7 @@ impl Model {
         }
         let price = match state.order_type {
             STOP if open.waits && terms.stop_price != NO_PRICE => terms.stop_price.0,
-            STOP | MARKET => Self::price_of(open),
+            STOP | MARKET => self.price_of(open),
             _ => request.price.0,
         };
         let asked = Asked {

@@ -163,21 +163,18 @@ impl Desk {
                 mmp_group: GROUP,
                 ..MassQuote::new_zeroed()
             };
-            let wire: Vec<_> = entries
-                .iter()
-                .map(|entry| QuoteEntry {
-                    instrument_id: talk.instruments[&entry.symbol],
-                    layer: entry.layer,
-                    bid_price: entry.bid.0 * CENT,
-                    bid_qty: entry.bid.1 * Decimal8::ONE,
-                    ask_price: entry.ask.0 * CENT,
-                    ask_qty: entry.ask.1 * Decimal8::ONE,
-                    ..QuoteEntry::new_zeroed()
-                })
-                .collect();
             talk.seq += 1;
+            let wire = entries.iter().map(|entry| QuoteEntry {
+                instrument_id: talk.instruments[&entry.symbol],
+                layer: entry.layer,
+                bid_price: entry.bid.0 * CENT,
+                bid_qty: entry.bid.1 * Decimal8::ONE,
+                ask_price: entry.ask.0 * CENT,
+                ask_qty: entry.ask.1 * Decimal8::ONE,
+                ..QuoteEntry::new_zeroed()
+            });
             let mut out = Vec::new();
-            write_group_message(&mut out, &quote, wire.into_iter(), talk.seq);
+            write_group_message(&mut out, &quote, wire, talk.seq);
             talk.line.write(&out);
         } else {
             self.send_fix("i", &fix_quote(id, entries));
@@ -544,7 +541,7 @@ fn from_binary(received: &Received, talk: &BinaryTalk) -> Told {
     Told::Nothing
 }
 
-/// Text(58) without the field and value at its end, and the side at its beginning.
+/// Text(58) without the field and value at its end.
 fn fix_words(message: &Fields) -> String {
     let all = message.get(58).unwrap_or("");
     all.split(" (").next().unwrap().to_owned()
@@ -847,7 +844,7 @@ impl Day {
     }
 
     /// `kill -9` under a frozen group and a blocked session.
-    fn is_restarted(mut self) -> Self {
+    fn restarts(mut self) -> Self {
         let maker = session(&self.server.credentials(), self.door, MAKER);
         let symbol = self.symbols[20].clone();
         assert_eq!(self.maker.reset(), Ok(LIMIT));
@@ -900,7 +897,7 @@ fn a_day(door: DoorName) {
     day.cancels_quotes_only();
     day.is_killed_and_released();
     let day = day.loses_its_connection();
-    let day = day.is_restarted();
+    let day = day.restarts();
     assert_eq!(day.server.terminate(), Some(0));
 }
 

@@ -219,6 +219,14 @@ pub struct Instrument {
 }
 
 impl Instrument {
+    /// By symbol and number.
+    pub fn new(symbol: &str, id: u32) -> Self {
+        Self {
+            symbol: symbol.into(),
+            id,
+        }
+    }
+
     /// Its number in answers.
     pub fn id(&self) -> u32 {
         self.id
@@ -421,10 +429,7 @@ impl Client {
                 return Err(io::Error::other(format!("the venue has no {symbol}")));
             }
         };
-        Ok(Instrument {
-            symbol: symbol.into(),
-            id,
-        })
+        Ok(Instrument::new(symbol, id))
     }
 
     /// Tells a FIX session the venue's numbers of instruments: its answers name symbols.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use trading_engine_protocol::types::Reason;
 
-use crate::client::{Answer, Client, Entry, Instrument, Order, Side, Terms, first_id};
+use crate::client::{Answer, Client, Entry, Instrument, Order, RefusedSide, Side, Terms, first_id};
 use crate::credentials::Login;
 use crate::echo::Sizes;
 use crate::http::{self, Book, Level};
@@ -77,10 +77,15 @@ struct Quote {
 struct Maker {
     client: Client,
     group: u16,
-    rows: Vec<Row>,
-    by_id: HashMap<u32, usize>,
     /// Row of the next mass quote's first entry.
     next_row: usize,
+    beliefs: Beliefs,
+}
+
+/// What a maker knows of its quotes, from what it asked and what it was told.
+struct Beliefs {
+    rows: Vec<Row>,
+    by_id: HashMap<u32, usize>,
     quotes: HashMap<u64, Quote>,
     /// A request about protection under way.
     protection: Option<u64>,
@@ -96,9 +101,13 @@ struct Open {
     left: i64,
 }
 
+/// Orders under way, by id.
+#[derive(Default)]
+struct Orders(HashMap<u64, Open>);
+
 struct Taker {
     client: Client,
-    open: HashMap<u64, Open>,
+    orders: Orders,
 }
 
 struct Tallies {
@@ -218,27 +227,112 @@ impl Maker {
         random: &mut Random,
         (id, asked): (u64, Asked),
     ) {
-        let count = count.min(self.rows.len());
+        let rows = &mut self.beliefs.rows;
+        let count = count.min(rows.len());
         let mut stated = Vec::with_capacity(count);
         for _ in 0..count {
             let row = self.next_row;
-            self.next_row = (row + 1) % self.rows.len();
-            stated.push((row, Self::draw(&mut self.rows[row], &settings.run, random)));
+            self.next_row = (row + 1) % rows.len();
+            stated.push((row, Self::draw(&mut rows[row], &settings.run, random)));
         }
         let entries: Vec<Entry<'_>> = stated
             .iter()
             .map(|(row, [bid, ask])| Entry {
-                instrument: &self.rows[*row].instrument,
+                instrument: &rows[*row].instrument,
                 bid: *bid,
                 ask: *ask,
             })
             .collect();
         self.client.quote(id, self.group, &entries);
-        self.quotes.insert(id, Quote { asked, stated });
+        let quotes = &mut self.beliefs.quotes;
+        quotes.insert(id, Quote { asked, stated });
+    }
+
+    /// Resets the tripped group, when it is time.
+    fn reset_when_due(&mut self, now_ns: u64, next_id: &mut u64, tallies: &mut Tallies) {
+        let due = self.beliefs.reset_at_ns.is_some_and(|at| at <= now_ns);
+        if due && self.beliefs.protection.is_none() {
+            self.beliefs.reset_at_ns = None;
+            self.client.reset(*next_id, self.group);
+            self.beliefs.protection = Some(*next_id);
+            *next_id += 1;
+            tallies.figures.resets += 1;
+        }
+    }
+
+    /// Holds what is believed against all that the venue says the session has open.
+    fn check(&mut self, id: u64, tallies: &mut Tallies) -> io::Result<()> {
+        self.client.ask_resting(id);
+        let mut said: BTreeMap<(u32, Side), Vec<Terms>> = BTreeMap::new();
+        let until = Instant::now() + CHECK_PATIENCE;
+        let mut done = false;
+        while !done {
+            exchange(&mut self.client, until)?;
+            while let Some(answer) = self.client.answer()? {
+                match answer {
+                    Answer::NothingRests => done = true,
+                    Answer::Resting {
+                        instrument,
+                        side,
+                        terms,
+                        last,
+                    } => {
+                        said.entry((instrument, side)).or_default().push(terms);
+                        done = last;
+                    }
+                    // Told before the question was answered.
+                    other => {
+                        let refused = self.client.refused_sides();
+                        self.beliefs.take(&other, refused, 0, tallies);
+                    }
+                }
+            }
+        }
+        self.beliefs.compare(said, tallies);
+        Ok(())
+    }
+}
+
+impl Beliefs {
+    fn new(rows: Vec<Row>) -> Self {
+        let ids = rows.iter().enumerate();
+        Self {
+            by_id: ids.map(|(at, row)| (row.instrument.id(), at)).collect(),
+            rows,
+            quotes: HashMap::new(),
+            protection: None,
+            reset_at_ns: None,
+        }
+    }
+
+    /// Holds what is believed against what the venue says of the session, by instrument and side.
+    fn compare(&self, mut said: BTreeMap<(u32, Side), Vec<Terms>>, tallies: &mut Tallies) {
+        for row in &self.rows {
+            for side in [Side::Buy, Side::Sell] {
+                let said = said.remove(&(row.instrument.id(), side));
+                let said = said.unwrap_or_default();
+                let believed = row.believed[index(side)];
+                if said != Vec::from_iter(believed) {
+                    tallies.differs(format!(
+                        "{} {side:?}: believed {believed:?}, the venue says {said:?}",
+                        row.symbol
+                    ));
+                }
+            }
+        }
+        if !said.is_empty() {
+            tallies.differs(format!("the venue says {said:?}, and nobody quoted it"));
+        }
     }
 
     /// Believes what an answer to a mass quote says.
-    fn quoted(&mut self, id: u64, why: Reason, sides: usize, now_ns: u64, tallies: &mut Tallies) {
+    fn quoted(
+        &mut self,
+        (id, why, sides): (u64, Reason, usize),
+        refused: &[RefusedSide],
+        now_ns: u64,
+        tallies: &mut Tallies,
+    ) {
         let Some(quote) = self.quotes.remove(&id) else {
             return tallies.differs(format!("mass quote {id} was answered, and not asked"));
         };
@@ -254,9 +348,9 @@ impl Maker {
         }
         for (entry, (row, terms)) in quote.stated.iter().enumerate() {
             for side in [Side::Buy, Side::Sell] {
-                let refused = self.client.refused_sides().iter();
-                let mut refused = refused.filter(|one| one.entry == entry && one.side == side);
-                if let Some(refused) = refused.next() {
+                let mut refused = refused.iter();
+                let found = refused.find(|one| one.entry == entry && one.side == side);
+                if let Some(refused) = found {
                     tallies.refuse(refused.why);
                 } else {
                     let terms = terms[index(side)];
@@ -272,9 +366,17 @@ impl Maker {
         Some(&mut self.rows[row].believed[index(side)])
     }
 
-    fn take(&mut self, answer: &Answer, now_ns: u64, tallies: &mut Tallies) {
+    fn take(
+        &mut self,
+        answer: &Answer,
+        refused: &[RefusedSide],
+        now_ns: u64,
+        tallies: &mut Tallies,
+    ) {
         match *answer {
-            Answer::Quoted { id, why, sides } => self.quoted(id, why, sides, now_ns, tallies),
+            Answer::Quoted { id, why, sides } => {
+                self.quoted((id, why, sides), refused, now_ns, tallies);
+            }
             Answer::QuoteFill {
                 instrument,
                 side,
@@ -322,64 +424,8 @@ impl Maker {
         }
     }
 
-    /// Resets the tripped group, when it is time.
-    fn reset_when_due(&mut self, now_ns: u64, next_id: &mut u64, tallies: &mut Tallies) {
-        let due = self.reset_at_ns.is_some_and(|at| at <= now_ns);
-        if due && self.protection.is_none() {
-            self.reset_at_ns = None;
-            self.client.reset(*next_id, self.group);
-            self.protection = Some(*next_id);
-            *next_id += 1;
-            tallies.figures.resets += 1;
-        }
-    }
-
     fn waits(&self) -> u64 {
         self.quotes.len() as u64 + u64::from(self.protection.is_some())
-    }
-
-    /// Holds what is believed against all that the venue says the session has open.
-    fn check(&mut self, id: u64, tallies: &mut Tallies) -> io::Result<()> {
-        self.client.ask_resting(id);
-        let mut said: BTreeMap<(u32, Side), Vec<Terms>> = BTreeMap::new();
-        let until = Instant::now() + CHECK_PATIENCE;
-        let mut done = false;
-        while !done {
-            exchange(&mut self.client, until)?;
-            while let Some(answer) = self.client.answer()? {
-                match answer {
-                    Answer::NothingRests => done = true,
-                    Answer::Resting {
-                        instrument,
-                        side,
-                        terms,
-                        last,
-                    } => {
-                        said.entry((instrument, side)).or_default().push(terms);
-                        done = last;
-                    }
-                    // Told before the question was answered.
-                    other => self.take(&other, 0, tallies),
-                }
-            }
-        }
-        for row in &self.rows {
-            for side in [Side::Buy, Side::Sell] {
-                let said = said.remove(&(row.instrument.id(), side));
-                let said = said.unwrap_or_default();
-                let believed = row.believed[index(side)];
-                if said != Vec::from_iter(believed) {
-                    tallies.differs(format!(
-                        "{} {side:?}: believed {believed:?}, the venue says {said:?}",
-                        row.symbol
-                    ));
-                }
-            }
-        }
-        if !said.is_empty() {
-            tallies.differs(format!("the venue says {said:?}, and nobody quoted it"));
-        }
-        Ok(())
     }
 }
 
@@ -410,9 +456,11 @@ impl Taker {
             accepted: false,
             left: order.quantity,
         };
-        self.open.insert(id, open);
+        self.orders.0.insert(id, open);
     }
+}
 
+impl Orders {
     fn take(&mut self, answer: &Answer, now_ns: u64, tallies: &mut Tallies) {
         let id = match *answer {
             Answer::Accepted { id, .. } | Answer::Rejected { id, .. } | Answer::Fill { id, .. } => {
@@ -421,7 +469,7 @@ impl Taker {
             Answer::Canceled { original, .. } => original,
             other => return tallies.differs(format!("a taker was told {other:?}")),
         };
-        let Some(open) = self.open.get_mut(&id) else {
+        let Some(open) = self.0.get_mut(&id) else {
             return tallies.differs(format!("order {id} is not open: {answer:?}"));
         };
         let first = matches!(answer, Answer::Accepted { .. } | Answer::Rejected { .. });
@@ -453,18 +501,19 @@ impl Taker {
             _ => false,
         };
         if done {
-            self.open.remove(&id);
+            self.0.remove(&id);
         }
     }
+}
+
+fn silent() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the venue does not answer")
 }
 
 /// Writes and reads once, waiting a little for it.
 fn exchange(client: &mut Client, until: Instant) -> io::Result<()> {
     if Instant::now() > until {
-        return Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the venue does not answer",
-        ));
+        return Err(silent());
     }
     client.flush()?;
     if !client.fill()? {
@@ -495,23 +544,23 @@ impl Floor {
 
     /// Requests whose answers are not all there.
     fn waits(&self) -> u64 {
-        let makers: u64 = self.makers.iter().map(Maker::waits).sum();
+        let makers: u64 = self.makers.iter().map(|maker| maker.beliefs.waits()).sum();
         makers
             + self
                 .takers
                 .iter()
-                .map(|taker| taker.open.len() as u64)
+                .map(|taker| taker.orders.0.len() as u64)
                 .sum::<u64>()
     }
 
     /// Gives up on what was not answered: an answer that comes later is one that nobody asked for.
     fn forget(&mut self) {
         for maker in &mut self.makers {
-            maker.quotes.clear();
-            maker.protection = None;
+            maker.beliefs.quotes.clear();
+            maker.beliefs.protection = None;
         }
         for taker in &mut self.takers {
-            taker.open.clear();
+            taker.orders.0.clear();
         }
     }
 
@@ -525,7 +574,8 @@ impl Floor {
                 busy = true;
                 let now_ns = now_ns();
                 while let Some(answer) = maker.client.answer()? {
-                    maker.take(&answer, now_ns, tallies);
+                    let refused = maker.client.refused_sides();
+                    maker.beliefs.take(&answer, refused, now_ns, tallies);
                 }
             }
             maker.reset_when_due(now_ns(), &mut self.next_id, tallies);
@@ -536,7 +586,7 @@ impl Floor {
                 busy = true;
                 let now_ns = now_ns();
                 while let Some(answer) = taker.client.answer()? {
-                    taker.take(&answer, now_ns, tallies);
+                    taker.orders.take(&answer, now_ns, tallies);
                 }
             }
         }
@@ -615,27 +665,18 @@ fn open(settings: &Settings) -> io::Result<Floor> {
                 })
             })
             .collect();
-        let rows = rows?;
         floor.makers.push(Maker {
-            by_id: rows
-                .iter()
-                .enumerate()
-                .map(|(at, row)| (row.instrument.id(), at))
-                .collect(),
+            client,
             // Groups are a firm's: makers of one firm need their own.
             group: number as u16 + 1,
-            client,
-            rows,
             next_row: 0,
-            quotes: HashMap::new(),
-            protection: None,
-            reset_at_ns: None,
+            beliefs: Beliefs::new(rows?),
         });
     }
     for login in takers {
         floor.takers.push(Taker {
             client: logon(login)?,
-            open: HashMap::new(),
+            orders: Orders::default(),
         });
     }
     if let Some(taker) = floor.takers.first() {
@@ -653,7 +694,7 @@ fn protect(floor: &mut Floor, lots: u64, window_ms: u32, tallies: &mut Tallies) 
         let id = floor.id();
         let maker = &mut floor.makers[at];
         maker.client.protect(id, maker.group, lots, window_ms);
-        maker.protection = Some(id);
+        maker.beliefs.protection = Some(id);
     }
     settle(floor, tallies)
 }
@@ -661,10 +702,12 @@ fn protect(floor: &mut Floor, lots: u64, window_ms: u32, tallies: &mut Tallies) 
 /// Waits for every answer.
 fn settle(floor: &mut Floor, tallies: &mut Tallies) -> io::Result<()> {
     let begun = Instant::now();
+    floor.serve(begun, tallies)?;
     while floor.waits() > 0 {
-        for maker in &mut floor.makers {
-            exchange(&mut maker.client, begun + CHECK_PATIENCE)?;
+        if begun.elapsed() > CHECK_PATIENCE {
+            return Err(silent());
         }
+        run::wait(floor.clients(), SECOND_NS / 100)?;
         floor.serve(begun, tallies)?;
     }
     Ok(())
@@ -711,7 +754,13 @@ pub fn run(settings: &Settings) -> io::Result<Report> {
     let mut tallies = Tallies::new(MakerFigures {
         makers: settings.makers,
         takers: floor.takers.len(),
-        instruments: floor.makers.iter().map(|maker| maker.rows.len()).sum(),
+        entries_per_quote: settings.entries,
+        quotes_of_100: settings.quotes,
+        instruments: floor
+            .makers
+            .iter()
+            .map(|maker| maker.beliefs.rows.len())
+            .sum(),
         ..MakerFigures::default()
     });
     protect(
@@ -788,8 +837,11 @@ fn drive(settings: &Settings, floor: &mut Floor, tallies: &mut Tallies) -> io::R
             let takers = floor.takers.iter_mut().map(|taker| &mut taker.client);
             makers.chain(takers).for_each(Client::keep_alive);
         }
-        let quiet =
-            floor.waits() == 0 && floor.makers.iter().all(|maker| maker.reset_at_ns.is_none());
+        let quiet = floor.waits() == 0
+            && floor
+                .makers
+                .iter()
+                .all(|maker| maker.beliefs.reset_at_ns.is_none());
         if done_sending && (quiet || now_ns > end_ns + PATIENCE_NS) {
             break;
         }
@@ -828,7 +880,7 @@ fn request(
         turns[0] += 1;
         let maker = &mut floor.makers[at];
         maker.quote(settings, settings.entries, random, (id, asked));
-        return settings.entries.min(maker.rows.len());
+        return settings.entries.min(maker.beliefs.rows.len());
     }
     let at = turns[1] % floor.takers.len();
     turns[1] += 1;
@@ -849,7 +901,7 @@ fn check(settings: &Settings, floor: &mut Floor, tallies: &mut Tallies) -> io::R
         tallies.differs(format!("makers traded {made}, takers {taken}"));
     }
     let until = Instant::now() + CHECK_PATIENCE;
-    for row in floor.makers.iter().flat_map(|maker| &maker.rows) {
+    for row in floor.makers.iter().flat_map(|maker| &maker.beliefs.rows) {
         let levels = row.believed.map(|side| {
             let level = side.map(|(price, quantity)| Level {
                 price,
@@ -936,5 +988,112 @@ mod tests {
         tallies.refuse(Reason::PriceNotOnTick);
         let counts: Vec<u64> = tallies.figures.refusals.values().copied().collect();
         assert_eq!(counts, [2, 1]);
+    }
+
+    const ASKED: Asked = Asked {
+        intended_ns: 0,
+        measured: true,
+    };
+
+    /// A maker that has quoted 5 at 99 and 6 at 101 in instrument 9, as number 1.
+    fn quoting() -> Beliefs {
+        let mut beliefs = Beliefs::new(vec![Row {
+            instrument: Instrument::new("DEMO-009", 9),
+            symbol: "DEMO-009".into(),
+            middle: 100,
+            believed: [None; 2],
+        }]);
+        let quote = Quote {
+            asked: ASKED,
+            stated: vec![(0, [(99, 5), (101, 6)])],
+        };
+        beliefs.quotes.insert(1, quote);
+        beliefs
+    }
+
+    const QUOTED: Answer = Answer::Quoted {
+        id: 1,
+        why: Reason::None,
+        sides: 2,
+    };
+
+    #[test]
+    fn what_is_believed_follows_what_is_told() {
+        let (mut beliefs, mut tallies) = (quoting(), tallies());
+        beliefs.take(&QUOTED, &[], 7, &mut tallies);
+        let filled = Answer::QuoteFill {
+            instrument: 9,
+            side: Side::Buy,
+            quantity: 2,
+            leaves: 3,
+        };
+        beliefs.take(&filled, &[], 8, &mut tallies);
+        let ended = Answer::QuoteEnded {
+            instrument: 9,
+            side: Side::Sell,
+            why: Reason::ProtectionTripped,
+        };
+        beliefs.take(&ended, &[], 9, &mut tallies);
+        assert_eq!(beliefs.rows[0].believed, [Some((99, 3)), None]);
+        let said = |lots| BTreeMap::from([((9, Side::Buy), vec![(99, lots)])]);
+        beliefs.compare(said(3), &mut tallies);
+        assert_eq!((tallies.figures.differences, tallies.answered), (0, 1));
+        beliefs.compare(said(4), &mut tallies);
+        beliefs.compare(BTreeMap::new(), &mut tallies);
+        beliefs.compare(
+            BTreeMap::from([((8, Side::Buy), vec![(99, 3)])]),
+            &mut tallies,
+        );
+        assert_eq!(tallies.figures.differences, 1 + 1 + 2);
+    }
+
+    #[test]
+    fn a_mass_quote_answered_twice_or_in_part_is_a_difference() {
+        let (mut beliefs, mut tallies) = (quoting(), tallies());
+        beliefs.take(&QUOTED, &[], 7, &mut tallies);
+        assert_eq!((beliefs.waits(), tallies.figures.differences), (0, 0));
+        beliefs.take(&QUOTED, &[], 7, &mut tallies);
+        assert_eq!(tallies.figures.differences, 1);
+        let mut beliefs = quoting();
+        let half = Answer::Quoted {
+            id: 1,
+            why: Reason::None,
+            sides: 1,
+        };
+        beliefs.take(&half, &[], 7, &mut tallies);
+        assert_eq!(tallies.figures.differences, 2);
+    }
+
+    #[test]
+    fn an_order_is_answered_once_and_then_filled_or_ended() {
+        let (mut orders, mut tallies) = (Orders::default(), tallies());
+        let open = Open {
+            asked: ASKED,
+            accepted: false,
+            left: 5,
+        };
+        orders.0.insert(1, open);
+        let accepted = Answer::Accepted {
+            id: 1,
+            side: Side::Buy,
+            price: 100,
+            leaves: 5,
+        };
+        let fill = |quantity, leaves| Answer::Fill {
+            id: 1,
+            price: 100,
+            quantity,
+            leaves,
+            taker: true,
+        };
+        orders.take(&accepted, 7, &mut tallies);
+        orders.take(&fill(2, 3), 8, &mut tallies);
+        assert_eq!((orders.0.len(), tallies.figures.differences), (1, 0));
+        orders.take(&accepted, 9, &mut tallies);
+        assert_eq!(tallies.figures.differences, 1, "answered twice");
+        orders.take(&fill(2, 0), 9, &mut tallies);
+        assert_eq!(tallies.figures.differences, 2, "a lot is missing");
+        orders.take(&fill(1, 0), 9, &mut tallies);
+        assert_eq!(tallies.figures.differences, 3, "it was done");
     }
 }

@@ -95,6 +95,10 @@ pub struct MakerFigures {
     pub takers: usize,
     /// Instruments quoted.
     pub instruments: usize,
+    /// Most entries of a mass quote.
+    pub entries_per_quote: usize,
+    /// Of 100 requests, mass quotes.
+    pub quotes_of_100: u64,
     /// Entries of all mass quotes that were sent after the warm-up.
     pub entries: u64,
     /// The same by the second.
@@ -114,6 +118,14 @@ pub struct MakerFigures {
 }
 
 impl MakerFigures {
+    /// What was asked for, not what came of it.
+    fn settings(&self) -> [u64; 5] {
+        let entries = self.entries_per_quote as u64;
+        let (makers, takers) = (self.makers as u64, self.takers as u64);
+        let instruments = self.instruments as u64;
+        [makers, takers, instruments, entries, self.quotes_of_100]
+    }
+
     fn text(&self) -> String {
         let mut out = String::new();
         let _ = writeln!(
@@ -253,7 +265,9 @@ impl Report {
     /// # Errors
     /// When the settings differ: nothing can be said then.
     pub fn compare(&self, earlier: &Self) -> Result<Comparison, String> {
+        let settings = |report: &Self| report.makers.as_ref().map(MakerFigures::settings);
         let same = self.scenario == earlier.scenario
+            && settings(self) == settings(earlier)
             && self.protocol == earlier.protocol
             && self.sessions == earlier.sessions
             && (self.intended_rate - earlier.intended_rate).abs() < 0.5;

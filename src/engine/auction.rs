@@ -162,7 +162,9 @@ impl Engine {
     fn choose(&self, id: u16, candidates: &Candidates) -> Option<u32> {
         let instrument = &self.instruments[usize::from(id)];
         let &Candidates {
-            lowest, highest, ..
+            mut lowest,
+            mut highest,
+            ..
         } = candidates;
         let open_below = lowest == 0 && !self.is_limit(id, 0);
         let open_above =
@@ -171,6 +173,11 @@ impl Engine {
             Some(Side::Buy) if !open_above => return Some(highest),
             Some(Side::Sell) if !open_below => return Some(lowest),
             _ => {}
+        }
+        if instrument.definition.tick_table != 0 {
+            // An order's own price stays, if it was entered under another table.
+            lowest = self.on_table_above(id, lowest, highest).unwrap_or(lowest);
+            highest = self.on_table_below(id, highest, lowest).unwrap_or(highest);
         }
         let reference = match instrument.traded {
             0 => instrument.reference,

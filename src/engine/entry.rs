@@ -278,6 +278,7 @@ impl Engine {
         if self.is_limited(self.asking.0) {
             let price = match order_type {
                 OrderType::Stop => terms.stop_price,
+                OrderType::Market if for_auction => instrument.furthest_price(),
                 OrderType::Market
                 | OrderType::Limit
                 | OrderType::StopLimit
@@ -303,6 +304,7 @@ impl Engine {
         }
         if flags.any(Flags::POST_ONLY)
             && phase == TradingPhase::Continuous
+            && !flags.any(Flags::AT_THE_CLOSE)
             && self.would_take(id, instrument, side, tick)
         {
             return Err(Reason::PostOnlyWouldTake);

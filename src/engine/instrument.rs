@@ -194,6 +194,16 @@ impl Instrument {
         Price(d.price_min.0 + (u64::from(tick) * d.tick).cast_signed())
     }
 
+    /// The price limit that is further from zero.
+    pub fn furthest_price(&self) -> Price {
+        let (low, high) = (self.definition.price_min, self.definition.price_max);
+        if low.0.unsigned_abs() > high.0.unsigned_abs() {
+            low
+        } else {
+            high
+        }
+    }
+
     /// Ladder key of a tick: the better the price, the higher the key.
     #[inline(always)]
     pub fn key(&self, side: Side, tick: u32) -> u32 {

@@ -26,7 +26,7 @@ pub(super) struct Reach {
     opposite: u32,
     /// Lowest key of the opposite side that it may trade with.
     worst: u32,
-    /// The same, but for the dynamic band.
+    /// The same, but for the bands.
     limit: u32,
 }
 
@@ -63,7 +63,7 @@ impl Engine {
         let instrument = &self.instruments[usize::from(hot.instrument)];
         let limit = instrument.key(side.opposite(), hot.tick);
         let mut worst = limit;
-        if instrument.definition.dynamic_band != 0 {
+        if instrument.definition.dynamic_band | instrument.definition.static_band != 0 {
             worst = worst.max(self.band_key(instrument, side));
         }
         Reach {
@@ -202,7 +202,7 @@ impl Engine {
         self.after_match(instrument, sink)
     }
 
-    /// Whether what the order would trade with next is outside the dynamic band.
+    /// Whether what the order would trade with next is outside a band.
     #[cold]
     fn band_stops(&self, reach: &Reach) -> bool {
         let best = self.ladders.best(reach.opposite);

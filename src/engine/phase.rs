@@ -252,9 +252,10 @@ impl Engine {
     fn collect_ends(&mut self, id: u16, previous: TradingPhase, phase: TradingPhase) {
         let continuous = phase == TradingPhase::Continuous;
         let closed = phase == TradingPhase::Closed;
+        let closing = phase == TradingPhase::ClosingAuction;
         let ends = Flags::default()
             .with_if(previous == TradingPhase::Continuous, Flags::QUOTE)
-            .with_if(continuous || closed, Flags::AT_THE_OPENING)
+            .with_if(continuous || closed || closing, Flags::AT_THE_OPENING)
             .with_if(continuous || closed, Flags::AT_THE_CLOSE);
         let mut ids = std::mem::take(&mut self.scratch);
         ids.clear();

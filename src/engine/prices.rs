@@ -141,13 +141,18 @@ impl Engine {
         }
     }
 
-    /// Lowest key of the opposite side that the dynamic band lets an order of `side` trade with.
+    /// Lowest key of the opposite side that the bands let an order of `side` trade with.
     #[inline(never)]
     pub(super) fn band_key(&self, instrument: &Instrument, side: Side) -> u32 {
-        let Some(center) = self.anchor.checked_sub(1) else {
-            return 0;
-        };
-        let (lowest, highest) = instrument.around(center, instrument.definition.dynamic_band);
+        let (mut lowest, mut highest) = instrument.band();
+        let width = instrument.definition.dynamic_band;
+        if let (Some(center), 1..) = (self.anchor.checked_sub(1), width) {
+            let (low, high) = instrument.around(center, width);
+            (lowest, highest) = (lowest.max(low), highest.min(high));
+        }
+        if lowest > highest {
+            return NOTHING;
+        }
         let opposite = side.opposite();
         let keys = [lowest, highest].map(|tick| instrument.key(opposite, tick));
         let best = self.ladders.best(ladder_side(instrument.id(), opposite));

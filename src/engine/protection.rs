@@ -11,6 +11,7 @@ use zerocopy::FromZeros;
 
 use super::command::{ConfigureProtection, ResetProtection};
 use super::event::{EventSink, ProtectionSet, ProtectionTripped};
+use super::mass_cancel::Owners;
 use super::order::{Cold, Flags, touch_spare};
 use super::snapshot::{In, Out, SnapshotError};
 use super::{Engine, Progress, Work};
@@ -396,10 +397,13 @@ impl Engine {
             self.protection.remove(firm, group);
             return Ok(());
         }
-        let (group, _) = self
+        let now = self.sequenced_at;
+        let (group, ring) = self
             .protection
             .find_or_add(firm, group)
             .ok_or(Reason::ProtectionCapacity)?;
+        // What has left the old window is not in a longer one.
+        group.slide(ring, now);
         group.settings = settings;
         Ok(())
     }
@@ -508,10 +512,9 @@ impl Engine {
         let meant = |cold: &Cold| {
             cold.state.protection_group == group && self.firm_of(cold.session) == firm
         };
-        let sessions = self.sessions();
-        for session in sessions.filter(|session| session.definition.firm == firm) {
+        for session in self.sessions_of(Owners::Firm(firm)) {
             let slots = self
-                .orders_of(session.definition.session)
+                .orders_of(session)
                 .filter(|&slot| meant(&self.orders.cold[slot as usize]));
             pulled.extend(slots.map(|slot| self.orders.order_id(slot).0));
         }

@@ -284,6 +284,8 @@ impl Engine {
                 side,
                 price: if waits_for_market {
                     after.stop_price
+                } else if cold.is_market() {
+                    instrument.furthest_price()
                 } else {
                     instrument.price_of(tick)
                 },

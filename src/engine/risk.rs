@@ -80,6 +80,8 @@ struct Limits {
     /// Notional bought and sold today.
     done: [u128; 2],
     position: i64,
+    /// The first trade that was counted.
+    first_trade: u64,
     stopped: bool,
     /// When the bucket of messages is empty again.
     messages_until: u64,
@@ -194,6 +196,7 @@ impl RiskLimits {
             out.words([
                 u64::from(set.open_orders) << 1 | u64::from(set.stopped),
                 set.position.cast_unsigned(),
+                set.first_trade,
                 set.messages_until,
             ]);
             for side in 0..2 {
@@ -219,6 +222,7 @@ impl RiskLimits {
                     .map_err(|_| SnapshotError::Damaged("open orders"))?,
                 stopped: orders & 1 == 1,
                 position: input.word()?.cast_signed(),
+                first_trade: input.word()?,
                 messages_until: input.word()?,
                 ..Limits::default()
             };
@@ -404,8 +408,15 @@ impl Engine {
     fn counted_price(&self, slot: u32) -> Price {
         let waits_for_market = self.orders.hot[slot as usize].flags.any(Flags::WAITING)
             && self.orders.cold[slot as usize].state.order_type == OrderType::Stop.as_u8();
+        let for_auction = self.orders.hot[slot as usize]
+            .flags
+            .any(Flags::AT_THE_OPENING.with(Flags::AT_THE_CLOSE));
         if waits_for_market {
             self.orders.extra[slot as usize].terms.stop_price
+        } else if for_auction && self.orders.cold[slot as usize].is_market() {
+            // It takes any price: the worst there is.
+            let instrument = self.orders.hot[slot as usize].instrument;
+            self.instruments[usize::from(instrument)].furthest_price()
         } else {
             self.orders.cold[slot as usize].state.price
         }
@@ -668,6 +679,9 @@ impl Engine {
                 continue;
             };
             let limits = &mut self.risk.sets[index];
+            if request.trade_id.0 < limits.first_trade {
+                continue;
+            }
             limits.done[side] = (limits.done[side] + is).saturating_sub(was);
             if bust {
                 let undone = if buys { -signed } else { signed };
@@ -754,6 +768,7 @@ impl Engine {
                     } else {
                         0
                     },
+                    first_trade: self.trades + 1,
                     ..Limits::default()
                 };
                 self.count_what_is_open(key, &mut limits);

@@ -478,7 +478,7 @@ impl Engine {
                     hot.instrument = (both >> 16) as u16;
                     hot.flags = Flags::from_bits(both as u16);
                 }
-                hot.leaves = input.word()?;
+                hot.leaves = input.at_most(QUANTITY_MAX, "lots")? as u64;
                 cold.session = SessionId(input.small("a session")?);
                 let name: u32 = input.small("an id")?;
                 let links = input.word()?;

@@ -219,9 +219,9 @@ impl Depth {
         let (mut shown, mut display) = (u64::MAX, u64::MAX);
         if let Some(known) = known.filter(|known| known.display != u64::MAX) {
             display = known.display;
-            // A maker's next part is shown when this one is gone; a taker's first part
+            // The next part of what rested is shown when this one is gone; a taker's first part
             // is what it comes to rest with.
-            if fill.liquidity == Liquidity::Added.as_u8() {
+            if fill.liquidity != Liquidity::Removed.as_u8() {
                 shown = known.shown.saturating_sub(fill.last_quantity.0);
                 if shown == 0 {
                     shown = u64::MAX;

@@ -536,7 +536,8 @@ pub struct Venue {
     pub blocks: BTreeSet<(bool, Block)>,
     /// What was told of each order last.
     last_reports: HashMap<u64, State>,
-    amended: BTreeSet<u64>,
+    /// Trades of the day that were.
+    pub amended: BTreeSet<u64>,
     /// Open orders there may be at once.
     order_capacity: usize,
     /// Client order ids there may be in a day.
@@ -1361,7 +1362,9 @@ impl Venue {
     /// The order trades as far as it goes; its remainder rests or ends.
     fn work(&mut self, mut order: Order) {
         let at = order.instrument as usize - 1;
-        let band = self.dynamic_band(&self.instruments[at]);
+        let instrument = &self.instruments[at];
+        let (dynamic, fixed) = (self.dynamic_band(instrument), self.static_band(instrument));
+        let band = (dynamic.0.max(fixed.0), dynamic.1.min(fixed.1));
         let enough = self.books[at].enough(&order, band);
         if order.time_in_force == ALL_OR_NOTHING && enough < order.open() {
             self.end(order, OrderStatus::Expired, Reason::FillOrKillUnfilled, 0);

@@ -116,7 +116,7 @@ impl Venue {
             let is_parked = (self.books[at].parked.iter()).any(|one| one.number == order.number);
             let quote_ends = order.quote.is_some() && previous == CONTINUOUS;
             let auction_is_over = match order.time_in_force {
-                AT_THE_OPENING => [CONTINUOUS, CLOSED].contains(&phase),
+                AT_THE_OPENING => [CONTINUOUS, CLOSED, CLOSING].contains(&phase),
                 AT_THE_CLOSE => phase == CLOSED || phase == CONTINUOUS && !is_parked,
                 _ => false,
             };

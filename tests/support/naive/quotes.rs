@@ -111,6 +111,7 @@ impl Venue {
                 self.saw("protection set");
                 let now = self.now;
                 let group = self.groups.entry(key).or_default();
+                group.forget(now);
                 group.quantity = request.quantity.0;
                 group.net = request.net.0;
                 group.fills = request.fills;
