@@ -4,6 +4,8 @@
 
 use trading_engine_protocol::types::{TradingPhase, UtcNanos};
 
+use crate::trading_day::minute_of_day;
+
 const DAY_MINUTES: u64 = 24 * 60;
 const MINUTE: u64 = 60 * UtcNanos::SECOND;
 /// Names as `TRADING_SCHEDULE` has them.
@@ -63,12 +65,7 @@ impl Schedule {
 /// `HH:MM phase`.
 fn entry(text: &str) -> Option<(u64, TradingPhase)> {
     let (time, phase) = text.trim().split_once(' ')?;
-    let (hours, minutes) = time.split_once(':')?;
-    let number = |text: &str, below: u64| -> Option<u64> {
-        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse().ok().filter(|number| digits && *number < below)
-    };
-    let minute = number(hours, 24)? * 60 + number(minutes, 60)?;
+    let minute = minute_of_day(time)?;
     let known = NAMES.iter().find(|(name, _)| *name == phase.trim());
     known.map(|(_, phase)| (minute, *phase))
 }

@@ -13,14 +13,7 @@ pub struct TradingDayStart {
 impl TradingDayStart {
     /// From `HH:MM`.
     pub fn parse(text: &str) -> Option<Self> {
-        let (hours, minutes) = text.split_once(':')?;
-        let number = |text: &str, below: u64| -> Option<u64> {
-            let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-            text.parse().ok().filter(|number| digits && *number < below)
-        };
-        Some(Self {
-            minutes: number(hours, 24)? * 60 + number(minutes, 60)?,
-        })
+        minute_of_day(text).map(|minutes| Self { minutes })
     }
 
     /// The trading day at a time, YYYYMMDD: the date on which it began.
@@ -29,6 +22,16 @@ impl TradingDayStart {
         let (year, month, day) = UtcNanos(begun).date();
         year * 10_000 + month * 100 + day
     }
+}
+
+/// Minutes after midnight from `HH:MM`.
+pub fn minute_of_day(text: &str) -> Option<u64> {
+    let (hours, minutes) = text.split_once(':')?;
+    let number = |text: &str, below: u64| -> Option<u64> {
+        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|number| digits && *number < below)
+    };
+    Some(number(hours, 24)? * 60 + number(minutes, 60)?)
 }
 
 #[cfg(test)]

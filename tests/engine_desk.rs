@@ -3,9 +3,7 @@
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
+use support::counting::{ALLOCATIONS, ARMED, Counting};
 use support::venue::{self, Driver, cancel, enter, replace};
 use trading_engine::engine::command::{
     AmendTrade, AmendedFill, DayRoll, DefineFirm, DefineInstrument, DefineSession, EnterOrder,
@@ -34,31 +32,6 @@ const DAY: u8 = 0;
 const GOOD_TILL_CANCEL: u8 = 1;
 const BUY: u8 = 1;
 const SELL: u8 = 2;
-
-/// Counts allocations of the thread that asks for it.
-struct Counting;
-
-thread_local! {
-    static ARMED: Cell<bool> = const { Cell::new(false) };
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is handed to the system's allocator unchanged.
-#[allow(unsafe_code, reason = "an allocator cannot be written without")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if ARMED.get() {
-            ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        }
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

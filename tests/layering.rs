@@ -63,7 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shutdown", &["admin"]),
     ("telemetry", &["metric_names"]),
     ("trading_day", &[]),
-    ("schedule", &[]),
+    ("schedule", &["trading_day"]),
     ("metric_names", &[]),
     // Settings, the demo, and the client side: they name types, the core does not know them.
     (

@@ -220,26 +220,6 @@ impl Protection {
             .is_ok_and(|place| self.groups[place].is_frozen(now))
     }
 
-    /// Everything that a later command could depend on.
-    pub fn words(&self, mut each: impl FnMut(u64)) {
-        each(self.groups.len() as u64);
-        for group in &self.groups {
-            let settings = &group.settings;
-            each(u64::from(group.firm.0) << 32 | u64::from(group.group));
-            each(settings.quantity);
-            each(settings.net);
-            each(u64::from(settings.fills) << 32 | u64::from(settings.window_ms));
-            each(u64::from(settings.frozen_ms) << 32 | u64::from(group.fills));
-            each(group.frozen_until.0);
-            for fill in 0..group.fills {
-                let place = (group.first + fill) % PROTECTION_FILLS_MAX;
-                let counted = self.rings[group.ring as usize * RING + place as usize];
-                each(counted.at);
-                each(counted.lots.cast_unsigned());
-            }
-        }
-    }
-
     /// All groups, each with its window from the oldest fill on.
     pub fn save(&self, out: &mut Out) {
         out.word(self.groups.len() as u64);

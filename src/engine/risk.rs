@@ -252,15 +252,6 @@ impl RiskLimits {
         }
         Ok(())
     }
-
-    /// Everything that two engines must agree on, as words.
-    pub fn words(&self, mut word: impl FnMut(u64)) {
-        let mut out = Out::default();
-        self.save(&mut out);
-        for bytes in out.bytes().chunks_exact(8) {
-            word(u64::from_le_bytes(bytes.try_into().unwrap_or_default()));
-        }
-    }
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "both halves")]
@@ -539,10 +530,20 @@ impl Engine {
         })
     }
 
-    fn each_set(&mut self, slot: u32, mut each: impl FnMut(&mut Limits)) {
+    fn each_set(&mut self, slot: u32, each: impl FnMut(&mut Limits)) {
         let cold = &self.orders.cold[slot as usize];
-        let firm = self.sessions[cold.session.0 as usize].definition.firm.0;
-        let (account, instrument) = (cold.state.account, cold.state.instrument);
+        let (session, state) = (cold.session, &cold.state);
+        self.each_set_of(session, state.account, state.instrument, each);
+    }
+
+    fn each_set_of(
+        &mut self,
+        session: SessionId,
+        account: AccountId,
+        instrument: InstrumentId,
+        mut each: impl FnMut(&mut Limits),
+    ) {
+        let firm = self.sessions[session.0 as usize].definition.firm.0;
         let mut found = [usize::MAX; 4];
         for (place, index) in found
             .iter_mut()
@@ -653,11 +654,9 @@ impl Engine {
 
     /// A fill that was counted did not happen, or at another price.
     pub(super) fn recount_fill(&mut self, request: &AmendTrade, fill: &AmendedFill) {
-        let session = fill.session.0 as usize;
-        if !self.sessions[session].limited {
+        if !self.is_limited(fill.session) {
             return;
         }
-        let firm = self.sessions[session].definition.firm.0;
         let order = &fill.order;
         let bust = request.new_price == NO_PRICE;
         let lots = request.quantity.0;
@@ -669,25 +668,18 @@ impl Engine {
         };
         let (buys, signed) = (order.side == Side::Buy.as_u8(), lots.cast_signed());
         let side = at(if buys { Side::Buy } else { Side::Sell });
-        for (account, instrument) in Key::holding(order.account, order.instrument) {
-            let key = Key {
-                firm,
-                account,
-                instrument,
-            };
-            let Some(index) = self.risk.find(key) else {
-                continue;
-            };
-            let limits = &mut self.risk.sets[index];
+        let (account, instrument) = (order.account, order.instrument);
+        self.each_set_of(fill.session, account, instrument, |limits| {
+            // Fills from before are not counted.
             if request.trade_id.0 < limits.first_trade {
-                continue;
+                return;
             }
-            limits.done[side] = (limits.done[side] + is).saturating_sub(was);
+            limits.done[side] = limits.done[side].saturating_add(is).saturating_sub(was);
             if bust {
                 let undone = if buys { -signed } else { signed };
                 limits.position = limits.position.saturating_add(undone);
             }
-        }
+        });
     }
 
     pub(super) fn set_limits(&mut self, set: &SetLimits, sink: &mut impl EventSink) {

@@ -10,6 +10,7 @@ use zerocopy::IntoBytes as _;
 
 use super::Engine;
 use super::order::Flags;
+use super::snapshot::Out;
 
 /// FNV-1a over 64-bit words with a finishing mix: simple to write again in another language.
 struct Hasher(u64);
@@ -27,6 +28,17 @@ impl Hasher {
             self.word(u64::from_le_bytes(word));
         }
         self.word(bytes.len() as u64);
+    }
+}
+
+impl Hasher {
+    /// What a part of the core saves of itself.
+    fn saved(&mut self, save: impl FnOnce(&mut Out)) {
+        let mut out = Out::default();
+        save(&mut out);
+        for word in out.bytes().chunks_exact(8) {
+            self.word(u64::from_le_bytes(word.try_into().unwrap_or_default()));
+        }
     }
 }
 
@@ -101,11 +113,11 @@ impl Engine {
                 hasher.word(self.deadlines.at(place).map_or(0, |deadline| deadline.at.0));
             }
         }
-        self.risk.words(|word| hasher.word(word));
+        hasher.saved(|out| self.risk.save(out));
         for table in &self.tick_tables {
             hasher.bytes(table.as_bytes());
         }
-        self.protection.words(|word| hasher.word(word));
+        hasher.saved(|out| self.protection.save(out));
         hasher.0
     }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod busy;
+pub mod counting;
 pub mod naive;
 pub mod peers;
 pub mod server;
