@@ -799,7 +799,7 @@ impl Venue {
     }
 }
 
-fn event_kinds() -> [(u8, &'static str); 36] {
+fn event_kinds() -> [(u8, &'static str); 38] {
     use crate::engine::event::EventKind as K;
     [
         (K::InstrumentDefined as u8, "instrument_defined"),
@@ -808,6 +808,8 @@ fn event_kinds() -> [(u8, &'static str); 36] {
         (K::DefinitionRefused as u8, "definition_refused"),
         (K::TickTableDefined as u8, "tick_table_defined"),
         (K::ReferenceSet as u8, "reference_set"),
+        (K::AuditNoted as u8, "audit_noted"),
+        (K::LimitsSet as u8, "limits_set"),
         (K::LogonAnswered as u8, "logon_answered"),
         (K::SessionClosed as u8, "session_closed"),
         (K::AdminMessage as u8, "admin_message"),

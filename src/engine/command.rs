@@ -118,6 +118,8 @@ pub enum CommandKind {
     DefineTickTable = 36,
     /// [`SetReference`].
     SetReference = 37,
+    /// [`AuditNote`].
+    AuditNote = 38,
     /// [`MassQuote`].
     MassQuote = 40,
     /// [`QuoteCancel`].
@@ -158,6 +160,7 @@ impl CommandKind {
         Self::SetLimits,
         Self::DefineTickTable,
         Self::SetReference,
+        Self::AuditNote,
         Self::MassQuote,
         Self::QuoteCancel,
         Self::ConfigureProtection,
@@ -313,6 +316,44 @@ layout!(
         price: Price,
     }
 );
+
+layout!(
+    /// Who of the venue's own people asked for what: it stands around the command that does it, both with
+    /// its `received_at`, or alone for what is done outside the core. The core only says it again.
+    AuditNote, 72 {
+        /// The HTTP request's id.
+        request: [u8; 16],
+        /// User of the admin API.
+        actor: Name,
+        /// What it is about: an instrument, firm, session, table, ...; 0 = none.
+        target: u64,
+        /// Client address of the request, IPv4 mapped into IPv6.
+        address: [u8; 16],
+        /// `CommandKind` of what it stands around, or [`AuditNote::KEY_ROTATED`] and so on.
+        action: u8,
+        /// The role it was done in, [`AuditNote::ROLES`].
+        role: u8,
+        /// 0 = begins, 1 = ends, 2 = stands alone.
+        stage: u8,
+        /// Reserved, 0.
+        reserved: [u8; 5],
+    }
+);
+
+impl AuditNote {
+    /// Before the command.
+    pub const BEGINS: u8 = 0;
+    /// Behind it: what came between with the same `received_at` is what it did.
+    pub const ENDS: u8 = 1;
+    /// There is no command.
+    pub const ALONE: u8 = 2;
+    /// `action`: a session's secret was drawn anew.
+    pub const KEY_ROTATED: u8 = 200;
+    /// `action`: a user of the console was made, changed or removed.
+    pub const USER_CHANGED: u8 = 201;
+    /// `role`, by its place.
+    pub const ROLES: [&'static str; 4] = ["viewer", "trader-support", "risk", "operator"];
+}
 
 layout!(
     /// A new phase of trading.
@@ -891,6 +932,7 @@ pub enum CommandBody<'a> {
     SetLimits(&'a SetLimits),
     DefineTickTable(&'a DefineTickTable),
     SetReference(&'a SetReference),
+    AuditNote(&'a AuditNote),
     MassQuote(&'a MassQuote),
     QuoteCancel(&'a QuoteCancel),
     ConfigureProtection(&'a ConfigureProtection),
@@ -1045,7 +1087,8 @@ bodies!(
     AmendTrade,
     SetLimits,
     DefineTickTable,
-    SetReference
+    SetReference,
+    AuditNote
 );
 
 /// A mass quote in place.

@@ -105,6 +105,7 @@ impl Engine {
             | CommandBody::CancelAfter(_)
             | CommandBody::Tick(_)
             | CommandBody::DayRoll(_)
+            | CommandBody::AuditNote(_)
             | CommandBody::SetPhase(_)
             | CommandBody::SetLimits(_)
             | CommandBody::KillSwitch(_)

@@ -12,8 +12,8 @@ use trading_engine_protocol::types::{
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::command::{
-    DefineFirm, DefineInstrument, DefineSession, DefineTickTable, Name, OrderTerms, SetLimits,
-    layout,
+    AuditNote, DefineFirm, DefineInstrument, DefineSession, DefineTickTable, Name, OrderTerms,
+    SetLimits, layout,
 };
 use crate::limits::{EVENT_LENGTH_MAX, SHORT_EVENT_LENGTH_MAX};
 
@@ -109,6 +109,8 @@ pub enum EventKind {
     TickTableDefined = 6,
     /// [`ReferenceSet`]: unnumbered.
     ReferenceSet = 7,
+    /// [`AuditNoted`]: unnumbered.
+    AuditNoted = 8,
     /// [`PhaseChanged`]: unnumbered. With reason `VolatilityInterruption` the core did it.
     PhaseChanged = 33,
     /// [`AuctionIndicative`]: unnumbered, what an auction would trade at now.
@@ -457,6 +459,13 @@ layout!(
     }
 );
 layout!(
+    /// See [`EventKind::AuditNoted`].
+    AuditNoted, 72 {
+        /// As the command has it.
+        note: AuditNote,
+    }
+);
+layout!(
     /// See [`EventKind::ReferenceSet`].
     ReferenceSet, 16 {
         /// Which.
@@ -790,6 +799,7 @@ pub enum EventBody<'a> {
     DayRolled(&'a DayRolled),
     TickTableDefined(&'a TickTableDefined),
     ReferenceSet(&'a ReferenceSet),
+    AuditNoted(&'a AuditNoted),
     LimitsSet(&'a LimitsSet),
     PhaseChanged(&'a PhaseChanged),
     AuctionIndicative(&'a AuctionIndicative),
@@ -889,6 +899,7 @@ bodies!(
     OrderStatusReport,
     TickTableDefined,
     ReferenceSet,
+    AuditNoted,
     LimitsSet,
     PhaseChanged,
     AuctionIndicative,

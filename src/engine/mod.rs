@@ -60,8 +60,8 @@ use command::{
 };
 use deadlines::Deadlines;
 use event::{
-    Body, CommandRefused, Event, EventHeader, EventSink, KillSwitchDone, MassCancelDone, OpenOrder,
-    OrderReport, OrderState, OrderStatusReport,
+    AuditNoted, Body, CommandRefused, Event, EventHeader, EventSink, KillSwitchDone,
+    MassCancelDone, OpenOrder, OrderReport, OrderState, OrderStatusReport,
 };
 use instrument::{Instrument, ladder_side, stop_side};
 use ladder::Ladders;
@@ -499,6 +499,10 @@ impl Engine {
                 if self.admit(header, sink) {
                     self.refuse_request(refuse, sink);
                 }
+                Progress::Done
+            }
+            CommandBody::AuditNote(note) => {
+                self.note(sink, SessionId(0), Reason::None, AuditNoted { note: *note });
                 Progress::Done
             }
             CommandBody::SetPhase(set) => self.set_phase(set, sink),

@@ -1107,6 +1107,7 @@ pub(super) fn encode(
         | EventBody::DayRolled(_)
         | EventBody::TickTableDefined(_)
         | EventBody::ReferenceSet(_)
+        | EventBody::AuditNoted(_)
         | EventBody::LimitsSet(_)
         | EventBody::PhaseChanged(_)
         | EventBody::AuctionIndicative(_)

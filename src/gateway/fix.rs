@@ -1456,6 +1456,7 @@ fn write_body(
         | EventBody::DayRolled(_)
         | EventBody::TickTableDefined(_)
         | EventBody::ReferenceSet(_)
+        | EventBody::AuditNoted(_)
         | EventBody::LimitsSet(_)
         | EventBody::PhaseChanged(_)
         | EventBody::AuctionIndicative(_)

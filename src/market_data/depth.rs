@@ -189,6 +189,7 @@ impl Depth {
             | EventBody::CancelAfterSet(_)
             | EventBody::TickTableDefined(_)
             | EventBody::ReferenceSet(_)
+            | EventBody::AuditNoted(_)
             | EventBody::LimitsSet(_)
             | EventBody::AuctionIndicative(_)
             | EventBody::AuctionUncrossed(_)

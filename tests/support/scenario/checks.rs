@@ -705,6 +705,7 @@ impl Auditor {
                 self.references.insert(event.instrument.0, event.price.0);
                 Ok(())
             }
+            EventBody::AuditNoted(_) => Ok(()),
             EventBody::PhaseChanged(event) => self.phase_changed(engine, request, header, event),
             EventBody::AuctionIndicative(event) => {
                 let found = self.one_price(engine, event.instrument.0);

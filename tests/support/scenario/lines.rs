@@ -80,6 +80,7 @@ pub fn line(view: &View<'_>, header: &EventHeader, body: EventBody<'_>) -> Strin
             format!("reference of {} is {price}", view.symbol(event.instrument))
         }
         EventBody::LimitsSet(event) => format!("limits of firm {} set", event.limits.firm.0),
+        EventBody::AuditNoted(event) => format!("noted action {}", event.note.action),
         EventBody::PhaseChanged(event) => phase_changed(view, header, event),
         EventBody::AuctionIndicative(event) => {
             let left = view.imbalance(event.side, event.imbalance);
