@@ -16,7 +16,9 @@ pub mod metric_names;
 pub mod ring;
 pub mod schedule;
 pub mod sequencer;
+
 pub mod shutdown;
+pub mod store;
 pub mod telemetry;
 pub mod topology;
 pub mod trading_day;

@@ -1,0 +1,17 @@
+DROP TABLE events;
+DROP TABLE admin_audit;
+DROP TABLE kill_switches;
+DROP TABLE protections;
+DROP TABLE phases;
+DROP TABLE risk_limits;
+DROP TABLE positions;
+DROP TABLE quotes;
+DROP TABLE trades;
+DROP TABLE executions;
+DROP TABLE orders;
+DROP TABLE sessions;
+DROP TABLE tick_tables;
+DROP TABLE instruments;
+DROP TABLE accounts;
+DROP TABLE firms;
+DROP TABLE projector_progress;
