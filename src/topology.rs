@@ -450,6 +450,7 @@ impl Venue {
         let (history, mut history_desk) = HistoryAgent::new(
             events_to_history,
             journal.durable().clone(),
+            applied.clone(),
             event_log,
             observers,
         );

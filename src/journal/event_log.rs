@@ -1,16 +1,20 @@
-//! Events of sessions, by number: what resends, resumes and slow readers read.
+//! Every event: those of sessions by number, for resends, resumes and slow readers; all of them in order,
+//! for `event_tail`.
 //!
-//! Derived: the journal rebuilds it. Every numbered event of a durable command is appended to the
-//! current file; a file that is full gets an index (session, epoch, number, offset, sorted) behind
-//! its events and is sealed. In memory are the index of the file being written (bounded by its
+//! Derived: the journal rebuilds it. Every event of a durable command is appended to the
+//! current file; a file that is full gets an index of its numbered events (session, epoch, number, offset,
+//! sorted) behind them and is sealed. In memory are the index of the file being written (bounded by its
 //! size) and, for each sealed file, one range per session that occurs in it. So memory grows by a
 //! few bytes for a megabyte of events, and any number of the day is two reads away.
+//!
+//! How far the files are written is told in a [`Head`], after they are: a tail on another thread reads up
+//! to there and meets nothing half-written.
 //!
 //! Nothing is synced. At start every byte of every sealed file is checked; one that does not check
 //! out is removed together with all behind it, and replay appends what is missing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use trading_engine_protocol::types::{Epoch, SessionId};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -21,7 +25,8 @@ use crate::engine::event::{self, EventHeader};
 
 /// Bytes of events in a file before it is sealed.
 pub const FILE_BYTES: u64 = 16 << 20;
-const MAGIC: [u8; 8] = *b"TEEVNT\0\x01";
+/// 2: events without a number are in, too.
+const MAGIC: [u8; 8] = *b"TEEVNT\0\x02";
 /// Buffered bytes that are handed to the file even if nobody asks.
 const BUFFER_BYTES: usize = 1 << 18;
 /// Sealed files that stay open: a few resends at a time, each going through one after the other.
@@ -29,22 +34,28 @@ const OPEN_MAX: usize = 4;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
-struct FileHeader {
+pub(super) struct FileHeader {
     magic: [u8; 8],
     log_id: u64,
     number: u64,
     /// Sequence of the last command before this file.
-    after: u64,
+    pub after: u64,
 }
 
-const HEADER: u64 = size_of::<FileHeader>() as u64;
+impl FileHeader {
+    pub fn is_of(&self, log_id: u64, number: u64) -> bool {
+        self.magic == MAGIC && self.log_id == log_id && self.number == number
+    }
+}
+
+pub(super) const HEADER: u64 = size_of::<FileHeader>() as u64;
 
 /// Before each event: its checksum and length.
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
-struct Frame {
-    crc: u32,
-    length: u32,
+pub(super) struct Frame {
+    pub crc: u32,
+    pub length: u32,
 }
 
 #[derive(
@@ -63,10 +74,10 @@ const ENTRY: usize = size_of::<IndexEntry>();
 /// Ends a sealed file.
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
-struct Footer {
+pub(super) struct Footer {
     magic: [u8; 8],
     /// Where the index starts, and its entries.
-    index_offset: u64,
+    pub index_offset: u64,
     entries: u64,
     /// Sequence of the last command in the file.
     last: u64,
@@ -82,9 +93,13 @@ impl Footer {
     fn checksum(&self) -> u32 {
         crc32c::crc32c(&self.as_bytes()[..size_of::<Self>() - 4])
     }
+
+    pub fn is_whole(&self) -> bool {
+        self.magic == FOOTER_MAGIC && self.crc == self.checksum()
+    }
 }
 
-const FOOTER: u64 = size_of::<Footer>() as u64;
+pub(super) const FOOTER: u64 = size_of::<Footer>() as u64;
 const FOOTER_MAGIC: [u8; 8] = *b"TEEVEND\x01";
 
 /// Numbers of one session in one sealed file.
@@ -100,6 +115,36 @@ struct Sealed {
     entries: u64,
     /// By session; a session with several epochs in one file has several.
     ranges: Vec<(u32, Range)>,
+}
+
+/// How far the files are written: told by the log's thread after writing, read by any.
+#[derive(Clone, Debug, Default)]
+pub struct Head(Arc<Mutex<Written>>);
+
+/// See [`Head`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    /// File being written; those before it are sealed.
+    pub number: u64,
+    /// Bytes of it.
+    pub bytes: u64,
+    /// Every event of the commands up to this one is in the files.
+    pub sequence: u64,
+}
+
+impl Head {
+    pub(super) fn get(&self) -> Written {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, written: Written) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = written;
+    }
+
+    /// The command whose events, and those of all before it, can be read.
+    pub fn sequence(&self) -> u64 {
+        self.get().sequence
+    }
 }
 
 /// The event log: one writer, which also reads.
@@ -123,9 +168,10 @@ pub struct EventLog {
     sequence: u64,
     /// Highest (epoch, number) per session.
     newest: BTreeMap<u32, (u32, u64)>,
+    head: Head,
 }
 
-fn file_name(number: u64) -> String {
+pub(super) fn file_name(number: u64) -> String {
     format!("events-{number:08}.log")
 }
 
@@ -168,6 +214,7 @@ impl EventLog {
             index: Vec::new(),
             sequence: 0,
             newest: BTreeMap::new(),
+            head: Head::default(),
         };
         let mut kept = 0;
         for (position, &number) in numbers.iter().enumerate() {
@@ -214,12 +261,9 @@ impl EventLog {
             return Ok(false);
         };
         let index_bytes = footer.entries.saturating_mul(ENTRY as u64);
-        let whole = header.magic == MAGIC
-            && header.log_id == self.log_id
-            && header.number == number
+        let whole = header.is_of(self.log_id, number)
             && header.after == self.sequence
-            && footer.magic == FOOTER_MAGIC
-            && footer.crc == footer.checksum()
+            && footer.is_whole()
             && footer.index_offset >= HEADER
             && footer.last <= limit
             && footer.index_offset.checked_add(index_bytes) == bytes.checked_sub(FOOTER);
@@ -273,7 +317,27 @@ impl EventLog {
             after: self.sequence,
         };
         self.buffer.extend_from_slice(header.as_bytes());
+        self.tell();
         Ok(())
+    }
+
+    /// Called when everything before the current file's header, or all there is, is in the files.
+    fn tell(&self) {
+        self.head.set(Written {
+            number: self.number,
+            bytes: self.flushed,
+            sequence: self.sequence,
+        });
+    }
+
+    /// How far a tail may read.
+    pub fn head(&self) -> Head {
+        self.head.clone()
+    }
+
+    /// The journal this log is of.
+    pub fn log_id(&self) -> u64 {
+        self.log_id
     }
 
     /// The command whose events, and those of all before it, are in.
@@ -281,15 +345,12 @@ impl EventLog {
         self.sequence
     }
 
-    /// Appends an event of command `sequence`; only numbered ones are kept.
+    /// Appends the next event.
     ///
     /// # Errors
     /// The disk's own.
     pub fn append(&mut self, header: &EventHeader, bytes: &[u8]) -> Result<(), JournalError> {
         let length = header.length as usize;
-        if header.session_seq.0 == 0 {
-            return Ok(());
-        }
         let offset = self.flushed + self.buffer.len() as u64;
         #[allow(
             clippy::cast_possible_truncation,
@@ -301,13 +362,15 @@ impl EventLog {
         };
         self.buffer.extend_from_slice(frame.as_bytes());
         self.buffer.extend_from_slice(&bytes[..length]);
-        self.index.push(IndexEntry {
-            session: header.session.0,
-            epoch: header.epoch.0,
-            number: header.session_seq.0,
-            offset,
-        });
-        self.note_newest(header.session.0, header.epoch.0, header.session_seq.0);
+        if header.session_seq.0 != 0 {
+            self.index.push(IndexEntry {
+                session: header.session.0,
+                epoch: header.epoch.0,
+                number: header.session_seq.0,
+                offset,
+            });
+            self.note_newest(header.session.0, header.epoch.0, header.session_seq.0);
+        }
         if self.buffer.len() >= BUFFER_BYTES {
             self.flush()?;
         }
@@ -326,7 +389,11 @@ impl EventLog {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), JournalError> {
+    /// Hands what is buffered to the file, for tails.
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub fn flush(&mut self) -> Result<(), JournalError> {
         if !self.buffer.is_empty() {
             self.file
                 .write_at(self.flushed, &self.buffer)
@@ -338,7 +405,15 @@ impl EventLog {
             self.events_crc = crc32c::crc32c_append(self.events_crc, &self.buffer);
             self.buffer.clear();
         }
+        self.tell();
         Ok(())
+    }
+
+    /// Whether a tail lacks something that is known here.
+    pub fn is_ahead_of_files(&self) -> bool {
+        let written = self.head.get();
+        written.sequence != self.sequence
+            || written.bytes != self.flushed + self.buffer.len() as u64
     }
 
     fn seal(&mut self) -> Result<(), JournalError> {

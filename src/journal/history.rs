@@ -1,8 +1,12 @@
 //! The history thread: tails the event ring up to the durable Sequence into the event log and
 //! to observers, and answers what gateways ask of the past. Behind it, nobody waits: a slow disk
 //! here fills the event ring, and the engine stops taking commands before anything is dropped.
+//!
+//! What the event log buffers is handed to its file when there is nothing else to do, and not more
+//! often than every few milliseconds: tails of the log see an event well within a tenth of a second.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use trading_engine_protocol::types::{Epoch, SessionId};
@@ -16,6 +20,8 @@ use crate::ring::{Cursor, Doorbell, Reader};
 pub const CHUNK_BYTES: usize = 64 << 10;
 /// Questions waiting at most.
 const REQUESTS: usize = 4096;
+/// Between two writes for the sake of tails alone.
+const FLUSH_EVERY: Duration = Duration::from_millis(5);
 
 /// A gateway asks for events of a session.
 pub struct HistoryRequest {
@@ -97,15 +103,18 @@ pub struct HistoryAgent {
     requests: Receiver<HistoryRequest>,
     waiting: Vec<HistoryRequest>,
     failed: bool,
+    applied: Cursor,
+    flushed_at: Instant,
 }
 
 impl HistoryAgent {
     const BATCH: usize = 1024;
 
-    /// The agent and the way to ask it.
+    /// The agent and the way to ask it. `applied` is the last command whose events are all in the ring.
     pub fn new(
         events: Reader,
         durable: Cursor,
+        applied: Cursor,
         log: EventLog,
         observers: Vec<Box<dyn Observer>>,
     ) -> (Self, HistoryDesk) {
@@ -118,6 +127,8 @@ impl HistoryAgent {
             requests,
             waiting: Vec::new(),
             failed: false,
+            applied,
+            flushed_at: Instant::now(),
         };
         let desk = HistoryDesk {
             sender,
@@ -127,10 +138,15 @@ impl HistoryAgent {
     }
 
     fn tail(&mut self) -> usize {
+        // Before the ring is looked at: what was applied then is all in the log when the ring is empty.
+        let applied = self.applied.get();
         let durable = self.durable.get();
         let mut done = 0;
         while done < Self::BATCH {
             let Some(record) = self.events.peek() else {
+                if !self.failed && applied.min(durable) > self.log.sequence() {
+                    self.failed = report(self.log.complete(applied.min(durable)));
+                }
                 break;
             };
             // Eight bytes of `applied_at` come first.
@@ -218,7 +234,24 @@ fn report(result: Result<(), super::JournalError>) -> bool {
 
 impl Agent for HistoryAgent {
     fn do_work(&mut self) -> usize {
-        let done = self.tail();
-        done + self.answer()
+        let done = self.tail() + self.answer();
+        if done == 0
+            && !self.failed
+            && self.log.is_ahead_of_files()
+            && self.flushed_at.elapsed() >= FLUSH_EVERY
+        {
+            self.failed = report(self.log.flush());
+            self.flushed_at = Instant::now();
+        }
+        done
+    }
+}
+
+impl Drop for HistoryAgent {
+    /// The thread has done its last round: what it knows is in the files.
+    fn drop(&mut self) {
+        if !self.failed {
+            report(self.log.flush());
+        }
     }
 }

@@ -5,11 +5,13 @@
 //! * `writer`: appending, group commit
 //! * `recovery`: reading back, cutting a torn tail, refusing everything else
 //! * `event_log`, `history`: events by session and number, for resends
+//! * `event_tail`: every event in order, for who follows at a distance
 //! * `snapshots`: the core's state, so that a start need not apply every command again
 //! * `inspect`: `trading-engine journal ...`
 
 pub mod disk;
 pub mod event_log;
+pub mod event_tail;
 pub mod history;
 pub mod inspect;
 mod record;

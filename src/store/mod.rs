@@ -10,12 +10,12 @@
 //! Everything but the users is made again from the journal. Nothing that trades waits for any of it: with
 //! the database down the venue runs on, and the projector catches up later.
 
-//mod fold;
+mod fold;
 //pub mod history;
 pub mod migrate;
 //mod postgres;
 //pub mod projector;
-//mod rows;
+mod rows;
 //mod sqlite;
 pub mod url;
 pub mod users;
