@@ -147,8 +147,8 @@ impl TailSource {
         let header = FileHeader::read_from_bytes(&bytes)
             .ok()
             .filter(|header| header.is_of(self.log_id, number));
-        let header =
-            header.ok_or_else(|| JournalError::damaged(&name, 0, "not a file of this event log"))?;
+        let header = header
+            .ok_or_else(|| JournalError::damaged(&name, 0, "not a file of this event log"))?;
         Ok((file, header))
     }
 }
@@ -189,7 +189,7 @@ impl EventTail {
     ///
     /// # Errors
     /// The disk's own, or an event that is not what was written.
-    pub fn next(
+    pub fn read_next(
         &mut self,
     ) -> Result<Option<(Place, &EventHeader, EventBody<'_>)>, JournalError> {
         loop {
@@ -301,9 +301,10 @@ impl EventTail {
         let left = self.end.saturating_sub(self.offset);
         let wanted = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
         self.chunk.resize(CHUNK_BYTES, 0);
-        let file = self.file.as_ref().ok_or_else(|| {
-            JournalError::damaged(&name, self.offset, "no file is open")
-        })?;
+        let file = self
+            .file
+            .as_ref()
+            .ok_or_else(|| JournalError::damaged(&name, self.offset, "no file is open"))?;
         let read = file
             .read_at(self.offset, &mut self.chunk[..wanted])
             .map_err(JournalError::io(format!("reading {name}")))?;

@@ -33,53 +33,154 @@ pub struct Position {
 pub(super) const EXECUTIONS: Table = Table {
     name: "executions",
     columns: &[
-        "exec_id", "sequence", "idx", "sequenced_at", "received_at", "kind", "reason", "session",
-        "epoch", "session_seq", "order_id", "client_order_id", "request_id", "instrument",
-        "account", "side", "order_type", "time_in_force", "status", "price", "quantity", "leaves",
-        "cumulative", "reduced", "last_price", "last_quantity", "liquidity", "trade_id",
-        "reference_exec_id", "new_price", "stop_price", "display_quantity", "minimum_quantity",
-        "expire_at", "raw", "symbol",
+        "exec_id",
+        "sequence",
+        "idx",
+        "sequenced_at",
+        "received_at",
+        "kind",
+        "reason",
+        "session",
+        "epoch",
+        "session_seq",
+        "order_id",
+        "client_order_id",
+        "request_id",
+        "instrument",
+        "account",
+        "side",
+        "order_type",
+        "time_in_force",
+        "status",
+        "price",
+        "quantity",
+        "leaves",
+        "cumulative",
+        "reduced",
+        "last_price",
+        "last_quantity",
+        "liquidity",
+        "trade_id",
+        "reference_exec_id",
+        "new_price",
+        "stop_price",
+        "display_quantity",
+        "minimum_quantity",
+        "expire_at",
+        "raw",
+        "symbol",
     ],
 };
 pub(super) const TRADES: Table = Table {
     name: "trades",
     columns: &[
-        "trade_id", "sequence", "idx", "sequenced_at", "instrument", "price", "quantity",
-        "aggressor", "buy_order_id", "buy_exec_id", "buy_session", "buy_firm", "buy_account",
-        "sell_order_id", "sell_exec_id", "sell_session", "sell_firm", "sell_account",
+        "trade_id",
+        "sequence",
+        "idx",
+        "sequenced_at",
+        "instrument",
+        "price",
+        "quantity",
+        "aggressor",
+        "buy_order_id",
+        "buy_exec_id",
+        "buy_session",
+        "buy_firm",
+        "buy_account",
+        "sell_order_id",
+        "sell_exec_id",
+        "sell_session",
+        "sell_firm",
+        "sell_account",
     ],
 };
 pub(super) const QUOTES: Table = Table {
     name: "quotes",
     columns: &[
-        "sequence", "idx", "entry", "sequenced_at", "session", "session_seq", "account",
-        "quote_id", "entry_id", "protection_group", "reason", "instrument", "layer",
-        "bid_order_id", "bid_price", "bid_quantity", "bid_status", "bid_reason", "ask_order_id",
-        "ask_price", "ask_quantity", "ask_status", "ask_reason",
+        "sequence",
+        "idx",
+        "entry",
+        "sequenced_at",
+        "session",
+        "session_seq",
+        "account",
+        "quote_id",
+        "entry_id",
+        "protection_group",
+        "reason",
+        "instrument",
+        "layer",
+        "bid_order_id",
+        "bid_price",
+        "bid_quantity",
+        "bid_status",
+        "bid_reason",
+        "ask_order_id",
+        "ask_price",
+        "ask_quantity",
+        "ask_status",
+        "ask_reason",
     ],
 };
 pub(super) const EVENTS: Table = Table {
     name: "events",
     columns: &[
-        "sequence", "idx", "sequenced_at", "kind", "session", "session_seq", "reason", "ref_tag",
+        "sequence",
+        "idx",
+        "sequenced_at",
+        "kind",
+        "session",
+        "session_seq",
+        "reason",
+        "ref_tag",
         "detail",
     ],
 };
 pub(super) const PHASES: Table = Table {
     name: "phases",
     columns: &[
-        "sequence", "idx", "sequenced_at", "instrument", "phase", "previous", "phase_until",
+        "sequence",
+        "idx",
+        "sequenced_at",
+        "instrument",
+        "phase",
+        "previous",
+        "phase_until",
         "reason",
     ],
 };
 pub(super) const ORDERS: Table = Table {
     name: "orders",
     columns: &[
-        "order_id", "session", "firm", "account", "instrument", "client_order_id", "side",
-        "order_type", "time_in_force", "status", "price", "quantity", "leaves", "cumulative",
-        "notional", "instructions", "self_trade_prevention", "protection_group", "is_quote",
-        "stop_price", "display_quantity", "minimum_quantity", "expire_at", "reason", "exec_id",
-        "entered_at", "updated_at", "sequence", "idx",
+        "order_id",
+        "session",
+        "firm",
+        "account",
+        "instrument",
+        "client_order_id",
+        "side",
+        "order_type",
+        "time_in_force",
+        "status",
+        "price",
+        "quantity",
+        "leaves",
+        "cumulative",
+        "notional",
+        "instructions",
+        "self_trade_prevention",
+        "protection_group",
+        "is_quote",
+        "stop_price",
+        "display_quantity",
+        "minimum_quantity",
+        "expire_at",
+        "reason",
+        "exec_id",
+        "entered_at",
+        "updated_at",
+        "sequence",
+        "idx",
     ],
 };
 /// How an order that has a row gets what its last report says.
@@ -318,7 +419,12 @@ impl<S: RowSink> Fold<S> {
                 self.report(h, EventKind::OrderCanceled, &event.order, report);
             }
             EventBody::OrderTriggered(event) => {
-                self.report(h, EventKind::OrderTriggered, &event.order, Report::default());
+                self.report(
+                    h,
+                    EventKind::OrderTriggered,
+                    &event.order,
+                    Report::default(),
+                );
             }
             EventBody::OrderRestated(event) => {
                 let report = Report {
@@ -347,8 +453,7 @@ impl<S: RowSink> Fold<S> {
                 self.batch.statements.push(statement);
             }
             EventBody::FirmDefined(event) => {
-                let mut sql =
-                    Sql::new("INSERT INTO firms (firm, name, sequence, idx) VALUES (");
+                let mut sql = Sql::new("INSERT INTO firms (firm, name, sequence, idx) VALUES (");
                 let firm = &event.definition;
                 sql.bind_all([int(firm.firm.0), name_text(&firm.name).into()]);
                 end_upsert(&mut sql, at, "firm", &["name"]);
@@ -374,7 +479,12 @@ impl<S: RowSink> Fold<S> {
                     key.into(),
                 ]);
                 let columns = [
-                    "firm", "protocol", "name", "roles", "user_number", "reset_at_day_roll",
+                    "firm",
+                    "protocol",
+                    "name",
+                    "roles",
+                    "user_number",
+                    "reset_at_day_roll",
                     "public_key",
                 ];
                 end_upsert(&mut sql, at, "session", &columns);
@@ -384,9 +494,8 @@ impl<S: RowSink> Fold<S> {
                 let table = &event.definition;
                 let steps = table.steps.iter().filter(|step| step.tick != 0);
                 let steps: Vec<_> = steps.map(|step| json!([step.from.0, step.tick])).collect();
-                let mut sql = Sql::new(
-                    "INSERT INTO tick_tables (tick_table, steps, sequence, idx) VALUES (",
-                );
+                let mut sql =
+                    Sql::new("INSERT INTO tick_tables (tick_table, steps, sequence, idx) VALUES (");
                 sql.bind_all([int(table.table), json!(steps).to_string().into()]);
                 end_upsert(&mut sql, at, "tick_table", &["steps"]);
                 self.batch.statements.push(sql);
@@ -394,7 +503,8 @@ impl<S: RowSink> Fold<S> {
             EventBody::ReferenceSet(event) => {
                 let mut sql = Sql::new("UPDATE instruments SET reference_price = ");
                 sql.bind(event.price.0);
-                sql.push(" WHERE instrument = ").bind(int(event.instrument.0));
+                sql.push(" WHERE instrument = ")
+                    .bind(int(event.instrument.0));
                 self.batch.statements.push(sql);
                 let detail = json!({"instrument": event.instrument.0, "price": event.price.0});
                 self.note(h, &detail);
@@ -408,7 +518,8 @@ impl<S: RowSink> Fold<S> {
                 let mut sql = Sql::new("UPDATE instruments SET phase = ");
                 sql.bind(int(event.phase));
                 sql.push(", phase_until = ").bind(until);
-                sql.push(" WHERE instrument = ").bind(int(event.instrument.0));
+                sql.push(" WHERE instrument = ")
+                    .bind(int(event.instrument.0));
                 self.batch.statements.push(sql);
                 let sink = &mut self.batch.phases;
                 sink.row(PHASES.columns.len());
@@ -438,7 +549,8 @@ impl<S: RowSink> Fold<S> {
                 sql.push(", sequence = ").bind(signed(at.sequence));
                 sql.push(", idx = ").bind(int(at.index));
                 sql.push(" WHERE firm = ").bind(int(firm));
-                sql.push(" AND protection_group = ").bind(int(event.protection_group));
+                sql.push(" AND protection_group = ")
+                    .bind(int(event.protection_group));
                 self.batch.statements.push(sql);
                 let detail = json!({
                     "protection_group": event.protection_group, "limit": event.limit,
@@ -555,7 +667,11 @@ impl<S: RowSink> Fold<S> {
         let aggressor = aggressor.map_or(0, |(fill, _)| fill.order.side);
         let [one, other] = sides;
         let buy_first = one.0.order.side == Side::Buy.as_u8();
-        let [buy, sell] = if buy_first { [one, other] } else { [other, one] };
+        let [buy, sell] = if buy_first {
+            [one, other]
+        } else {
+            [other, one]
+        };
         let firms = [buy, sell].map(|(_, session)| self.firm_of(SessionId(session)));
         let sink = &mut self.batch.trades;
         sink.row(TRADES.columns.len());
@@ -635,7 +751,8 @@ impl<S: RowSink> Fold<S> {
         sql.push(", corrected_price = ")
             .bind((!busted).then_some(event.new_price.0));
         sql.push(", amended_sequence = ").bind(signed(h.sequence.0));
-        sql.push(" WHERE trade_id = ").bind(signed(event.trade_id.0));
+        sql.push(" WHERE trade_id = ")
+            .bind(signed(event.trade_id.0));
         self.batch.statements.push(sql);
     }
 
@@ -842,7 +959,13 @@ impl<S: RowSink> Fold<S> {
                 Option::<i64>::None.into(),
             ]);
             let columns = [
-                "session", "quantity", "net", "fills", "window_ms", "frozen_ms", "frozen_until",
+                "session",
+                "quantity",
+                "net",
+                "fills",
+                "window_ms",
+                "frozen_ms",
+                "frozen_until",
                 "tripped_by",
             ];
             end_upsert(&mut sql, at, "firm, protection_group", &columns);
@@ -864,7 +987,11 @@ impl<S: RowSink> Fold<S> {
         };
         if note.stage == AuditNote::ENDS {
             let asked = h.received_at.0;
-            if let Some(place) = self.audits.iter().position(|open| open.received_at == asked) {
+            if let Some(place) = self
+                .audits
+                .iter()
+                .position(|open| open.received_at == asked)
+            {
                 let open = self.audits.remove(place);
                 let statement = audit_statement(&open, Some(at.sequence));
                 self.batch.statements.push(statement);
@@ -1000,7 +1127,8 @@ fn audit_statement(audit: &OpenAudit, ended: Option<u64>) -> Sql {
     if let Some(ended) = ended {
         sql.push(", ended_sequence = ").bind(signed(ended));
     }
-    sql.push(" WHERE sequence = ").bind(signed(audit.at.sequence));
+    sql.push(" WHERE sequence = ")
+        .bind(signed(audit.at.sequence));
     sql.push(" AND idx = ").bind(int(audit.at.index));
     sql
 }
@@ -1034,9 +1162,22 @@ fn instrument_statement(at: Position, d: &DefineInstrument) -> Sql {
     ]);
     // Its phase is another matter once it is there.
     let columns = [
-        "symbol", "price_decimals", "price_unit_e8", "lot_size_e8", "tick", "tick_table",
-        "price_min", "price_max", "quantity_min", "quantity_max", "quantity_increment",
-        "protection_ticks", "static_band", "dynamic_band", "interruption_ms", "product",
+        "symbol",
+        "price_decimals",
+        "price_unit_e8",
+        "lot_size_e8",
+        "tick",
+        "tick_table",
+        "price_min",
+        "price_max",
+        "quantity_min",
+        "quantity_max",
+        "quantity_increment",
+        "protection_ticks",
+        "static_band",
+        "dynamic_band",
+        "interruption_ms",
+        "product",
     ];
     end_upsert(&mut sql, at, "instrument", &columns);
     sql
@@ -1072,11 +1213,28 @@ fn limits_statement(at: Position, event: &crate::engine::event::LimitsSet) -> Sq
         int(event.stopped),
     ]);
     let columns = [
-        "quantity", "notional_e8", "position_limit", "gross_e8", "net_e8", "collar_bp",
-        "open_orders", "duplicates", "duplicates_ms", "executions", "executions_ms", "messages",
-        "messages_ms", "position", "stopped",
+        "quantity",
+        "notional_e8",
+        "position_limit",
+        "gross_e8",
+        "net_e8",
+        "collar_bp",
+        "open_orders",
+        "duplicates",
+        "duplicates_ms",
+        "executions",
+        "executions_ms",
+        "messages",
+        "messages_ms",
+        "position",
+        "stopped",
     ];
-    end_upsert(&mut sql, at, "firm, by_account, account, instrument", &columns);
+    end_upsert(
+        &mut sql,
+        at,
+        "firm, by_account, account, instrument",
+        &columns,
+    );
     sql
 }
 
@@ -1084,9 +1242,14 @@ fn limits_statement(at: Position, event: &crate::engine::event::LimitsSet) -> Sq
 fn end_upsert(sql: &mut Sql, at: Position, key: &str, columns: &[&str]) {
     sql.push(", ").bind(signed(at.sequence));
     sql.push(", ").bind(int(at.index));
-    sql.push(") ON CONFLICT (").push(key).push(") DO UPDATE SET ");
+    sql.push(") ON CONFLICT (")
+        .push(key)
+        .push(") DO UPDATE SET ");
     for column in columns {
-        sql.push(column).push(" = excluded.").push(column).push(", ");
+        sql.push(column)
+            .push(" = excluded.")
+            .push(column)
+            .push(", ");
     }
     sql.push("sequence = excluded.sequence, idx = excluded.idx");
 }
@@ -1129,7 +1292,13 @@ fn hex(bytes: &[u8]) -> String {
 fn ascii(padded: &[u8]) -> String {
     let bytes = padded.iter().take_while(|byte| **byte != 0);
     bytes
-        .map(|byte| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' })
+        .map(|byte| {
+            if byte.is_ascii_graphic() {
+                char::from(*byte)
+            } else {
+                '?'
+            }
+        })
         .collect()
 }
 

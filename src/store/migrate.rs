@@ -26,8 +26,7 @@ macro_rules! embedded {
     };
 }
 
-const POSTGRES: &[Embedded] =
-    embedded!("../../migrations/", 1 "000001_users", 2 "000002_history");
+const POSTGRES: &[Embedded] = embedded!("../../migrations/", 1 "000001_users", 2 "000002_history");
 const SQLITE: &[Embedded] =
     embedded!("../../migrations/sqlite/", 1 "000001_users", 2 "000002_history");
 
@@ -55,7 +54,13 @@ fn migrator(url: &DatabaseUrl) -> Migrator {
     let of = |(version, name, up, down): &Embedded| {
         let description = name.split_once('_').map_or(*name, |(_, name)| name);
         let migration = |kind, text: &'static str| {
-            Migration::new(*version, description.into(), kind, text.into_sql_str(), false)
+            Migration::new(
+                *version,
+                description.into(),
+                kind,
+                text.into_sql_str(),
+                false,
+            )
         };
         [
             migration(MigrationType::ReversibleUp, up),
@@ -72,9 +77,9 @@ impl From<MigrateError> for StoreError {
             MigrateError::Dirty(version) => Self::Migrate(format!(
                 "migration {version} began and did not end; the database needs a hand"
             )),
-            MigrateError::VersionMissing(version) => Self::Migrate(format!(
-                "migration {version} was applied by a newer build"
-            )),
+            MigrateError::VersionMissing(version) => {
+                Self::Migrate(format!("migration {version} was applied by a newer build"))
+            }
             MigrateError::VersionMismatch(version) => Self::Migrate(format!(
                 "migration {version} was applied with another text than this build's"
             )),
@@ -137,7 +142,12 @@ pub async fn up(url: &DatabaseUrl) -> Result<usize, StoreError> {
 /// As [`up`].
 pub async fn down(url: &DatabaseUrl, count: usize) -> Result<usize, StoreError> {
     let mut connection = Connection::open(url).await?;
-    let mut applied: Vec<i64> = connection.applied().await?.iter().map(|one| one.version).collect();
+    let mut applied: Vec<i64> = connection
+        .applied()
+        .await?
+        .iter()
+        .map(|one| one.version)
+        .collect();
     applied.sort_unstable();
     let keep = applied.len().saturating_sub(count);
     let target = keep.checked_sub(1).map_or(0, |last| applied[last]);
@@ -162,7 +172,9 @@ pub async fn status(url: &DatabaseUrl) -> Result<Vec<Status>, StoreError> {
         .map(|one| (one.version, one))
         .collect();
     let migrator = migrator(url);
-    let ups = migrator.iter().filter(|one| !one.migration_type.is_down_migration());
+    let ups = migrator
+        .iter()
+        .filter(|one| !one.migration_type.is_down_migration());
     for migration in ups {
         let other = |one: &&AppliedMigration| one.checksum != migration.checksum;
         if applied.get(&migration.version).filter(other).is_some() {
@@ -188,7 +200,11 @@ pub async fn status(url: &DatabaseUrl) -> Result<Vec<Status>, StoreError> {
 /// # Errors
 /// As [`status`], and when a migration is missing.
 pub async fn check(url: &DatabaseUrl) -> Result<(), StoreError> {
-    let missing = status(url).await?.into_iter().filter(|one| !one.applied).count();
+    let missing = status(url)
+        .await?
+        .into_iter()
+        .filter(|one| !one.applied)
+        .count();
     if missing == 0 {
         return Ok(());
     }

@@ -4,19 +4,20 @@
 //! * `migrate`: its tables, `trading-engine migrate`
 //! * `fold`: events to rows, pure
 //! * `projector`: tails the event log into the database; `postgres` and `sqlite` write its batches
-//! * `history`: what the API asks for
+//! * `history`: what the API asks for; `shapes`: what the answers look like
 //! * `users`: people of the console, the only state that lives here alone
 //!
 //! Everything but the users is made again from the journal. Nothing that trades waits for any of it: with
 //! the database down the venue runs on, and the projector catches up later.
 
 mod fold;
-//pub mod history;
+pub mod history;
 pub mod migrate;
-//mod postgres;
-//pub mod projector;
+mod postgres;
+pub mod projector;
 mod rows;
-//mod sqlite;
+mod shapes;
+mod sqlite;
 pub mod url;
 pub mod users;
 
@@ -182,12 +183,16 @@ impl Store {
     /// The pool as it is.
     pub fn pool_state(&self) -> PoolState {
         let (connections, idle, connections_max) = match &self.pool {
-            Pool::Postgres(pool) => {
-                (pool.size(), pool.num_idle(), pool.options().get_max_connections())
-            }
-            Pool::Sqlite(pool) => {
-                (pool.size(), pool.num_idle(), pool.options().get_max_connections())
-            }
+            Pool::Postgres(pool) => (
+                pool.size(),
+                pool.num_idle(),
+                pool.options().get_max_connections(),
+            ),
+            Pool::Sqlite(pool) => (
+                pool.size(),
+                pool.num_idle(),
+                pool.options().get_max_connections(),
+            ),
         };
         PoolState {
             connections,

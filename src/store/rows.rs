@@ -90,7 +90,10 @@ impl RowSink for CopyRows {
             self.bytes.extend_from_slice(SIGNATURE);
         }
         self.rows += 1;
-        #[allow(clippy::cast_possible_truncation, reason = "tables have tens of columns")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "tables have tens of columns"
+        )]
         let columns = columns as i16;
         self.bytes.extend_from_slice(&columns.to_be_bytes());
     }
@@ -141,7 +144,10 @@ impl RowSink for CopyRows {
             rest /= 10_000;
         }
         // Of a number that ends with them, zeros are not sent.
-        let zeros = digits[..count].iter().take_while(|&&digit| digit == 0).count();
+        let zeros = digits[..count]
+            .iter()
+            .take_while(|&&digit| digit == 0)
+            .count();
         #[allow(clippy::cast_possible_truncation, reason = "at most 10")]
         let (sent, weight) = ((count - zeros) as i16, count.max(1) as i16 - 1);
         let sign: i16 = if number < 0 { 0x4000 } else { 0 };
@@ -222,7 +228,9 @@ mod tests {
         let mut rows = CopyRows::default();
         rows.wide(number);
         let words = rows.bytes[4..].chunks(2);
-        words.map(|word| i16::from_be_bytes([word[0], word[1]])).collect()
+        words
+            .map(|word| i16::from_be_bytes([word[0], word[1]]))
+            .collect()
     }
 
     #[test]

@@ -95,12 +95,24 @@ mod tests {
         assert_eq!(url.kind(), "postgresql");
         let shown = format!("{url} {url:?}");
         assert!(shown.contains("db.example:5433/venue"), "{shown}");
-        assert!(!shown.contains("secret") && !shown.contains("me:"), "{shown}");
-        for text in ["sqlite:/var/lib/history.sqlite", "sqlite:///var/lib/history.sqlite"] {
+        assert!(
+            !shown.contains("secret") && !shown.contains("me:"),
+            "{shown}"
+        );
+        for text in [
+            "sqlite:/var/lib/history.sqlite",
+            "sqlite:///var/lib/history.sqlite",
+        ] {
             let url = DatabaseUrl::parse(text).unwrap();
             assert_eq!(url.to_string(), "sqlite:/var/lib/history.sqlite");
         }
-        for text in ["", "sqlite:", "sqlite::memory:", "mysql://x/y", "history.sqlite"] {
+        for text in [
+            "",
+            "sqlite:",
+            "sqlite::memory:",
+            "mysql://x/y",
+            "history.sqlite",
+        ] {
             assert!(DatabaseUrl::parse(text).is_none(), "{text}");
         }
     }

@@ -137,8 +137,9 @@ impl Store {
     /// # Errors
     /// The database is not to be had.
     pub async fn upsert_user(&self, user: &User) -> Result<(), StoreError> {
-        let mut sql =
-            Sql::new("INSERT INTO users (name, role, password_hash, disabled, created_at) VALUES (");
+        let mut sql = Sql::new(
+            "INSERT INTO users (name, role, password_hash, disabled, created_at) VALUES (",
+        );
         sql.bind_all([
             user.name.as_str().into(),
             user.role.as_str().into(),

@@ -1,0 +1,233 @@
+//! Writes the projector's batches into PostgreSQL: COPY in binary for what grows, COPY into a temporary
+//! table and one statement for orders and positions, all in one transaction with the progress.
+
+use std::collections::BTreeSet;
+
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+
+use super::fold::{Batch, DAY_NS, ORDERS, ORDERS_CHANGE, OpenAudit, signed};
+use super::projector::{Known, Progress, Writer};
+use super::rows::{CopyRows, RowSink as _, Table};
+use super::url::DatabaseUrl;
+use super::{Record, Sql, StoreError, projector};
+
+/// Partitions are made for so many days beyond those that rows are of.
+const DAYS_AHEAD: u64 = 2;
+const PARTITIONED: [&str; 3] = ["executions", "trades", "quotes"];
+
+const ACCOUNTS: Table = Table {
+    name: "new_accounts",
+    columns: &["firm", "account", "sequence", "idx"],
+};
+const POSITIONS: Table = Table {
+    name: "new_positions",
+    columns: &[
+        "firm",
+        "account",
+        "instrument",
+        "bought",
+        "sold",
+        "bought_notional",
+        "sold_notional",
+        "sequence",
+        "idx",
+    ],
+};
+
+pub(super) struct PostgresWriter {
+    connection: PgConnection,
+    /// Days that were seen to.
+    days: BTreeSet<u64>,
+}
+
+impl PostgresWriter {
+    pub async fn connect(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let DatabaseUrl::Postgres(options) = url else {
+            return Err(StoreError::Data(format!("{url} is not PostgreSQL")));
+        };
+        // What a crash of the server takes, it takes with the progress that speaks of it.
+        let options = options
+            .as_ref()
+            .clone()
+            .disable_statement_logging()
+            .options([
+                ("synchronous_commit", "off"),
+                ("lock_timeout", "5s"),
+                ("client_min_messages", "warning"),
+                ("idle_in_transaction_session_timeout", "60s"),
+            ]);
+        let mut connection = PgConnection::connect_with(&options).await?;
+        let staging = [
+            ("new_orders", "orders"),
+            ("new_accounts", "accounts"),
+            ("new_positions", "positions"),
+        ];
+        for (name, like) in staging {
+            let text = format!("CREATE TEMP TABLE {name} (LIKE {like}) ON COMMIT DELETE ROWS");
+            connection.execute(AssertSqlSafe(text)).await?;
+        }
+        Ok(Self {
+            connection,
+            days: BTreeSet::new(),
+        })
+    }
+
+    /// Makes partitions for days that have none. Where one cannot be made, because the default partition
+    /// has rows of that day or somebody holds a lock, rows go on to the default one.
+    async fn partitions(&mut self, days: &BTreeSet<u64>) -> Result<(), StoreError> {
+        let wanted: BTreeSet<u64> = days
+            .iter()
+            .flat_map(|day| *day..=day + DAYS_AHEAD)
+            .collect();
+        for day in wanted.difference(&self.days.clone()) {
+            let begin = day.saturating_mul(DAY_NS);
+            let (year, month, date) = trading_engine_protocol::types::UtcNanos(begin).date();
+            let (from, to) = (signed(begin), signed(begin.saturating_add(DAY_NS)));
+            for table in PARTITIONED {
+                let text = format!(
+                    "CREATE TABLE IF NOT EXISTS {table}_{year:04}{month:02}{date:02} \
+                     PARTITION OF {table} FOR VALUES FROM ({from}) TO ({to})"
+                );
+                match self.connection.execute(AssertSqlSafe(text)).await {
+                    Ok(_) => {}
+                    Err(sqlx::Error::Database(error)) => {
+                        tracing::warn!(%error, table, "no partition for a day; its rows go to the default one");
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            self.days.insert(*day);
+        }
+        Ok(())
+    }
+
+    async fn copy(&mut self, table: &Table, rows: CopyRows) -> Result<(), StoreError> {
+        let (name, columns) = (table.name, table.columns.join(", "));
+        let text = format!("COPY {name} ({columns}) FROM STDIN (FORMAT binary)");
+        let mut copy = self.connection.copy_in_raw(&text).await?;
+        copy.send(rows.finish()).await?;
+        copy.finish().await?;
+        Ok(())
+    }
+
+    async fn run(&mut self, text: String) -> Result<(), StoreError> {
+        self.connection.execute(AssertSqlSafe(text)).await?;
+        Ok(())
+    }
+
+    async fn write_all(
+        &mut self,
+        mut batch: Batch<CopyRows>,
+        progress: &Progress,
+        before: Option<&Progress>,
+    ) -> Result<(), StoreError> {
+        for (table, rows) in batch.appended() {
+            if rows.rows() > 0 {
+                self.copy(table, rows).await?;
+            }
+        }
+        if batch.orders_changed.rows() > 0 {
+            let staging = Table {
+                name: "new_orders",
+                columns: ORDERS.columns,
+            };
+            self.copy(&staging, std::mem::take(&mut batch.orders_changed))
+                .await?;
+            let columns = ORDERS.columns.join(", ");
+            self.run(format!(
+                "INSERT INTO orders ({columns}) SELECT {columns} FROM new_orders{ORDERS_CHANGE}"
+            ))
+            .await?;
+        }
+        if !batch.accounts.is_empty() {
+            let mut rows = CopyRows::default();
+            for ((firm, account), at) in &batch.accounts {
+                rows.row(ACCOUNTS.columns.len());
+                rows.int8(i64::from(*firm));
+                rows.int8(i64::from(*account));
+                rows.int8(signed(at.sequence));
+                rows.int4(i32::try_from(at.index).unwrap_or(i32::MAX));
+            }
+            self.copy(&ACCOUNTS, rows).await?;
+            self.run(
+                "INSERT INTO accounts SELECT * FROM new_accounts \
+                 ON CONFLICT (firm, account) DO NOTHING"
+                    .into(),
+            )
+            .await?;
+        }
+        if !batch.positions.is_empty() {
+            let mut rows = CopyRows::default();
+            for ((firm, account, instrument), change) in &batch.positions {
+                rows.row(POSITIONS.columns.len());
+                for id in [firm, account, instrument] {
+                    rows.int8(i64::from(*id));
+                }
+                rows.int8(change.bought);
+                rows.int8(change.sold);
+                rows.wide(change.bought_notional);
+                rows.wide(change.sold_notional);
+                rows.int8(signed(change.at.sequence));
+                rows.int4(i32::try_from(change.at.index).unwrap_or(i32::MAX));
+            }
+            self.copy(&POSITIONS, rows).await?;
+            self.run(
+                "INSERT INTO positions AS p SELECT * FROM new_positions \
+                 ON CONFLICT (firm, account, instrument) DO UPDATE SET \
+                 bought = p.bought + excluded.bought, sold = p.sold + excluded.sold, \
+                 bought_notional = p.bought_notional + excluded.bought_notional, \
+                 sold_notional = p.sold_notional + excluded.sold_notional, \
+                 sequence = excluded.sequence, idx = excluded.idx"
+                    .into(),
+            )
+            .await?;
+        }
+        for statement in std::mem::take(&mut batch.statements) {
+            statement.postgres().execute(&mut self.connection).await?;
+        }
+        let moved = progress.statement(before).postgres();
+        let moved = moved.execute(&mut self.connection).await?.rows_affected();
+        projector::moved_once(moved)
+    }
+}
+
+impl Writer for PostgresWriter {
+    type Rows = CopyRows;
+
+    async fn progress(&mut self) -> Result<Option<Progress>, StoreError> {
+        let rows = Progress::select()
+            .postgres()
+            .fetch_all(&mut self.connection)
+            .await?;
+        let rows: Vec<Record> = rows.into_iter().map(Record::Postgres).collect();
+        rows.first().map(Progress::of).transpose()
+    }
+
+    async fn known(&mut self) -> Result<Known, StoreError> {
+        let mut known = Known::default();
+        let sessions = Sql::new(Known::SESSIONS).postgres();
+        for row in sessions.fetch_all(&mut self.connection).await? {
+            known.session(&Record::Postgres(row))?;
+        }
+        let audits = Sql::new(Known::AUDITS).postgres();
+        for row in audits.fetch_all(&mut self.connection).await? {
+            let audit: OpenAudit = Known::audit(&Record::Postgres(row))?;
+            known.audits.push(audit);
+        }
+        Ok(known)
+    }
+
+    async fn write(
+        &mut self,
+        batch: Batch<CopyRows>,
+        progress: &Progress,
+        before: Option<&Progress>,
+    ) -> Result<(), StoreError> {
+        let days = batch.days.clone();
+        self.partitions(&days).await?;
+        // After an error the connection is dropped, and the transaction with it.
+        self.run("BEGIN".into()).await?;
+        self.write_all(batch, progress, before).await?;
+        self.run("COMMIT".into()).await
+    }
+}

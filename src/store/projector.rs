@@ -1,0 +1,555 @@
+//! Follows the event log into the database, exactly once: each transaction has the rows of some events and
+//! the place of the last of them, and a start goes on from the place the database has.
+//!
+//! A thread of its own with a runtime of its own: one half reads the log and folds events into a batch, the
+//! other writes the batch before. Nothing waits for either. With the database down they try again, and
+//! catch up; every failure (also of a commit whose fate is unknown) ends in the same way, by asking the
+//! database how far it is. A database that has the history of another journal is never written to.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+
+use super::fold::{Batch, Fold, OpenAudit, Position, signed};
+use super::postgres::PostgresWriter;
+use super::rows::RowSink;
+use super::sqlite::SqliteWriter;
+use super::url::DatabaseUrl;
+use super::{Record, Sql, StoreError, migrate};
+use crate::journal::event_tail::{EventTail, Place, TailSource};
+
+/// Events of a batch at most, unless told otherwise. Three batches are in memory at a time.
+pub const BATCH_EVENTS: u64 = 20_000;
+/// How often the log is looked at when there was nothing.
+const POLL: Duration = Duration::from_millis(20);
+/// Waits between two tries while the database is down.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// How a projector works.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Applies migrations that are missing; otherwise their lack is told and waited for.
+    pub migrates: bool,
+    /// Events of a batch at most.
+    pub batch_events: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            migrates: true,
+            batch_events: BATCH_EVENTS,
+        }
+    }
+}
+
+/// What the projector is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// It has not reached the database yet.
+    #[default]
+    Starting,
+    /// It writes, or has nothing to write.
+    Running,
+    /// The database cannot be used at present, and why. It tries again.
+    Down(String),
+    /// The database holds another history, or one this build does not understand, and why. It looks again
+    /// now and then.
+    Refused(String),
+}
+
+/// The projector from outside: cheap to clone, read by health and metrics.
+#[derive(Clone)]
+pub struct Status {
+    shared: Arc<Shared>,
+    source: TailSource,
+}
+
+impl std::fmt::Debug for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Status")
+            .field("state", &self.state())
+            .field("figures", &self.figures())
+            .finish()
+    }
+}
+
+/// Numbers of a projector.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Every event of the commands up to this one is in the database.
+    pub sequence: u64,
+    /// Commands of the event log that are not.
+    pub lag_sequences: u64,
+    /// How long ago the first of them may have been, 0 = there are none.
+    pub lag_seconds: f64,
+    /// Events taken into account since this start.
+    pub events: u64,
+    /// Rows added to tables that grow since this start.
+    pub rows: u64,
+    /// Transactions since this start.
+    pub batches: u64,
+    /// Failures since this start; each is tried again.
+    pub failures: u64,
+}
+
+impl Status {
+    /// What it is about.
+    pub fn state(&self) -> State {
+        self.shared.lock().clone()
+    }
+
+    /// Its numbers.
+    pub fn figures(&self) -> Figures {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let shared = &self.shared;
+        let sequence = shared.covered.load(Ordering::Acquire);
+        let lag_sequences = self.source.sequence().saturating_sub(sequence);
+        let lag_seconds = if lag_sequences == 0 {
+            0.0
+        } else {
+            let since = read(&shared.projected_at).max(read(&shared.caught_up_at));
+            #[allow(clippy::cast_precision_loss, reason = "for people")]
+            let seconds = now().saturating_sub(since) as f64 / 1e9;
+            seconds
+        };
+        Figures {
+            sequence,
+            lag_sequences,
+            lag_seconds,
+            events: read(&shared.events),
+            rows: read(&shared.rows),
+            batches: read(&shared.batches),
+            failures: read(&shared.failures),
+        }
+    }
+}
+
+/// Written by the projector's threads alone.
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    stopping: AtomicBool,
+    covered: AtomicU64,
+    /// Time of the last event in the database, and when nothing was missing last; ns UTC.
+    projected_at: AtomicU64,
+    caught_up_at: AtomicU64,
+    events: AtomicU64,
+    rows: AtomicU64,
+    batches: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// ns UTC, for how far behind it is.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    })
+}
+
+/// A running projector.
+pub struct Projector {
+    status: Status,
+    ended: std_mpsc::Receiver<()>,
+    thread: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Projector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Projector")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Projector {
+    /// Starts it on a thread of its own.
+    ///
+    /// # Errors
+    /// When no thread or runtime can be had.
+    pub fn start(url: DatabaseUrl, source: TailSource, settings: Settings) -> io::Result<Self> {
+        let shared: Arc<Shared> = Arc::default();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .thread_name("projector-read")
+            .enable_all()
+            .build()?;
+        let (end, ended) = std_mpsc::sync_channel(1);
+        let status = Status {
+            shared: Arc::clone(&shared),
+            source: source.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("projector".into())
+            .spawn(move || {
+                runtime.block_on(run(&url, &source, settings, &shared));
+                runtime.shutdown_timeout(Duration::from_secs(1));
+                let _ = end.send(());
+            })?;
+        Ok(Self {
+            status,
+            ended,
+            thread,
+        })
+    }
+
+    /// How it does, for health and metrics.
+    pub fn status(&self) -> Status {
+        self.status.clone()
+    }
+
+    /// Writes what is in the log by now, for at most `patience`, and ends. `false`: it was left at it; the
+    /// rest is for the next start.
+    pub fn stop(self, patience: Duration) -> bool {
+        self.status.shared.stopping.store(true, Ordering::Release);
+        let ended = self.ended.recv_timeout(patience).is_ok();
+        if ended {
+            let _ = self.thread.join();
+        }
+        ended
+    }
+}
+
+/// Tries until it is told to stop.
+async fn run(url: &DatabaseUrl, source: &TailSource, settings: Settings, shared: &Arc<Shared>) {
+    let mut wait = RETRY_MIN;
+    loop {
+        let begun = Instant::now();
+        let result = match url {
+            DatabaseUrl::Postgres(_) => {
+                follow(url, source, settings, shared, PostgresWriter::connect(url)).await
+            }
+            DatabaseUrl::Sqlite(_) => {
+                follow(url, source, settings, shared, SqliteWriter::connect(url)).await
+            }
+        };
+        let Err(error) = result else {
+            return;
+        };
+        shared.failures.fetch_add(1, Ordering::Relaxed);
+        let reason = error.to_string();
+        let state = match error {
+            StoreError::Refused(_) => State::Refused(reason.clone()),
+            _ => State::Down(reason.clone()),
+        };
+        let is_news = std::mem::replace(&mut *shared.lock(), state.clone()) != state;
+        if is_news {
+            tracing::warn!(database = %url, reason, "history is not written; trading goes on");
+        }
+        if begun.elapsed() > RETRY_MAX {
+            wait = RETRY_MIN;
+        }
+        let until = Instant::now() + wait;
+        while Instant::now() < until {
+            if shared.is_stopping() {
+                return;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        wait = (wait * 2).min(RETRY_MAX);
+    }
+}
+
+/// How far a database is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub log_id: u64,
+    pub place: Place,
+    /// Events since the first.
+    pub events: u64,
+    pub sequenced_at: u64,
+}
+
+impl Progress {
+    pub fn select() -> Sql {
+        Sql::new(
+            "SELECT log_id, sequence, idx, event_crc, events, updated_at FROM projector_progress",
+        )
+    }
+
+    pub fn of(record: &Record) -> Result<Self, StoreError> {
+        let log_id = record.text("log_id")?;
+        let log_id = u64::from_str_radix(&log_id, 16)
+            .map_err(|_| StoreError::Data(format!("log_id {log_id:?} is not hex")))?;
+        Ok(Self {
+            log_id,
+            place: Place {
+                sequence: record.number("sequence")?,
+                index: record.number("idx")?,
+                crc: record.number("event_crc")?,
+            },
+            events: record.number("events")?,
+            sequenced_at: record.number("updated_at")?,
+        })
+    }
+
+    /// Moves the progress from where it was, and from nowhere else: two venues on one database would not
+    /// both get on.
+    pub fn statement(&self, before: Option<&Self>) -> Sql {
+        let values = [
+            format!("{:016x}", self.log_id).into(),
+            signed(self.place.sequence).into(),
+            i64::from(self.place.index).into(),
+            i64::from(self.place.crc).into(),
+            signed(self.events).into(),
+            signed(self.sequenced_at).into(),
+        ];
+        let columns = [
+            "log_id",
+            "sequence",
+            "idx",
+            "event_crc",
+            "events",
+            "updated_at",
+        ];
+        let Some(before) = before else {
+            let mut sql = Sql::new("INSERT INTO projector_progress (");
+            sql.push(&columns.join(", ")).push(") VALUES (");
+            sql.bind_all(values)
+                .push(") ON CONFLICT (only_row) DO NOTHING");
+            return sql;
+        };
+        let mut sql = Sql::new("UPDATE projector_progress SET ");
+        for (at, (column, value)) in columns.iter().zip(values).enumerate() {
+            sql.push(if at == 0 { "" } else { ", " })
+                .push(column)
+                .push(" = ");
+            sql.bind(value);
+        }
+        sql.push(" WHERE sequence = ")
+            .bind(signed(before.place.sequence));
+        sql.push(" AND idx = ").bind(i64::from(before.place.index));
+        sql.push(" AND event_crc = ")
+            .bind(i64::from(before.place.crc));
+        sql
+    }
+}
+
+/// Whether the progress moved, as it does when nobody else moves it.
+pub(super) fn moved_once(rows: u64) -> Result<(), StoreError> {
+    if rows == 1 {
+        return Ok(());
+    }
+    Err(StoreError::Refused(
+        "another venue writes its history into this database".into(),
+    ))
+}
+
+/// What a start needs to know beside the progress.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub firms: HashMap<u32, u32>,
+    pub audits: Vec<OpenAudit>,
+}
+
+impl Known {
+    pub const SESSIONS: &'static str = "SELECT session, firm FROM sessions";
+    pub const AUDITS: &'static str = "SELECT sequence, idx, received_at, reason FROM admin_audit \
+                                      WHERE ended_sequence IS NULL ORDER BY sequence DESC LIMIT 64";
+
+    pub fn session(&mut self, record: &Record) -> Result<(), StoreError> {
+        self.firms
+            .insert(record.number("session")?, record.number("firm")?);
+        Ok(())
+    }
+
+    pub fn audit(record: &Record) -> Result<OpenAudit, StoreError> {
+        let reason = record.number("reason")?;
+        Ok(OpenAudit {
+            at: Position {
+                sequence: record.number("sequence")?,
+                index: record.number("idx")?,
+            },
+            received_at: record.number("received_at")?,
+            reason,
+            told: reason,
+        })
+    }
+}
+
+/// A connection that batches are written through. Dropped after any error.
+pub(super) trait Writer: Sized + Send {
+    /// The form it takes rows in.
+    type Rows: RowSink + 'static;
+
+    fn progress(&mut self) -> impl Future<Output = Result<Option<Progress>, StoreError>>;
+    fn known(&mut self) -> impl Future<Output = Result<Known, StoreError>>;
+    /// Writes a batch and moves the progress, both or neither.
+    fn write(
+        &mut self,
+        batch: Batch<Self::Rows>,
+        progress: &Progress,
+        before: Option<&Progress>,
+    ) -> impl Future<Output = Result<(), StoreError>>;
+}
+
+/// What the reading half hands over. Each knows how far the log is covered with it.
+enum Read<S> {
+    Batch(Box<Batch<S>>, u64),
+    Nothing(u64),
+    Failed(String),
+}
+
+/// Follows the log from where the database is, until told to stop.
+async fn follow<W: Writer>(
+    url: &DatabaseUrl,
+    source: &TailSource,
+    settings: Settings,
+    shared: &Arc<Shared>,
+    connect: impl Future<Output = Result<W, StoreError>>,
+) -> Result<(), StoreError> {
+    if settings.migrates {
+        migrate::up(url).await?;
+    } else {
+        migrate::check(url).await?;
+    }
+    let mut writer = connect.await?;
+    let mut before = writer.progress().await?;
+    let tail = begin(source, before.as_ref())?;
+    let known = writer.known().await?;
+    let fold = Fold::new(known.firms, known.audits);
+    let (send, mut receive) = mpsc::channel(1);
+    let told = Arc::clone(shared);
+    let reading =
+        tokio::task::spawn_blocking(move || read(tail, fold, settings.batch_events, &told, &send));
+    *shared.lock() = State::Running;
+    let result = async {
+        while let Some(read) = receive.recv().await {
+            match read {
+                Read::Failed(why) => return Err(StoreError::Data(format!("event log: {why}"))),
+                Read::Nothing(covered) => shared.covered.store(covered, Ordering::Release),
+                Read::Batch(batch, covered) => {
+                    let (rows, events) = (batch.rows(), batch.count);
+                    let progress = Progress {
+                        log_id: source.log_id(),
+                        place: Place {
+                            sequence: batch.last.sequence,
+                            index: batch.last.index,
+                            crc: batch.crc,
+                        },
+                        events: before.as_ref().map_or(0, |before| before.events) + events,
+                        sequenced_at: batch.sequenced_at,
+                    };
+                    writer.write(*batch, &progress, before.as_ref()).await?;
+                    shared
+                        .projected_at
+                        .store(progress.sequenced_at, Ordering::Relaxed);
+                    shared.events.fetch_add(events, Ordering::Relaxed);
+                    shared.rows.fetch_add(rows, Ordering::Relaxed);
+                    shared.batches.fetch_add(1, Ordering::Relaxed);
+                    shared.covered.store(covered, Ordering::Release);
+                    before = Some(progress);
+                }
+            }
+            if shared.covered.load(Ordering::Relaxed) >= source.sequence() {
+                shared.caught_up_at.store(now(), Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+    .await;
+    // Without a receiver the reading half ends.
+    drop(receive);
+    let _ = reading.await;
+    result
+}
+
+/// A tail from where the database is.
+fn begin(source: &TailSource, progress: Option<&Progress>) -> Result<EventTail, StoreError> {
+    let Some(progress) = progress else {
+        return Ok(source.from_start());
+    };
+    if progress.log_id != source.log_id() {
+        return Err(StoreError::Refused(format!(
+            "it has the history of journal {:016x}, this is journal {:016x}; DATABASE_URL has to name a \
+             database of its own",
+            progress.log_id,
+            source.log_id()
+        )));
+    }
+    let tail = source
+        .behind(progress.place)
+        .map_err(|error| StoreError::Data(format!("event log: {error}")))?;
+    tail.ok_or_else(|| {
+        let (sequence, index) = (progress.place.sequence, progress.place.index);
+        StoreError::Refused(format!(
+            "it has event {index} of Sequence {sequence}, which this journal does not have there: commands \
+             were lost (a power loss under JOURNAL_POLICY=os, or an older copy of the journal); its \
+             history has to be made again in an empty database"
+        ))
+    })
+}
+
+/// The reading half: a batch is as much as there is, up to a bound, and ends between commands' trades.
+fn read<S: RowSink>(
+    mut tail: EventTail,
+    mut fold: Fold<S>,
+    batch_events: u64,
+    shared: &Shared,
+    send: &mpsc::Sender<Read<S>>,
+) {
+    let mut told = 0;
+    loop {
+        // Before looking: what is complete now is covered when the tail has no more.
+        let written = tail.sequence_written();
+        let mut last = 0;
+        let mut there_is_more = true;
+        while fold.count() < batch_events || !fold.may_end() {
+            match tail.read_next() {
+                Ok(Some((place, header, body))) => {
+                    fold.take(header, &body, place.crc);
+                    last = place.sequence;
+                }
+                Ok(None) => {
+                    there_is_more = false;
+                    break;
+                }
+                Err(error) => {
+                    let _ = send.blocking_send(Read::Failed(error.to_string()));
+                    return;
+                }
+            }
+        }
+        let covered = if there_is_more {
+            last.saturating_sub(1)
+        } else {
+            written
+        };
+        let ready = fold.count() > 0 && fold.may_end();
+        if ready {
+            let batch = Box::new(fold.finish());
+            if send.blocking_send(Read::Batch(batch, covered)).is_err() {
+                return;
+            }
+            told = covered;
+        } else if covered > told && fold.count() == 0 {
+            if send.blocking_send(Read::Nothing(covered)).is_err() {
+                return;
+            }
+            told = covered;
+        }
+        if !there_is_more {
+            if shared.is_stopping() || send.is_closed() {
+                return;
+            }
+            std::thread::park_timeout(POLL);
+        }
+    }
+}
