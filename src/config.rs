@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -14,6 +14,7 @@ use crate::journal::Policy;
 use crate::journal::writer::SEGMENT_BYTES_MIN;
 use crate::limits::{DEMO_INSTRUMENTS_MAX, DEMO_INSTRUMENTS_MIN, EngineLimits, ORDER_SLOT_BITS};
 use crate::schedule::{self, Schedule};
+use crate::store::url::{self, DatabaseUrl};
 use crate::trading_day::TradingDayStart;
 
 /// Where the venue runs.
@@ -115,6 +116,10 @@ pub struct Config {
     pub logon_timeout_ms: u64,
     /// `SHUTDOWN_GRACE_MS`.
     pub shutdown_grace_ms: u64,
+    /// `DATABASE_URL`: where history goes; the embedded SQLite of the data folder when it is not set.
+    pub database: DatabaseUrl,
+    /// `DATABASE_POOL_MAX`: connections for those who ask history.
+    pub database_pool_max: u32,
     /// `MAX_ORDERS`, `MAX_CLIENT_ORDER_IDS`, `MAX_PRICE_PAGES`, `MAX_QUOTES`,
     /// `MAX_PROTECTION_GROUPS`, `MAX_RISK_LIMITS`.
     pub limits: EngineLimits,
@@ -196,6 +201,23 @@ impl Source<'_> {
         });
     }
 
+    /// The value has a password, so it is not shown when it is wrong.
+    fn database(&mut self, data_dir: &Path, production: bool) -> DatabaseUrl {
+        let embedded = DatabaseUrl::embedded(data_dir);
+        match (self.get)("DATABASE_URL") {
+            None if production => {
+                let allowed = format!("{}: required in ENV=production", url::ALLOWED);
+                self.clash("DATABASE_URL", "", allowed);
+                embedded
+            }
+            None => embedded,
+            Some(value) => DatabaseUrl::parse(&value).unwrap_or_else(|| {
+                self.clash("DATABASE_URL", "(not shown)", url::ALLOWED.into());
+                embedded
+            }),
+        }
+    }
+
     fn port(&mut self, variable: &'static str, default: u16) -> u16 {
         self.parse(
             variable,
@@ -237,6 +259,13 @@ impl Config {
         let defaults = EngineLimits::default();
         let demo = s.choice("DEMO", !production, &flags);
         let maker_bot = s.choice("MAKER_BOT", demo, &flags);
+        let data_dir = s.parse(
+            "DATA_DIR",
+            PathBuf::from("data"),
+            "a folder's path",
+            |value| (!value.is_empty()).then(|| PathBuf::from(value)),
+        );
+        let database = s.database(&data_dir, production);
         let u32_of = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let usize_of = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let config = Self {
@@ -263,12 +292,9 @@ impl Config {
             metrics_port: s.port("METRICS_PORT", 9090),
             fix_port: s.port("FIX_PORT", 9880),
             binary_port: s.port("BINARY_PORT", 9881),
-            data_dir: s.parse(
-                "DATA_DIR",
-                PathBuf::from("data"),
-                "a folder's path",
-                |value| (!value.is_empty()).then(|| PathBuf::from(value)),
-            ),
+            data_dir,
+            database,
+            database_pool_max: u32_of(s.number("DATABASE_POOL_MAX", 8, 1, 256)),
             log_level: s.choice(
                 "LOG_LEVEL",
                 tracing::Level::INFO,
@@ -517,9 +543,24 @@ mod tests {
 
     #[test]
     fn demo_keys_are_refused_in_production() {
-        assert!(!read(&[("ENV", "production")]).unwrap().demo);
-        let problems = read(&[("ENV", "production"), ("DEMO", "true")]).unwrap_err();
+        let database = ("DATABASE_URL", "postgres://venue@db/venue");
+        assert!(!read(&[("ENV", "production"), database]).unwrap().demo);
+        let problems = read(&[("ENV", "production"), database, ("DEMO", "true")]).unwrap_err();
         assert_eq!(problems[0].variable, "DEMO");
+    }
+
+    #[test]
+    fn history_goes_to_the_data_folder_unless_told_otherwise_and_production_has_to_be_told() {
+        let config = read(&[("DATA_DIR", "/var/lib/venue")]).unwrap();
+        let embedded = "sqlite:/var/lib/venue/history.sqlite";
+        assert_eq!(config.database.to_string(), embedded);
+        let url = ("DATABASE_URL", "postgres://venue:secret@db:5433/history");
+        let config = read(&[url, ("ENV", "production")]).unwrap();
+        assert_eq!(config.database.to_string(), "postgresql://db:5433/history");
+        let problems = read(&[("ENV", "production")]).unwrap_err();
+        assert_eq!(problems[0].variable, "DATABASE_URL");
+        let problems = read(&[("DATABASE_URL", "mysql://venue:secret@db")]).unwrap_err();
+        assert!(!problems[0].to_string().contains("secret"), "{problems:?}");
     }
 
     #[test]

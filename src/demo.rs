@@ -9,7 +9,9 @@ use trading_engine_protocol::types::{
     FirmId, InstrumentId, Price, Quantity, SessionId, SessionProtocol, UtcNanos,
 };
 
-use crate::client::credentials::{BinaryCredentials, Credentials, FixCredentials, Role, Secret};
+use crate::client::credentials::{
+    BinaryCredentials, ConsoleCredentials, Credentials, FixCredentials, Role, Secret,
+};
 use crate::engine::command::{
     Command, DefineFirm, DefineInstrument, DefineSession, Genesis, name, name_text,
 };
@@ -163,11 +165,43 @@ pub fn demo(instruments: u32) -> Result<Demo, KeystoreError> {
             secret,
         });
     }
+    credentials.console = console()?;
     Ok(Demo {
         commands: definitions(&credentials, instruments),
         keystore,
         credentials,
     })
+}
+
+/// A password that nobody guesses.
+///
+/// # Errors
+/// No randomness.
+pub fn password() -> io::Result<String> {
+    Ok(encode_hex(&draw()?[..12]))
+}
+
+/// Logins of the console, one for each role.
+///
+/// # Errors
+/// No randomness.
+pub fn console() -> Result<Vec<ConsoleCredentials>, KeystoreError> {
+    let users = [
+        ("viewer", "viewer"),
+        ("support", "trader-support"),
+        ("risk", "risk"),
+        ("operator", "operator"),
+    ];
+    let login = |(name, role): (&str, &str)| {
+        let drawn = password();
+        let password = drawn.map_err(|error| KeystoreError::Io("randomness".into(), error))?;
+        Ok(ConsoleCredentials {
+            role: role.into(),
+            name: name.into(),
+            password,
+        })
+    };
+    users.into_iter().map(login).collect()
 }
 
 /// Whose session it is.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use trading_engine::admin::{About, AdminState, Log, View};
-use trading_engine::client::credentials::Credentials;
+use trading_engine::client::credentials::{ConsoleCredentials, Credentials};
 use trading_engine::client::{maker, trader};
 use trading_engine::clock::Clock;
 use trading_engine::config::{Config, Environment, Problem};
@@ -18,7 +18,14 @@ use trading_engine::gateway::GatewaySettings;
 use trading_engine::gateway::keystore::Keystore;
 use trading_engine::journal::disk::{Disk, OsDisk};
 use trading_engine::journal::{JournalError, event_log, inspect};
+use trading_engine::metric_names as names;
 use trading_engine::shutdown::SidePorts;
+use trading_engine::store::migrate;
+use trading_engine::store::projector::{self, Projector};
+use trading_engine::store::url::DatabaseUrl;
+use trading_engine::store::users::{self, User};
+use trading_engine::store::{Store, StoreError};
+use trading_engine::telemetry::Exposition;
 use trading_engine::topology::{self, Recovered, Venue, VenueSettings};
 use trading_engine::{demo, ring, telemetry};
 
@@ -28,6 +35,8 @@ const EXIT_CONFIG: u8 = 64;
 const EXIT_DATA: u8 = 65;
 /// A port or file cannot be had, or the log failed.
 const EXIT_IO: u8 = 74;
+/// How long a stop waits at least for history to be written.
+const HISTORY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// trading-engine: an exchange gateway and matching engine. Without a command it runs the venue;
 /// settings come from the environment.
@@ -70,6 +79,53 @@ enum Action {
         #[command(subcommand)]
         action: JournalAction,
     },
+    /// The tables of the database that history goes to (DATABASE_URL).
+    Migrate {
+        /// What to do.
+        #[command(subcommand)]
+        action: MigrateAction,
+    },
+    /// People of the console, in the same database.
+    User {
+        /// What to do.
+        #[command(subcommand)]
+        action: UserAction,
+    },
+}
+
+#[derive(Subcommand)]
+enum MigrateAction {
+    /// Apply every migration that is not.
+    Up,
+    /// Take back the newest ones that are, with what is in their tables.
+    Down {
+        /// How many.
+        count: usize,
+    },
+    /// Say which are applied.
+    Status,
+}
+
+#[derive(Subcommand)]
+enum UserAction {
+    /// Make a user, or give one another role and password. The password is drawn and printed, unless it
+    /// comes in.
+    Add {
+        /// Login.
+        name: String,
+        /// viewer, trader-support, risk or operator.
+        role: String,
+        /// Read the password from the first line of standard input.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Everybody.
+    List,
+    /// Let somebody in no more.
+    Disable {
+        /// Login.
+        name: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -104,8 +160,13 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    if let Some(Action::Journal { action }) = arguments.command {
-        return journal(&config, &action);
+    match arguments.command {
+        Some(Action::Journal { action }) => return journal(&config, &action),
+        Some(Action::Migrate { action }) => {
+            return asked(&config, migrate_tables(&config, &action));
+        }
+        Some(Action::User { action }) => return asked(&config, console_user(&config, &action)),
+        Some(Action::Client { .. }) | None => {}
     }
     if let Err(problem) = reserve(&config) {
         say_error(&format!("configuration: {problem}"));
@@ -209,6 +270,102 @@ fn journal(config: &Config, action: &JournalAction) -> ExitCode {
         Err(Failure { code, message }) => {
             say_error(&message);
             ExitCode::from(code)
+        }
+    }
+}
+
+/// Runs what asks the database and prints what it says.
+fn asked(
+    config: &Config,
+    answer: impl Future<Output = Result<String, StoreError>>,
+) -> ExitCode {
+    if let DatabaseUrl::Sqlite(path) = &config.database
+        && let Some(folder) = path.parent()
+        && let Err(error) = std::fs::create_dir_all(folder)
+    {
+        say_error(&format!("{}: {error}", folder.display()));
+        return ExitCode::from(EXIT_IO);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(answer).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match result {
+        Ok(text) => {
+            say(&text);
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            say_error(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn migrate_tables(config: &Config, action: &MigrateAction) -> Result<String, StoreError> {
+    let url = &config.database;
+    match action {
+        MigrateAction::Up => {
+            let count = migrate::up(url).await?;
+            Ok(format!("{url}: {count} migrations applied"))
+        }
+        MigrateAction::Down { count } => {
+            let count = migrate::down(url, *count).await?;
+            Ok(format!("{url}: {count} migrations taken back"))
+        }
+        MigrateAction::Status => {
+            let mut text = url.to_string();
+            for one in migrate::status(url).await? {
+                let state = if one.applied { "applied" } else { "missing" };
+                text.push_str(&format!("\n{state}  {}", one.name));
+            }
+            Ok(text)
+        }
+    }
+}
+
+async fn console_user(config: &Config, action: &UserAction) -> Result<String, StoreError> {
+    let store = Store::connect_with(&config.database, 1)?;
+    match action {
+        UserAction::Add {
+            name,
+            role,
+            password_stdin,
+        } => {
+            let password = if *password_stdin {
+                let mut line = String::new();
+                io::stdin()
+                    .read_line(&mut line)
+                    .map_err(|error| StoreError::Data(format!("standard input: {error}")))?;
+                line.trim_end_matches(['\n', '\r']).to_owned()
+            } else {
+                demo::password().map_err(|error| StoreError::Data(error.to_string()))?
+            };
+            let user = User::new(name, role, &password)?;
+            store.upsert_user(&user).await?;
+            Ok(if *password_stdin {
+                format!("{name} is {role}")
+            } else {
+                format!("{name} is {role}, password {password}")
+            })
+        }
+        UserAction::List => {
+            let users = store.list_users().await?;
+            let line = |user: &User| {
+                let state = if user.disabled { "disabled" } else { "enabled" };
+                format!("{state:<8}  {:<14}  {}", user.role, user.name)
+            };
+            Ok(users.iter().map(line).collect::<Vec<_>>().join("\n"))
+        }
+        UserAction::Disable { name } => {
+            if store.disable_user(name).await? {
+                Ok(format!("{name} is disabled"))
+            } else {
+                Err(StoreError::Data(format!("there is no user {name:?}")))
+            }
         }
     }
 }
@@ -337,6 +494,24 @@ fn run(config: &Config) -> Result<(), Failure> {
     let signals = side_ports
         .listen_for_signals()
         .map_err(io_failure("signals"))?;
+    // History is written beside everything: a database that is down, or wrong, is no reason not to trade.
+    let history = projector::Settings {
+        migrates: !production || config.database.kind() == "sqlite",
+        ..projector::Settings::default()
+    };
+    let history = Projector::start(config.database.clone(), recovered.tail(), history)
+        .map_err(io_failure("history"))?;
+    if let Some(credentials) = &credentials {
+        let of = |login: &ConsoleCredentials| {
+            (
+                login.name.clone(),
+                login.role.clone(),
+                login.password.clone(),
+            )
+        };
+        let logins = credentials.console.iter().map(of).collect();
+        users::plant(config.database.clone(), logins).map_err(io_failure("console users"))?;
+    }
     let venue = recovered
         .start(&settings, binary, fix, keystore, &commands, &clock)
         .map_err(io_failure("starting threads"))?;
@@ -350,7 +525,7 @@ fn run(config: &Config) -> Result<(), Failure> {
         std::thread::park_timeout(Duration::from_millis(1));
     }
 
-    state.show(view(&venue));
+    state.show(view(&venue, history.status()));
     state.readiness.set_started();
     let stop: Arc<AtomicBool> = Arc::default();
     let bot = bot(config, credentials.as_ref(), binary_address, &stop);
@@ -407,6 +582,11 @@ fn run(config: &Config) -> Result<(), Failure> {
         let _ = bot.join();
     }
     venue.stop();
+    // What the venue did last is in the event log now. What does not get into the database is there at the
+    // next start.
+    if !history.stop(grace.max(HISTORY_PATIENCE)) {
+        tracing::warn!("history is behind; it goes on from there at the next start");
+    }
     match failure {
         Some(message) => Err(Failure {
             code: EXIT_IO,
@@ -481,11 +661,20 @@ fn world(config: &Config, recovered: &Recovered, genesis: Vec<u8>) -> Result<Wor
         return Ok((demo.keystore, Some(demo.credentials), commands));
     }
     let keystore = Keystore::load(&keystore_path).map_err(|error| failure(&error))?;
-    let credentials = if config.demo && credentials_path.exists() {
+    let mut credentials = if config.demo && credentials_path.exists() {
         Some(Credentials::load(&credentials_path).map_err(|error| failure(&error))?)
     } else {
         None
     };
+    // A demo from before there was a console.
+    if let Some(known) = &mut credentials
+        && known.console.is_empty()
+    {
+        known.console = demo::console().map_err(|error| failure(&error))?;
+        known
+            .save(&credentials_path)
+            .map_err(io_failure(credentials_path.display().to_string()))?;
+    }
     // Power that failed in the first moment of the log may have taken the end of its world; roles and
     // users may be others than at the last start.
     let commands = match &credentials {
@@ -546,6 +735,12 @@ fn announce(config: &Config, addresses: &[(&str, SocketAddr)], credentials: Opti
             entry.session, entry.key_id, entry.secret
         ));
     }
+    for entry in &credentials.console {
+        say(&format!(
+            "  console {}  password {}  role {}",
+            entry.name, entry.password, entry.role
+        ));
+    }
     let address = addresses
         .iter()
         .find(|(name, _)| *name == "binary")
@@ -561,7 +756,8 @@ fn announce(config: &Config, addresses: &[(&str, SocketAddr)], credentials: Opti
 }
 
 /// What the side ports see of it.
-fn view(venue: &Venue) -> View {
+fn view(venue: &Venue, history: projector::Status) -> View {
+    let of_venue = venue.metrics();
     let journal = Arc::clone(venue.journal());
     View {
         log: Arc::new(move || Log {
@@ -569,7 +765,23 @@ fn view(venue: &Venue) -> View {
             durable_sequence: journal.durable().get(),
             failure: journal.failure(),
         }),
-        metrics: venue.metrics(),
+        metrics: Arc::new(move || of_venue() + &history_metrics(&history)),
         depth: venue.depth(),
     }
+}
+
+/// How far history is, as text of a scrape.
+fn history_metrics(history: &projector::Status) -> String {
+    let figures = history.figures();
+    let is_up = history.state() == projector::State::Running;
+    let mut out = Exposition::default();
+    out.gauge(&names::HISTORY_SEQUENCE, figures.sequence as f64);
+    out.gauge(&names::HISTORY_LAG_SEQUENCES, figures.lag_sequences as f64);
+    out.gauge(&names::HISTORY_LAG, figures.lag_seconds);
+    out.gauge(&names::HISTORY_UP, f64::from(u8::from(is_up)));
+    out.counter(&names::HISTORY_EVENTS, figures.events);
+    out.counter(&names::HISTORY_ROWS, figures.rows);
+    out.counter(&names::HISTORY_BATCHES, figures.batches);
+    out.counter(&names::HISTORY_FAILURES, figures.failures);
+    out.finish()
 }

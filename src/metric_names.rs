@@ -34,6 +34,14 @@ metrics! {
     JOURNAL_SYNCS = "trading_engine_journal_syncs_total", "Syncs of journal files.";
     JOURNAL_FAILED = "trading_engine_journal_failed", "1 after a failed write or sync.";
     STAGE = "trading_engine_stage_seconds", "Time a report spent in each stage.";
+    HISTORY_SEQUENCE = "trading_engine_history_sequence", "Last Sequence whose events are all in the database.";
+    HISTORY_LAG_SEQUENCES = "trading_engine_history_lag_sequences", "Commands whose events are not in the database yet.";
+    HISTORY_LAG = "trading_engine_history_lag_seconds", "How long the database has been behind the events, 0 when it is not.";
+    HISTORY_UP = "trading_engine_history_up", "1 while events can be written to the database.";
+    HISTORY_EVENTS = "trading_engine_history_events_total", "Events taken into the database since the start.";
+    HISTORY_ROWS = "trading_engine_history_rows_total", "Rows added to the database since the start.";
+    HISTORY_BATCHES = "trading_engine_history_batches_total", "Transactions of the projector since the start.";
+    HISTORY_FAILURES = "trading_engine_history_failures_total", "Failures of the projector since the start; each is tried again.";
     UPTIME = "trading_engine_uptime_seconds", "Time since the start.";
 }
 

@@ -43,6 +43,7 @@ use crate::gateway::{
 };
 use crate::journal::disk::Disk;
 use crate::journal::event_log::{self, EventLog};
+use crate::journal::event_tail::TailSource;
 use crate::journal::history::{HistoryAgent, Observer};
 use crate::journal::recovery;
 use crate::journal::snapshots;
@@ -89,6 +90,7 @@ pub struct Recovered {
     engine: Engine,
     position: writer::Position,
     event_log: EventLog,
+    tail: TailSource,
     depth: SharedDepth,
     /// Commands of the log.
     pub commands: u64,
@@ -137,8 +139,12 @@ pub fn recover(
         Default::default()
     };
     let log_id = if exists { last.log_id } else { new_log_id };
-    let mut event_log =
-        EventLog::open(event_disk, log_id, last.sequence, settings.event_file_bytes)?;
+    let mut event_log = EventLog::open(
+        Arc::clone(&event_disk),
+        log_id,
+        last.sequence,
+        settings.event_file_bytes,
+    )?;
     snapshots::forget_lost(disk.as_ref(), last.sequence)?;
     let mut engine = if settings.snapshots {
         // What the event log lacks has to be made again.
@@ -170,7 +176,10 @@ pub fn recover(
         return Err(error);
     }
     event_log.complete(engine.sequence().0)?;
+    // Who follows the events finds all of the journal's.
+    event_log.flush()?;
     Ok(Recovered {
+        tail: TailSource::new(event_disk, log_id, event_log.head()),
         disk,
         commands: engine.sequence().0,
         from_snapshot,
@@ -237,6 +246,11 @@ impl Recovered {
     pub fn sessions(&self) -> Vec<DefineSession> {
         let sessions = self.engine.sessions();
         sessions.map(|session| session.definition).collect()
+    }
+
+    /// Where every event can be read in order, those to come included.
+    pub fn tail(&self) -> TailSource {
+        self.tail.clone()
     }
 
     /// Whether the log defines a session.

@@ -16,6 +16,21 @@ pub struct Credentials {
     /// Binary sessions.
     #[serde(default)]
     pub binary: Vec<BinaryCredentials>,
+    /// Logins of the console.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub console: Vec<ConsoleCredentials>,
+}
+
+/// A login of the console.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsoleCredentials {
+    /// What it may do.
+    pub role: String,
+    /// User name.
+    pub name: String,
+    /// Its password.
+    pub password: String,
 }
 
 /// A FIX login.

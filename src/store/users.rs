@@ -1,11 +1,12 @@
 //! People of the console. The only state that lives in SQL alone: neither journal nor snapshot knows them,
 //! and trading never asks for them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Argon2, PasswordHash};
 
+use super::url::DatabaseUrl;
 use super::{Record, Sql, Store, StoreError};
 
 /// Roles, the least first; each may do what those before it may.
@@ -163,4 +164,39 @@ impl Store {
         sql.bind(name);
         Ok(self.execute(sql).await? > 0)
     }
+}
+
+/// Makes the users that are not there (name, role, password), on a thread of its own, as soon as the
+/// database has the table for them. For a demo's logins, which are in a file as well.
+///
+/// # Errors
+/// When no thread or runtime can be had.
+pub fn plant(url: DatabaseUrl, users: Vec<(String, String, String)>) -> std::io::Result<()> {
+    const RETRY: Duration = Duration::from_millis(200);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let plant = async move {
+        let store = Store::connect_with(&url, 1)?;
+        for (name, role, password) in &users {
+            loop {
+                match store.find_user(name).await {
+                    Ok(Some(_)) => break,
+                    Ok(None) => store.upsert_user(&User::new(name, role, password)?).await?,
+                    // Not there yet, or down: these users are in no hurry.
+                    Err(_) => tokio::time::sleep(RETRY).await,
+                }
+            }
+        }
+        store.close().await;
+        Ok::<_, StoreError>(())
+    };
+    std::thread::Builder::new()
+        .name("demo-users".into())
+        .spawn(move || {
+            if let Err(error) = runtime.block_on(plant) {
+                tracing::warn!(%error, "the demo's console users could not be made");
+            }
+        })
+        .map(drop)
 }
