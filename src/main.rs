@@ -15,7 +15,7 @@ use trading_engine::client::{maker, trader};
 use trading_engine::clock::Clock;
 use trading_engine::config::{Config, Environment, Problem};
 use trading_engine::gateway::GatewaySettings;
-use trading_engine::gateway::keystore::Keystore;
+use trading_engine::gateway::keystore::{Keystore, LiveKeystore};
 use trading_engine::journal::disk::{Disk, OsDisk};
 use trading_engine::journal::{JournalError, event_log, inspect};
 use trading_engine::metric_names as names;
@@ -28,6 +28,7 @@ use trading_engine::store::{Store, StoreError};
 use trading_engine::telemetry::Exposition;
 use trading_engine::topology::{self, Recovered, Venue, VenueSettings};
 use trading_engine::{demo, ring, telemetry};
+use trading_engine_protocol::types::{InstrumentId, TradingPhase};
 
 /// Settings are wrong.
 const EXIT_CONFIG: u8 = 64;
@@ -468,7 +469,8 @@ fn run(config: &Config) -> Result<(), Failure> {
     let event_disk =
         OsDisk::new(&events_folder).map_err(io_failure(events_folder.display().to_string()))?;
     let genesis = demo::genesis(clock.utc_now()).map_err(io_failure("genesis"))?;
-    let recovered = topology::recover(disk, Arc::new(event_disk), &settings, genesis.body.log_id)?;
+    let mut recovered =
+        topology::recover(disk, Arc::new(event_disk), &settings, genesis.body.log_id)?;
     report(&recovered);
     let (keystore, credentials, mut commands) = world(config, &recovered, genesis.to_bytes())?;
     // A day that began while nobody was here begins before anybody is.
@@ -477,10 +479,15 @@ fn run(config: &Config) -> Result<(), Failure> {
         commands.push(topology::day_roll(today));
     }
     let mut phase = config.schedule.at(clock.utc_now());
+    // What is halted though the schedule said otherwise last was halted by somebody.
+    let before = config.schedule.at(recovered.sequenced_at());
+    if before.is_none_or(|(_, before)| before != TradingPhase::Halted) {
+        recovered.hold_what_is_halted();
+    }
     if let Some((since, phase)) = phase
         && since > recovered.sequenced_at()
     {
-        commands.push(topology::set_phase(phase));
+        commands.extend(recovered.scheduled_phase(phase));
     }
     let production = config.environment == Environment::Production;
     if production && recovered.firms().iter().any(demo::is_demo) {
@@ -512,8 +519,9 @@ fn run(config: &Config) -> Result<(), Failure> {
         let logins = credentials.console.iter().map(of).collect();
         users::plant(config.database.clone(), logins).map_err(io_failure("console users"))?;
     }
+    let keystore = LiveKeystore::new(keystore, Some(keystore_path(config)));
     let venue = recovered
-        .start(&settings, binary, fix, keystore, &commands, &clock)
+        .start(&settings, binary, fix, keystore.clone(), &commands, &clock)
         .map_err(io_failure("starting threads"))?;
     while !venue.is_settled() {
         if let Some(message) = venue.journal().failure() {
@@ -551,20 +559,24 @@ fn run(config: &Config) -> Result<(), Failure> {
         venue.begin_drain();
         Instant::now() + grace
     };
+    let (desk, mirror) = (venue.desk(), venue.mirror());
     let now_and_then = || {
+        venue.publish();
         let day = config.trading_day_start.day_at(clock.utc_now());
-        if day > today {
+        if day > today && desk.scheduled_day(day) {
             tracing::info!(day, "a trading day begins");
-            venue.roll_day(day);
             today = day;
         }
         let now = config.schedule.at(clock.utc_now());
         if let Some((_, to)) = now
             && now != phase
         {
-            tracing::info!(phase = ?to, "a trading phase begins");
-            venue.set_phase(to);
-            phase = now;
+            let known: Vec<u32> =
+                mirror.read(|reference| reference.instruments.keys().copied().collect());
+            if desk.scheduled_phase(to, known.into_iter().map(InstrumentId)) {
+                tracing::info!(phase = ?to, "a trading phase begins");
+                phase = now;
+            }
         }
     };
     side_ports.until_drained(
@@ -634,11 +646,16 @@ fn report(recovered: &Recovered) {
     );
 }
 
+/// Where secrets of sessions are kept.
+fn keystore_path(config: &Config) -> PathBuf {
+    config.data_dir.join("keystore.toml")
+}
+
 type World = (Keystore, Option<Credentials>, Vec<Vec<u8>>);
 
 /// Keys, printed credentials and first commands: drawn on a first start, read later.
 fn world(config: &Config, recovered: &Recovered, genesis: Vec<u8>) -> Result<World, Failure> {
-    let keystore_path = config.data_dir.join("keystore.toml");
+    let keystore_path = keystore_path(config);
     let credentials_path = config.data_dir.join("demo").join("credentials.toml");
     let failure = |error: &dyn std::fmt::Display| Failure {
         code: EXIT_CONFIG,

@@ -21,22 +21,26 @@ use std::fmt;
 use std::io;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use trading_engine_protocol::types::{Reason, Sequence, SessionId, TradingPhase, UtcNanos};
+use trading_engine_protocol::types::{
+    InstrumentId, Reason, Sequence, SessionId, TradingPhase, UtcNanos,
+};
 
+use crate::admin::desk::{Desk, set_phase};
+use crate::admin::mirror::{self, Mirror};
 use crate::agent::{self, Agent, EngineAgent, Idle, NextDue, ThreadPlan};
 use crate::clock::Clock;
 use crate::config::Preset;
 use crate::engine::command::{
-    self, Command, DayRoll, DefineFirm, DefineSession, SessionDisconnected, SetPhase,
+    self, Command, DayRoll, DefineFirm, DefineSession, SessionDisconnected,
 };
 use crate::engine::event::{self, EventBody, EventHeader};
 use crate::engine::{Engine, Progress};
 use crate::gateway::authenticator::Authenticator;
-use crate::gateway::keystore::Keystore;
+use crate::gateway::keystore::LiveKeystore;
 use crate::gateway::reference::ReferenceData;
 use crate::gateway::{
     Admissions, Gateway, GatewayLinks, GatewaySettings, GatewayStats, Listeners, Outbox, Stages,
@@ -92,6 +96,8 @@ pub struct Recovered {
     event_log: EventLog,
     tail: TailSource,
     depth: SharedDepth,
+    /// Instruments that an operator halted in the life before.
+    held: Vec<InstrumentId>,
     /// Commands of the log.
     pub commands: u64,
     /// How many of them came from a snapshot.
@@ -188,6 +194,7 @@ pub fn recover(
         position,
         event_log,
         depth,
+        held: Vec::new(),
         took: started.elapsed(),
         is_new: summary.is_none(),
         torn: summary.and_then(|summary| summary.torn),
@@ -280,6 +287,28 @@ impl Recovered {
         self.depth.clone()
     }
 
+    /// Instruments that are halted now were halted by an operator: the schedule did not say so. They stay
+    /// halted until one says otherwise.
+    pub fn hold_what_is_halted(&mut self) {
+        let engine = &self.engine;
+        let halted = engine
+            .instruments()
+            .map(|definition| definition.instrument)
+            .filter(|id| engine.phase(*id) == Some(TradingPhase::Halted));
+        self.held = halted.collect();
+    }
+
+    /// Commands that begin a phase of the schedule in all instruments but those that are held.
+    pub fn scheduled_phase(&self, phase: TradingPhase) -> Vec<Vec<u8>> {
+        if self.held.is_empty() {
+            return vec![set_phase(InstrumentId(0), phase)];
+        }
+        let all = self.engine.instruments().map(|known| known.instrument);
+        all.filter(|id| !self.held.contains(id))
+            .map(|id| set_phase(id, phase))
+            .collect()
+    }
+
     /// Starts every thread. `commands` are sequenced first (a new log's genesis and definitions).
     ///
     /// # Errors
@@ -289,21 +318,12 @@ impl Recovered {
         settings: &VenueSettings,
         binary: TcpListener,
         fix: TcpListener,
-        keystore: Keystore,
+        keystore: LiveKeystore,
         commands: &[Vec<u8>],
         clock: &Clock,
     ) -> io::Result<Venue> {
         Venue::start(self, settings, binary, fix, keystore, commands, clock)
     }
-}
-
-/// A new phase of all instruments.
-pub fn set_phase(phase: TradingPhase) -> Vec<u8> {
-    Command::new(SetPhase {
-        phase: phase.as_u8(),
-        ..SetPhase::default()
-    })
-    .to_bytes()
 }
 
 /// Counts durable events by kind and reason, on the history thread.
@@ -347,6 +367,88 @@ impl Observer for Counting {
     }
 }
 
+/// Shows the mirror what happened.
+struct Mirroring(Mirror);
+
+impl Observer for Mirroring {
+    fn event(&mut self, header: &EventHeader, bytes: &[u8]) {
+        self.0.see(header, bytes);
+    }
+}
+
+/// Shows the desk what became of what it asked for.
+struct Answering(Desk);
+
+impl Observer for Answering {
+    fn event(&mut self, header: &EventHeader, bytes: &[u8]) {
+        self.0.see(header, bytes);
+    }
+}
+
+fn locked(commands: &Mutex<Outbox>) -> MutexGuard<'_, Outbox> {
+    commands.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The desk, whose commands go through the venue's own ring.
+fn desk(
+    commands: &Arc<Mutex<Outbox>>,
+    journal: &Arc<Shared>,
+    clock: &Clock,
+    held: Vec<InstrumentId>,
+) -> Desk {
+    let (commands, journal) = (Arc::clone(commands), Arc::clone(journal));
+    let send = move |batch: &[Vec<u8>]| {
+        let mut outbox = locked(&commands);
+        let room = outbox.accepts_input();
+        if room {
+            batch.iter().for_each(|command| outbox.send_bytes(command));
+        }
+        outbox.publish();
+        room
+    };
+    let failed = move || journal.has_failed();
+    Desk::new(Arc::new(send), Box::new(failed), clock.clone(), held)
+}
+
+/// The mirror of an engine that was restored.
+fn begin_mirror(mirror: &Mirror, engine: &Engine) {
+    mirror.write(|reference| {
+        for definition in engine.instruments() {
+            let id = definition.instrument;
+            let phase = engine.phase(id).unwrap_or(TradingPhase::Continuous);
+            reference.begin_instrument(definition, phase, engine.reference_price(id));
+        }
+        for firm in engine.firms() {
+            reference.firms.insert(firm.firm.0, *firm);
+        }
+        for session in engine.sessions() {
+            reference.begin_session(mirror::Session {
+                definition: session.definition,
+                connected: session.connected,
+                generation: session.generation,
+                epoch: session.epoch,
+                since: UtcNanos(0),
+                closed: Reason::None,
+            });
+        }
+        for table in engine.tick_tables() {
+            reference.tick_tables.insert(table.table, *table);
+        }
+        engine
+            .risk_limits()
+            .for_each(|set| reference.set_limits(&set));
+        engine.kill_switches(|block| {
+            reference.blocks.insert(mirror::Block {
+                scope: block.scope,
+                target: block.target,
+                firm: block.firm,
+                by_venue: block.by_venue,
+            });
+        });
+        reference.trading_day = engine.trading_day();
+    });
+}
+
 /// What is seen of one gateway thread from outside.
 #[derive(Clone, Default)]
 struct Edge {
@@ -370,7 +472,9 @@ pub struct Venue {
     applied: Cursor,
     /// The last of the commands that start the venue.
     opens_at: Sequence,
-    commands: Mutex<Outbox>,
+    commands: Arc<Mutex<Outbox>>,
+    desk: Desk,
+    mirror: Mirror,
     draining: Arc<AtomicBool>,
     /// Gateway threads.
     edges: Vec<Edge>,
@@ -413,7 +517,7 @@ impl Venue {
         settings: &VenueSettings,
         binary: TcpListener,
         fix: TcpListener,
-        keystore: Keystore,
+        keystore: LiveKeystore,
         commands: &[Vec<u8>],
         clock: &Clock,
     ) -> io::Result<Self> {
@@ -423,6 +527,7 @@ impl Venue {
             position,
             event_log,
             depth,
+            held,
             log_id,
             ..
         } = recovered;
@@ -457,9 +562,16 @@ impl Venue {
         let draining: Arc<AtomicBool> = Arc::default();
         let events: Arc<EventCounters> = Arc::default();
 
+        let mirror = Mirror::new(engine.limits().sessions);
+        begin_mirror(&mirror, &engine);
+        let commands_of_venue = Arc::new(Mutex::new(Outbox::new(venue_commands)));
+        let desk = desk(&commands_of_venue, &journal, clock, held);
+        // Who is told of an outcome finds it in the mirror.
         let observers: Vec<Box<dyn Observer>> = vec![
             Box::new(depth.clone()),
             Box::new(Counting(Arc::clone(&events))),
+            Box::new(Mirroring(mirror.clone())),
+            Box::new(Answering(desk.clone())),
         ];
         let (history, mut history_desk) = HistoryAgent::new(
             events_to_history,
@@ -483,8 +595,7 @@ impl Venue {
         let (sync_bell, sync_thread) = bell();
         let (history_bell, history_thread) = bell();
 
-        let authenticator = Authenticator::start(keystore)?;
-        let mut venue_commands = venue_commands;
+        let authenticator = Authenticator::start(&keystore)?;
         if !single {
             history_desk.wakes(Arc::clone(&history_bell));
         }
@@ -558,7 +669,7 @@ impl Venue {
         } else {
             Arc::clone(&sync_bell)
         };
-        venue_commands.wakes(Arc::clone(&core_bell));
+        locked(&commands_of_venue).wakes(Arc::clone(&core_bell));
         log_ring.wakes(Arc::clone(&append_bell));
         if dedicated {
             gateway_bells
@@ -589,11 +700,13 @@ impl Venue {
         let append = AppendAgent::new(log_to_journal, appender);
         let sync = SyncAgent::new(syncer);
 
-        let mut outbox = Outbox::new(venue_commands);
-        for bytes in commands.iter().chain(&gone) {
-            outbox.send_bytes(bytes);
+        {
+            let mut outbox = locked(&commands_of_venue);
+            for bytes in commands.iter().chain(&gone) {
+                outbox.send_bytes(bytes);
+            }
+            outbox.publish();
         }
-        outbox.publish();
         sequencer.do_work();
 
         let mut pollers = pollers
@@ -686,7 +799,9 @@ impl Venue {
             journal,
             applied,
             opens_at,
-            commands: Mutex::new(outbox),
+            commands: commands_of_venue,
+            desk,
+            mirror,
             draining,
             edges,
             threads,
@@ -711,18 +826,19 @@ impl Venue {
         self.journal.durable().get() >= self.opens_at.0 && self.applied.get() >= self.opens_at.0
     }
 
-    /// Sequences a new trading day.
-    pub fn roll_day(&self, trading_day: u32) {
-        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
-        commands.send_bytes(&day_roll(trading_day));
-        commands.publish();
+    /// Where the venue's own people ask.
+    pub fn desk(&self) -> &Desk {
+        &self.desk
     }
 
-    /// Sequences a new phase of all instruments.
-    pub fn set_phase(&self, phase: TradingPhase) {
-        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
-        commands.send_bytes(&set_phase(phase));
-        commands.publish();
+    /// Reference data as the durable log has it.
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
+    /// Moves commands on that found no room before.
+    pub fn publish(&self) {
+        locked(&self.commands).publish();
     }
 
     /// Takes no more sessions and says goodbye to those there are.

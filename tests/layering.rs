@@ -54,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "clock",
             "engine::command",
             "engine::event",
+            "gateway::keystore",
             "limits",
             "market_data",
             "metric_names",

@@ -21,7 +21,7 @@ use trading_engine::clock::Clock;
 use trading_engine::config::Preset;
 use trading_engine::demo;
 use trading_engine::gateway::GatewaySettings;
-use trading_engine::gateway::keystore::Keystore;
+use trading_engine::gateway::keystore::{Keystore, LiveKeystore};
 use trading_engine::journal::Policy;
 use trading_engine::journal::sim_disk::{Fault, SimDisk};
 use trading_engine::journal::writer::SEGMENT_BYTES_MIN;
@@ -111,7 +111,7 @@ impl World {
                 &self.settings,
                 binary,
                 fix,
-                keystore,
+                LiveKeystore::new(keystore, None),
                 commands,
                 &Clock::machine(),
             )

@@ -1,6 +1,8 @@
 //! The side ports: health and books on one, metrics on the other. Asks the venue through a plain
 //! struct of closures and never holds anything the hot threads wait for.
 
+pub mod desk;
+pub mod mirror;
 mod server;
 
 pub use server::serve;

@@ -14,7 +14,8 @@
 //! * `quotes`, `quote_book`: mass quotes, and what is quoted; `protection`: groups of a market maker
 //! * `risk`: limits of firms, and what is counted for them
 //! * `session`, `sessions`, `definitions`: logons and numbers, reference data
-//! * `state_hash`: what two engines must agree on; `snapshot`: all of it as bytes
+//! * `state_hash`: what two engines must agree on; `snapshot`: all of it as bytes; `view`: reference
+//!   data for readers beside the core
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -49,8 +50,10 @@ pub mod snapshot;
 mod state_hash;
 mod status;
 mod stops;
+mod view;
 
 pub use session::SessionState;
+pub use view::KillBlock;
 
 use amend::AmendedTrades;
 use client_ids::ClientIds;

@@ -181,6 +181,11 @@ impl RiskLimits {
             })
     }
 
+    /// Every set as its event would state it.
+    pub fn all(&self) -> impl Iterator<Item = LimitsSet> + '_ {
+        self.sets.iter().map(Limits::stated)
+    }
+
     /// A new day: what was bought and sold was yesterday.
     pub fn roll(&mut self) {
         for set in &mut self.sets {
@@ -277,6 +282,18 @@ fn within(then: u64, window_ms: u32, now: UtcNanos) -> bool {
 }
 
 impl Limits {
+    /// As they are now.
+    fn stated(&self) -> LimitsSet {
+        LimitsSet {
+            limits: SetLimits {
+                position: self.position,
+                ..self.set
+            },
+            stopped: u8::from(self.stopped),
+            ..LimitsSet::default()
+        }
+    }
+
     /// What an order adds to what is open is another.
     fn count(&mut self, side: Side, before: Open, now: Open) {
         let side = at(side);
@@ -694,15 +711,7 @@ impl Engine {
         }
         let key = Key::of(set);
         if let Some(index) = self.risk.find(key) {
-            let limits = &self.risk.sets[index];
-            let body = LimitsSet {
-                limits: SetLimits {
-                    position: limits.position,
-                    ..limits.set
-                },
-                stopped: u8::from(limits.stopped),
-                ..LimitsSet::default()
-            };
+            let body = self.risk.sets[index].stated();
             self.note(sink, SessionId(0), Reason::None, body);
         }
     }

@@ -16,7 +16,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use super::failures::Failures;
-use super::keystore::Keystore;
+use super::keystore::{Keystore, LiveKeystore};
 use super::waiting::{Source, Waiting};
 
 /// Credentials as a connection showed them.
@@ -132,8 +132,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// When no thread can be had.
-    pub fn start(keystore: Keystore) -> std::io::Result<Self> {
-        let keystore = Arc::new(keystore);
+    pub fn start(keystore: &LiveKeystore) -> std::io::Result<Self> {
         // First the handle: if a thread cannot be had, dropping it ends the other one.
         let desk = Arc::new(Desk {
             keys: Line::new(),
@@ -141,7 +140,7 @@ impl Authenticator {
             failures: Mutex::default(),
         });
         for (name, line) in [("keys", &desk.keys), ("passwords", &desk.passwords)] {
-            let (line, keystore) = (Arc::clone(line), Arc::clone(&keystore));
+            let (line, keystore) = (Arc::clone(line), keystore.clone());
             std::thread::Builder::new()
                 .name(name.into())
                 .spawn(move || line.run(&keystore))?;
@@ -216,9 +215,9 @@ impl Line {
     }
 
     /// The thread.
-    fn run(&self, keystore: &Keystore) {
+    fn run(&self, keystore: &LiveKeystore) {
         while let Some(request) = self.next() {
-            let right = check(keystore, &request.credentials);
+            let right = check(&keystore.current(), &request.credentials);
             request.answer(if right {
                 Verdict::Right
             } else {

@@ -26,7 +26,7 @@ use super::binary::BinaryDoor;
 use super::connection::Connection;
 use super::context::{Context, Next, Services};
 use super::fix::FixDoor;
-use super::keystore::Keystore;
+use super::keystore::{Keystore, LiveKeystore};
 use super::outbox::Outbox;
 use super::reference::ReferenceData;
 use crate::engine::command::{
@@ -88,7 +88,8 @@ impl Desk {
             commands: readers.remove(0),
             reference,
             services: Services {
-                authenticator: Authenticator::start(Keystore::default()).unwrap(),
+                authenticator: Authenticator::start(&LiveKeystore::new(Keystore::default(), None))
+                    .unwrap(),
                 auth_reply,
                 history: HistoryDesk::deaf(),
                 history_reply,

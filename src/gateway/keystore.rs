@@ -1,10 +1,14 @@
 //! Secrets of sessions: a file beside the journal, never in it. The log knows public keys and key
 //! ids only; HMAC secrets and password hashes live here, mode 0600.
+//!
+//! The authenticator checks against a [`LiveKeystore`], whose secrets an operator can draw anew while
+//! the venue runs: file first, then the checks.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Argon2, PasswordHash};
@@ -40,7 +44,7 @@ struct HmacEntry {
 }
 
 /// Secrets by name. `Debug` prints none of them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Keystore {
     passwords: HashMap<(String, String), String>,
     hmac: HashMap<String, [u8; 32]>,
@@ -193,6 +197,16 @@ impl Keystore {
         self.hmac.insert(key_id.into(), secret);
     }
 
+    /// Takes every login of a CompID away, and gives the username of one of them.
+    fn remove_passwords(&mut self, comp_id: &str) -> Option<String> {
+        let mut logins = self.passwords.keys();
+        let username = logins
+            .find(|(known, _)| known == comp_id)
+            .map(|(_, username)| username.clone());
+        self.passwords.retain(|(known, _), _| known != comp_id);
+        username
+    }
+
     /// The HMAC secret of a key id.
     pub fn hmac_secret(&self, key_id: &str) -> Option<&[u8; 32]> {
         self.hmac.get(key_id)
@@ -213,6 +227,108 @@ impl Keystore {
         };
         Argon2::default().verify_password(password, &hash).is_ok() && known.is_some()
     }
+}
+
+/// The keystore that logons are checked against now, and the file it comes back from at the next start.
+#[derive(Clone)]
+pub struct LiveKeystore {
+    current: Arc<RwLock<Arc<Keystore>>>,
+    /// Where it is kept, if it is; held while a secret is drawn, so that no two draw at once.
+    file: Arc<Mutex<Option<PathBuf>>>,
+}
+
+impl fmt::Debug for LiveKeystore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.current().fmt(f)
+    }
+}
+
+/// A FIX login as it is handed out, once.
+pub struct Login {
+    /// Username(553).
+    pub username: String,
+    /// Password(554).
+    pub password: String,
+}
+
+impl LiveKeystore {
+    /// Begins with a keystore that is kept in a file, or nowhere.
+    pub fn new(keystore: Keystore, file: Option<PathBuf>) -> Self {
+        Self {
+            current: Arc::new(RwLock::new(Arc::new(keystore))),
+            file: Arc::new(Mutex::new(file)),
+        }
+    }
+
+    /// The secrets as they are now. A check that began before a change ends with what was.
+    pub fn current(&self) -> Arc<Keystore> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current)
+    }
+
+    /// Draws the secret of an HMAC key anew, or for the first time. The old one is wrong from here on.
+    ///
+    /// # Errors
+    /// No randomness, or the file cannot be written: then nothing changed.
+    pub fn rotate_hmac(&self, key_id: &str) -> Result<[u8; 32], KeystoreError> {
+        let secret = draw()?;
+        self.change(|keystore| {
+            keystore.add_hmac(key_id, secret);
+            Ok(())
+        })?;
+        Ok(secret)
+    }
+
+    /// Draws the password of a CompID anew, or for the first time. No other login of that CompID is
+    /// right from here on. Without a username it keeps the one it has, or is the CompID in lower case.
+    /// As slow as a password hash.
+    ///
+    /// # Errors
+    /// As [`LiveKeystore::rotate_hmac`], or the hasher's own.
+    pub fn rotate_password(
+        &self,
+        comp_id: &str,
+        username: Option<&str>,
+    ) -> Result<Login, KeystoreError> {
+        let password = encode_hex(&draw()?[..16]);
+        let username = self.change(|keystore| {
+            let before = keystore.remove_passwords(comp_id);
+            let username = match (username, before) {
+                (Some(stated), _) => stated.to_owned(),
+                (None, Some(before)) => before,
+                (None, None) => comp_id.to_ascii_lowercase(),
+            };
+            keystore.add_password(comp_id, &username, &password)?;
+            Ok(username)
+        })?;
+        Ok(Login { username, password })
+    }
+
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Keystore) -> Result<T, KeystoreError>,
+    ) -> Result<T, KeystoreError> {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = Keystore::clone(&self.current());
+        let result = change(&mut changed)?;
+        if let Some(file) = file.as_ref() {
+            changed.save(file)?;
+        }
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(changed);
+        Ok(result)
+    }
+}
+
+fn draw() -> Result<[u8; 32], KeystoreError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        KeystoreError::Io(
+            "randomness".into(),
+            std::io::Error::other(error.to_string()),
+        )
+    })?;
+    Ok(bytes)
 }
 
 /// 64 hex digits as 32 bytes.
@@ -266,6 +382,30 @@ mod tests {
             format!("{keystore:?}"),
             "Keystore(1 passwords, 1 hmac keys)"
         );
+    }
+
+    #[test]
+    fn a_secret_that_was_drawn_anew_is_in_the_file_and_the_old_one_is_wrong_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keystore.toml");
+        let mut keystore = Keystore::default();
+        keystore.add_password("ALPHA", "trader", "old").unwrap();
+        keystore.add_hmac("alpha-1", [7; 32]);
+        let live = LiveKeystore::new(keystore, Some(path.clone()));
+        let secret = live.rotate_hmac("alpha-1").unwrap();
+        let login = live.rotate_password("ALPHA", None).unwrap();
+        assert_eq!(login.username, "trader");
+        for keystore in [&*live.current(), &Keystore::load(&path).unwrap()] {
+            assert_eq!(keystore.hmac_secret("alpha-1"), Some(&secret));
+            assert!(keystore.verify_password("ALPHA", "trader", login.password.as_bytes()));
+            assert!(!keystore.verify_password("ALPHA", "trader", b"old"));
+        }
+        assert_ne!(secret, [7; 32]);
+        // Where the file cannot be written, nothing changes.
+        let nowhere = directory.path().join("missing").join("keystore.toml");
+        let stuck = LiveKeystore::new(Keystore::clone(&live.current()), Some(nowhere));
+        assert!(stuck.rotate_hmac("alpha-1").is_err());
+        assert_eq!(stuck.current().hmac_secret("alpha-1"), Some(&secret));
     }
 
     #[test]

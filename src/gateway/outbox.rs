@@ -1,10 +1,11 @@
 //! The gateway's way into the log: commands in order, never lost, never waited for.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::engine::command::{Body, Command};
 use crate::limits::COMMAND_LENGTH_MAX;
-use crate::ring::Writer;
+use crate::ring::{Doorbell, Writer};
 
 /// The command ring's writing end, with a spill for the few commands that a full ring must not
 /// stop: answers to events and timers.
@@ -31,6 +32,11 @@ impl Outbox {
             spill: VecDeque::new(),
             published: true,
         }
+    }
+
+    /// Rings this bell when something is published.
+    pub fn wakes(&mut self, doorbell: Arc<Doorbell>) {
+        self.ring.wakes(doorbell);
     }
 
     /// Whether a socket may be read: what its next message causes has room.

@@ -1,0 +1,492 @@
+//! The desk of the venue's own people: what they ask for becomes commands of the log, with a note of who
+//! asked around them, and the answer is what the durable log says of it.
+//!
+//! ```text
+//! request -> Desk::perform -> [AuditNote BEGINS, command..., AuditNote ENDS] -> command ring -> log
+//!                ^                                                                              |
+//!                +-- bounded oneshot <- Desk::see (history thread) <- durable events of that received_at
+//! ```
+//! Every batch has a `received_at` of its own, by which its events are known. The desk is never waited
+//! for by the venue: a request that went away, or waits too long, is nobody's.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use trading_engine_protocol::types::{
+    Generation, InstrumentId, Reason, Sequence, SessionId, TradingPhase, UtcNanos,
+};
+
+use crate::clock::Clock;
+use crate::engine::command::{AuditNote, Body, Command, CommandKind, DayRoll, Name, SetPhase};
+use crate::engine::event::{
+    self, EventBody, EventHeader, KillSwitchDone, LimitsSet, PhaseChanged, TradeAmended,
+};
+
+/// Longest wait for an outcome. Beyond it the log is not gaining on what was asked, which the asker has
+/// to look up later.
+const OUTCOME_TIME: Duration = Duration::from_secs(5);
+/// Requests that may wait at once; more are told to come again.
+const WAITING_MAX: usize = 256;
+/// Answers kept of one batch; a phase of every instrument has so many. More are counted, not kept.
+const SAID_MAX: usize = 8192;
+
+/// Puts commands into the log, in order and together. `false`: there is no room, nothing was put.
+pub type Send = Arc<dyn Fn(&[Vec<u8>]) -> bool + core::marker::Send + Sync>;
+
+/// Who asks, as the log will have it.
+#[derive(Clone, Copy, Debug)]
+pub struct Who {
+    /// User of the admin API.
+    pub actor: Name,
+    /// Place in [`AuditNote::ROLES`].
+    pub role: u8,
+    /// The request's id.
+    pub request: [u8; 16],
+    /// Client address, IPv4 mapped into IPv6.
+    pub address: [u8; 16],
+}
+
+/// One command of a batch.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    kind: CommandKind,
+    bytes: Vec<u8>,
+}
+
+impl Ask {
+    /// The venue asks.
+    pub fn new<B: Body>(body: B) -> Self {
+        Self {
+            kind: B::KIND,
+            bytes: Command::new(body).to_bytes(),
+        }
+    }
+
+    /// The venue speaks for a connection of a session.
+    pub fn of_session<B: Body>(body: B, session: SessionId, generation: Generation) -> Self {
+        let mut command = Command::new(body);
+        command.header.session = session;
+        command.header.generation = generation;
+        Self {
+            kind: B::KIND,
+            bytes: command.to_bytes(),
+        }
+    }
+
+    fn stamped(&self, received_at: UtcNanos) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        let at = core::mem::offset_of!(crate::engine::command::CommandHeader, received_at);
+        bytes[at..at + 8].copy_from_slice(&received_at.0.to_le_bytes());
+        bytes
+    }
+}
+
+/// What an operator's word means for the schedule.
+#[derive(Clone, Debug, Default)]
+pub enum Hold {
+    /// Nothing.
+    #[default]
+    Unchanged,
+    /// These instruments stay halted, whatever the schedule says, until they are released.
+    Halt(Vec<InstrumentId>),
+    /// These follow the schedule again.
+    Release(Vec<InstrumentId>),
+}
+
+/// Something the log said about a batch.
+#[derive(Clone, Copy, Debug)]
+pub enum Said {
+    /// A definition, or a reference price, holds.
+    Defined,
+    /// Refused, by the core.
+    Refused {
+        /// Of which command.
+        command: u8,
+        /// Why.
+        reason: Reason,
+    },
+    /// An instrument is in another phase.
+    Phase(PhaseChanged),
+    /// A kill switch is set or released.
+    Killed(KillSwitchDone),
+    /// One side of a trade is amended.
+    Amended(TradeAmended),
+    /// Limits are as asked for.
+    Limits(LimitsSet),
+    /// A session's connection ended.
+    Closed(SessionId),
+    /// A trading day began.
+    DayRolled(u32),
+}
+
+/// What became of a batch, all of it durable.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Of the note that begins it; the commands follow.
+    pub sequence: Sequence,
+    /// When.
+    pub sequenced_at: UtcNanos,
+    /// What was said, in order.
+    pub said: Vec<Said>,
+}
+
+impl Outcome {
+    /// The first refusal.
+    pub fn refusal(&self) -> Option<Reason> {
+        self.said.iter().find_map(|said| match said {
+            Said::Refused { reason, .. } => Some(*reason),
+            _ => None,
+        })
+    }
+}
+
+/// Why there is no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeskError {
+    /// Nothing was asked: too much waits already.
+    Busy,
+    /// Nothing was asked: the log takes nothing any more.
+    Failed,
+    /// It is asked for, and not known to be done.
+    Late,
+}
+
+struct Waiting {
+    outcome: Outcome,
+    begun: bool,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// What is decided in the order of the log.
+#[derive(Debug, Default)]
+struct Order {
+    /// The last batch's.
+    received_at: u64,
+    /// Instruments that an operator halted.
+    held: BTreeSet<u32>,
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct Desk {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    send: Send,
+    log_failed: Box<dyn Fn() -> bool + core::marker::Send + Sync>,
+    clock: Clock,
+    order: Mutex<Order>,
+    waiting: Mutex<HashMap<u64, Waiting>>,
+    /// How many wait, so that events pass without the lock when nobody does.
+    waits: AtomicUsize,
+    /// One edit of a definition at a time, for those that state what they saw before.
+    editing: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Desk {
+    /// A desk that sends so, of a venue in which an operator halted `held`.
+    pub fn new(
+        send: Send,
+        log_failed: Box<dyn Fn() -> bool + core::marker::Send + Sync>,
+        clock: Clock,
+        held: impl IntoIterator<Item = InstrumentId>,
+    ) -> Self {
+        let order = Order {
+            received_at: 0,
+            held: held.into_iter().map(|id| id.0).collect(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                send,
+                log_failed,
+                clock,
+                order: Mutex::new(order),
+                waiting: Mutex::default(),
+                waits: AtomicUsize::new(0),
+                editing: tokio::sync::Mutex::new(()),
+            }),
+        }
+    }
+
+    /// Asks for a batch of commands, and waits until it is durable.
+    ///
+    /// # Errors
+    /// [`DeskError`]; a refusal by the core is an outcome.
+    pub async fn perform(
+        &self,
+        who: &Who,
+        target: u64,
+        asks: &[Ask],
+        hold: Hold,
+    ) -> Result<Outcome, DeskError> {
+        let Some(first) = asks.first() else {
+            return Ok(Outcome::default());
+        };
+        let action = first.kind as u8;
+        let mut batch = vec![who.note(action, target, AuditNote::BEGINS)];
+        batch.extend_from_slice(asks);
+        batch.push(who.note(action, target, AuditNote::ENDS));
+        self.sequence(&batch, hold).await
+    }
+
+    /// Notes what is done outside the core, and waits until the note is durable.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub async fn note(&self, who: &Who, action: u8, target: u64) -> Result<Outcome, DeskError> {
+        let note = who.note(action, target, AuditNote::ALONE);
+        self.sequence(&[note], Hold::Unchanged).await
+    }
+
+    async fn sequence(&self, batch: &[Ask], hold: Hold) -> Result<Outcome, DeskError> {
+        let (received_at, outcome) = self.send(batch, hold)?;
+        match tokio::time::timeout(OUTCOME_TIME, outcome).await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(_)) | Err(_) => {
+                self.forget(received_at);
+                Err(DeskError::Late)
+            }
+        }
+    }
+
+    /// Puts a batch into the log; its outcome comes through the receiver.
+    fn send(
+        &self,
+        batch: &[Ask],
+        hold: Hold,
+    ) -> Result<(u64, oneshot::Receiver<Outcome>), DeskError> {
+        let shared = &self.shared;
+        if (shared.log_failed)() {
+            return Err(DeskError::Failed);
+        }
+        let (answer, outcome) = oneshot::channel();
+        let mut order = lock(&shared.order);
+        let received_at = shared.clock.utc_now().0.max(order.received_at + 1);
+        {
+            let mut waiting = lock(&shared.waiting);
+            if waiting.len() >= WAITING_MAX {
+                return Err(DeskError::Busy);
+            }
+            let wait = Waiting {
+                outcome: Outcome::default(),
+                begun: false,
+                answer,
+            };
+            waiting.insert(received_at, wait);
+            shared.waits.store(waiting.len(), Ordering::Release);
+        }
+        let stamped: Vec<Vec<u8>> = batch
+            .iter()
+            .map(|ask| ask.stamped(UtcNanos(received_at)))
+            .collect();
+        if !(shared.send)(&stamped) {
+            drop(order);
+            self.forget(received_at);
+            return Err(DeskError::Busy);
+        }
+        order.received_at = received_at;
+        match hold {
+            Hold::Unchanged => {}
+            Hold::Halt(ids) => order.held.extend(ids.iter().map(|id| id.0)),
+            Hold::Release(ids) => ids.iter().for_each(|id| {
+                order.held.remove(&id.0);
+            }),
+        }
+        Ok((received_at, outcome))
+    }
+
+    fn forget(&self, received_at: u64) {
+        let mut waiting = lock(&self.shared.waiting);
+        waiting.remove(&received_at);
+        self.shared.waits.store(waiting.len(), Ordering::Release);
+    }
+
+    /// One edit at a time: who holds it sees what the edit before did.
+    pub async fn edit(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.shared.editing.lock().await
+    }
+
+    /// Instruments that an operator halted: the schedule passes them over.
+    pub fn held(&self) -> BTreeSet<u32> {
+        lock(&self.shared.order).held.clone()
+    }
+
+    /// A phase of the schedule, for all of `instruments` but those that an operator halted. `false`:
+    /// there is no room now.
+    pub fn scheduled_phase(
+        &self,
+        phase: TradingPhase,
+        instruments: impl IntoIterator<Item = InstrumentId>,
+    ) -> bool {
+        // Under the lock: what an operator halts before this is passed over, what he halts after it
+        // is behind it in the log.
+        let order = lock(&self.shared.order);
+        let commands: Vec<Vec<u8>> = if order.held.is_empty() {
+            vec![set_phase(InstrumentId(0), phase)]
+        } else {
+            let meant = instruments.into_iter();
+            meant
+                .filter(|id| !order.held.contains(&id.0))
+                .map(|id| set_phase(id, phase))
+                .collect()
+        };
+        commands.is_empty() || (self.shared.send)(&commands)
+    }
+
+    /// A trading day of the calendar. `false`: there is no room now.
+    pub fn scheduled_day(&self, trading_day: u32) -> bool {
+        let roll = DayRoll {
+            trading_day,
+            reserved: 0,
+        };
+        (self.shared.send)(&[Command::new(roll).to_bytes()])
+    }
+
+    /// One durable event, in order, on the history thread.
+    pub fn see(&self, header: &EventHeader, bytes: &[u8]) {
+        let shared = &self.shared;
+        if shared.waits.load(Ordering::Acquire) == 0 || !is_outcome(header.kind) {
+            return;
+        }
+        let mut waiting = lock(&shared.waiting);
+        let Some(wait) = waiting.get_mut(&header.received_at.0) else {
+            return;
+        };
+        let Ok((_, body)) = event::read(bytes) else {
+            return;
+        };
+        if let EventBody::AuditNoted(noted) = body {
+            if noted.note.stage != AuditNote::ENDS {
+                wait.begun = true;
+                wait.outcome.sequence = header.sequence;
+                wait.outcome.sequenced_at = header.sequenced_at;
+            }
+            if noted.note.stage != AuditNote::BEGINS
+                && let Some(done) = waiting.remove(&header.received_at.0)
+            {
+                shared.waits.store(waiting.len(), Ordering::Release);
+                // Who asked may be gone.
+                let _ = done.answer.send(done.outcome);
+            }
+            return;
+        }
+        // A client's command may have come at the same nanosecond, but not from the venue.
+        if wait.begun
+            && wait.outcome.said.len() < SAID_MAX
+            && let Some(said) = said(header, &body)
+        {
+            wait.outcome.said.push(said);
+        }
+    }
+}
+
+impl Who {
+    fn note(&self, action: u8, target: u64, stage: u8) -> Ask {
+        Ask::new(AuditNote {
+            request: self.request,
+            actor: self.actor,
+            target,
+            address: self.address,
+            action,
+            role: self.role,
+            stage,
+            ..AuditNote::default()
+        })
+    }
+}
+
+/// A new phase of an instrument, 0 = of all.
+pub fn set_phase(instrument: InstrumentId, phase: TradingPhase) -> Vec<u8> {
+    Command::new(SetPhase {
+        instrument,
+        phase: phase.as_u8(),
+        ..SetPhase::default()
+    })
+    .to_bytes()
+}
+
+fn said(header: &EventHeader, body: &EventBody<'_>) -> Option<Said> {
+    let reason = Reason::try_from(header.reason).unwrap_or(Reason::None);
+    let refused = |command| Some(Said::Refused { command, reason });
+    match body {
+        EventBody::InstrumentDefined(_)
+        | EventBody::FirmDefined(_)
+        | EventBody::SessionDefined(_)
+        | EventBody::TickTableDefined(_)
+        | EventBody::ReferenceSet(_) => Some(Said::Defined),
+        EventBody::DefinitionRefused(what) => refused(what.command),
+        EventBody::CommandRefused(what) => refused(what.command),
+        EventBody::LimitsSet(set) => Some(Said::Limits(**set)),
+        EventBody::PhaseChanged(changed) => Some(Said::Phase(**changed)),
+        EventBody::KillSwitchDone(_) if header.session.0 != 0 => None,
+        EventBody::KillSwitchDone(_) if reason != Reason::None => {
+            refused(CommandKind::KillSwitch as u8)
+        }
+        EventBody::KillSwitchDone(done) => Some(Said::Killed(**done)),
+        EventBody::TradeAmended(amended) => Some(Said::Amended(**amended)),
+        EventBody::SessionClosed(_) => Some(Said::Closed(header.session)),
+        EventBody::DayRolled(rolled) => Some(Said::DayRolled(rolled.trading_day)),
+        EventBody::AuditNoted(_)
+        | EventBody::LogonAnswered(_)
+        | EventBody::AdminMessage(_)
+        | EventBody::BusinessRejected(_)
+        | EventBody::OrderAccepted(_)
+        | EventBody::OrderReplaced(_)
+        | EventBody::OrderCanceled(_)
+        | EventBody::OrderRejected(_)
+        | EventBody::RequestRejected(_)
+        | EventBody::Fill(_)
+        | EventBody::OrderAcceptedWithTerms(_)
+        | EventBody::OrderReplacedWithTerms(_)
+        | EventBody::OrderTriggered(_)
+        | EventBody::OrderRestated(_)
+        | EventBody::MassCancelDone(_)
+        | EventBody::CancelAfterSet(_)
+        | EventBody::AuctionIndicative(_)
+        | EventBody::AuctionUncrossed(_)
+        | EventBody::MassQuoteAnswered(_)
+        | EventBody::QuoteCanceled(_)
+        | EventBody::QuoteFill(_)
+        | EventBody::QuoteCancelDone(_)
+        | EventBody::ProtectionSet(_)
+        | EventBody::ProtectionTripped(_)
+        | EventBody::OrderStatusReport(_) => None,
+    }
+}
+
+/// Whether an event of this kind can be part of an outcome.
+fn is_outcome(kind: u8) -> bool {
+    use event::EventKind as K;
+    [
+        K::AuditNoted,
+        K::InstrumentDefined,
+        K::FirmDefined,
+        K::SessionDefined,
+        K::TickTableDefined,
+        K::ReferenceSet,
+        K::DefinitionRefused,
+        K::CommandRefused,
+        K::LimitsSet,
+        K::PhaseChanged,
+        K::KillSwitchDone,
+        K::TradeAmended,
+        K::SessionClosed,
+        K::DayRolled,
+    ]
+    .iter()
+    .any(|known| *known as u8 == kind)
+}
