@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::admin::auth::{LIFETIME_MAX, SECRET_LENGTH_MIN, Signing, Tokens};
 use crate::agent::Idle;
 use crate::journal::Policy;
 use crate::journal::writer::SEGMENT_BYTES_MIN;
@@ -120,9 +121,130 @@ pub struct Config {
     pub database: DatabaseUrl,
     /// `DATABASE_POOL_MAX`: connections for those who ask history.
     pub database_pool_max: u32,
+    /// The admin API.
+    pub api: ApiSettings,
     /// `MAX_ORDERS`, `MAX_CLIENT_ORDER_IDS`, `MAX_PRICE_PAGES`, `MAX_QUOTES`,
     /// `MAX_PROTECTION_GROUPS`, `MAX_RISK_LIMITS`.
     pub limits: EngineLimits,
+}
+
+/// Settings of the admin API.
+#[derive(Clone, Debug)]
+pub struct ApiSettings {
+    /// `JWT_SECRET`, or `JWT_PUBLIC_KEY_FILE` and `JWT_PRIVATE_KEY_FILE`; `None`: a secret is drawn at
+    /// every start.
+    pub signing: Option<Signing>,
+    /// `JWT_AUDIENCE`.
+    pub audience: String,
+    /// `JWT_EXPIRY_SECONDS`: how long a token lives.
+    pub token_seconds: u64,
+    /// `API_RATE_LIMIT`: requests of a user, or of an address without a token, a minute.
+    pub rate_per_minute: u32,
+}
+
+impl ApiSettings {
+    fn read(s: &mut Source<'_>, production: bool) -> Self {
+        let audience = s.parse(
+            "JWT_AUDIENCE",
+            "trading-engine-admin".to_owned(),
+            "text that is not empty",
+            |value| (!value.is_empty()).then(|| value.to_owned()),
+        );
+        let token_seconds = s.number("JWT_EXPIRY_SECONDS", LIFETIME_MAX, 1, LIFETIME_MAX);
+        let rate = s.number("API_RATE_LIMIT", 6_000, 1, 1_000_000);
+        let signing = Self::signing(s);
+        match &signing {
+            None if production => s.clash(
+                "JWT_SECRET",
+                "",
+                "in ENV=production: set, or JWT_PUBLIC_KEY_FILE and JWT_PRIVATE_KEY_FILE are"
+                    .into(),
+            ),
+            None => {}
+            Some(signing) => {
+                if let Err(why) = Tokens::new(signing, &audience, token_seconds) {
+                    let variable = match signing {
+                        Signing::Secret(_) => "JWT_SECRET",
+                        Signing::KeyPair { .. } => "JWT_PRIVATE_KEY_FILE",
+                    };
+                    // The value may be the secret.
+                    s.clash(variable, "(not shown)", format!("a right one: {why}"));
+                }
+            }
+        }
+        Self {
+            signing,
+            audience,
+            token_seconds,
+            rate_per_minute: u32::try_from(rate).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn signing(s: &mut Source<'_>) -> Option<Signing> {
+        let [secret, file, public, private] = [
+            "JWT_SECRET",
+            "JWT_SECRET_FILE",
+            "JWT_PUBLIC_KEY_FILE",
+            "JWT_PRIVATE_KEY_FILE",
+        ]
+        .map(|name| (s.get)(name));
+        let secret = match (secret, file) {
+            (Some(_), Some(_)) => {
+                s.clash(
+                    "JWT_SECRET_FILE",
+                    "(not shown)",
+                    "not with JWT_SECRET".into(),
+                );
+                return None;
+            }
+            (Some(secret), None) => Some(secret),
+            (None, Some(file)) => match std::fs::read_to_string(&file) {
+                Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+                Err(error) => {
+                    s.clash(
+                        "JWT_SECRET_FILE",
+                        file,
+                        format!("a file that can be read: {error}"),
+                    );
+                    return None;
+                }
+            },
+            (None, None) => None,
+        };
+        match (secret, public, private) {
+            (None, None, None) => None,
+            (Some(secret), None, None) => {
+                if secret.len() < SECRET_LENGTH_MIN {
+                    let allowed = format!("at least {SECRET_LENGTH_MIN} bytes");
+                    s.clash("JWT_SECRET", "(not shown)", allowed);
+                    return None;
+                }
+                Some(Signing::Secret(secret.into_bytes()))
+            }
+            (None, Some(public), Some(private)) => {
+                match Signing::from_files(public.as_ref(), private.as_ref()) {
+                    Ok(signing) => Some(signing),
+                    Err(why) => {
+                        s.clash("JWT_PRIVATE_KEY_FILE", private, why);
+                        None
+                    }
+                }
+            }
+            (None, public, private) => {
+                let (one, value) = match (public, private) {
+                    (Some(public), _) => ("JWT_PUBLIC_KEY_FILE", public),
+                    (None, private) => ("JWT_PRIVATE_KEY_FILE", private.unwrap_or_default()),
+                };
+                s.clash(one, value, "together with the other key of the pair".into());
+                None
+            }
+            (Some(_), _, _) => {
+                let allowed = "not together with key files: tokens have one algorithm".into();
+                s.clash("JWT_SECRET", "(not shown)", allowed);
+                None
+            }
+        }
+    }
 }
 
 /// One wrong variable.
@@ -268,8 +390,10 @@ impl Config {
         let database = s.database(&data_dir, production);
         let u32_of = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let usize_of = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let api = ApiSettings::read(s, production);
         let config = Self {
             environment,
+            api,
             bind_address: s.parse(
                 "BIND_ADDRESS",
                 IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -9,6 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
+use trading_engine::admin::api::{Api, Turns};
+use trading_engine::admin::auth::{Signing, Tokens};
+use trading_engine::admin::health::{Asking, Ping};
+use trading_engine::admin::throttle::MemoryThrottle;
 use trading_engine::admin::{About, AdminState, Log, View};
 use trading_engine::client::credentials::{ConsoleCredentials, Credentials};
 use trading_engine::client::{maker, trader};
@@ -276,10 +280,7 @@ fn journal(config: &Config, action: &JournalAction) -> ExitCode {
 }
 
 /// Runs what asks the database and prints what it says.
-fn asked(
-    config: &Config,
-    answer: impl Future<Output = Result<String, StoreError>>,
-) -> ExitCode {
+fn asked(config: &Config, answer: impl Future<Output = Result<String, StoreError>>) -> ExitCode {
     if let DatabaseUrl::Sqlite(path) = &config.database
         && let Some(folder) = path.parent()
         && let Err(error) = std::fs::create_dir_all(folder)
@@ -533,7 +534,13 @@ fn run(config: &Config) -> Result<(), Failure> {
         std::thread::park_timeout(Duration::from_millis(1));
     }
 
-    state.show(view(&venue, history.status()));
+    let connect = || Store::connect_with(&config.database, config.database_pool_max);
+    let store = side_ports.inside(connect).map_err(|error| Failure {
+        code: EXIT_IO,
+        message: error.to_string(),
+    })?;
+    let api = api(config, &venue, keystore, store, &clock)?;
+    state.show(view(&venue, api, history.status()));
     state.readiness.set_started();
     let stop: Arc<AtomicBool> = Arc::default();
     let bot = bot(config, credentials.as_ref(), binary_address, &stop);
@@ -772,9 +779,51 @@ fn announce(config: &Config, addresses: &[(&str, SocketAddr)], credentials: Opti
     say("ready");
 }
 
+/// The admin API of a venue.
+fn api(
+    config: &Config,
+    venue: &Venue,
+    keystore: LiveKeystore,
+    store: Store,
+    clock: &Clock,
+) -> Result<Api, Failure> {
+    let wrong = |message| Failure {
+        code: EXIT_CONFIG,
+        message,
+    };
+    let signing = match &config.api.signing {
+        Some(signing) => signing.clone(),
+        None => Signing::drawn().map_err(wrong)?,
+    };
+    let tokens = Tokens::new(&signing, &config.api.audience, config.api.token_seconds);
+    let (schedule, now) = (config.schedule.clone(), clock.clone());
+    Ok(Api {
+        clock: clock.clone(),
+        mirror: venue.mirror().clone(),
+        desk: venue.desk().clone(),
+        keystore,
+        depth: venue.depth(),
+        tokens: tokens.map_err(wrong)?,
+        store,
+        throttle: Arc::new(MemoryThrottle::new(clock.clone())),
+        rate_per_minute: config.api.rate_per_minute,
+        scheduled_phase: Box::new(move || {
+            let (_, phase) = schedule.at(now.utc_now())?;
+            Some(phase.into())
+        }),
+        latencies: venue.latencies(),
+        turns: Turns::default(),
+    })
+}
+
 /// What the side ports see of it.
-fn view(venue: &Venue, history: projector::Status) -> View {
+fn view(venue: &Venue, api: Api, history: projector::Status) -> View {
     let of_venue = venue.metrics();
+    let store = api.store.clone();
+    let ping: Asking = Arc::new(move || {
+        let store = store.clone();
+        Box::pin(async move { store.ping().await.map_err(|error| error.to_string()) })
+    });
     let journal = Arc::clone(venue.journal());
     View {
         log: Arc::new(move || Log {
@@ -784,6 +833,9 @@ fn view(venue: &Venue, history: projector::Status) -> View {
         }),
         metrics: Arc::new(move || of_venue() + &history_metrics(&history)),
         depth: venue.depth(),
+        api: Some(Arc::new(api)),
+        database: Ping::new(Some(ping)),
+        redis: Ping::new(None),
     }
 }
 

@@ -43,6 +43,9 @@ metrics! {
     HISTORY_BATCHES = "trading_engine_history_batches_total", "Transactions of the projector since the start.";
     HISTORY_FAILURES = "trading_engine_history_failures_total", "Failures of the projector since the start; each is tried again.";
     UPTIME = "trading_engine_uptime_seconds", "Time since the start.";
+    HTTP_REQUESTS = "trading_engine_http_requests_total", "Requests of the HTTP ports, by method, route and class of status.";
+    HTTP_REQUESTS_AT_WORK = "trading_engine_http_requests_at_work", "Requests of the HTTP ports being answered now, by method and route.";
+    HTTP_REQUEST_TIME = "trading_engine_http_request_seconds", "Time to answer requests of the HTTP ports, by method and route.";
 }
 
 #[cfg(test)]

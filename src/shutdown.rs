@@ -53,6 +53,12 @@ impl SidePorts {
         Ok(Self { runtime })
     }
 
+    /// Makes something that lives in the side ports' runtime.
+    pub fn inside<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _inside = self.runtime.enter();
+        make()
+    }
+
     /// From now on a signal to end is kept for [`SidePorts::until_drained`]. Before it (settings,
     /// recovery) a signal ends the process as it stands: nothing was acknowledged.
     ///

@@ -75,6 +75,24 @@ impl StageHistogram {
         *sum = sum.wrapping_add(other.sum_ns.load(Ordering::Relaxed));
     }
 
+    /// Upper bound, ns, of the bucket that `share` (of 1,000) of what was recorded is in or below; 0 =
+    /// nothing was, `u64::MAX` = beyond all bounds.
+    pub fn bound_of(&self, share: u64) -> u64 {
+        let wanted = self.count().saturating_mul(share).div_ceil(1_000);
+        let (mut total, mut bound) = (0, FIRST_BOUND_NS);
+        if wanted == 0 {
+            return 0;
+        }
+        for count in &self.counts[..BUCKETS] {
+            total += count.load(Ordering::Relaxed);
+            if total >= wanted {
+                return bound;
+            }
+            bound *= 2;
+        }
+        u64::MAX
+    }
+
     /// Latencies recorded.
     pub fn count(&self) -> u64 {
         self.counts

@@ -29,6 +29,7 @@ use trading_engine_protocol::types::{
     InstrumentId, Reason, Sequence, SessionId, TradingPhase, UtcNanos,
 };
 
+use crate::admin::api::StageLatency;
 use crate::admin::desk::{Desk, set_phase};
 use crate::admin::mirror::{self, Mirror};
 use crate::agent::{self, Agent, EngineAgent, Idle, NextDue, ThreadPlan};
@@ -58,7 +59,7 @@ use crate::market_data::depth::SharedDepth;
 use crate::metric_names as names;
 use crate::ring::{self, Cursor, Doorbell, Reader, Writer, prefer_large_pages};
 use crate::sequencer::{LocalLog, Sequencer};
-use crate::telemetry::{Exposition, StageHistogram};
+use crate::telemetry::{Exposition, STAGES, StageHistogram};
 
 const COMMAND_RING: usize = 4 << 20;
 const LOG_RING: usize = 8 << 20;
@@ -864,6 +865,24 @@ impl Venue {
         }
     }
 
+    /// How long reports took since the start, by stage.
+    pub fn latencies(&self) -> Box<dyn Fn() -> Vec<StageLatency> + Send + Sync> {
+        let edges = self.edges.clone();
+        Box::new(move || {
+            let stages = all_stages(&edges);
+            let named = STAGES.iter().zip(&stages);
+            named
+                .map(|(stage, times)| StageLatency {
+                    stage: (*stage).to_owned(),
+                    count: times.count(),
+                    p50_us: times.bound_of(500) / 1_000,
+                    p99_us: times.bound_of(990) / 1_000,
+                    p999_us: times.bound_of(999) / 1_000,
+                })
+                .collect()
+        })
+    }
+
     /// Makes the text of a scrape.
     pub fn metrics(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
         let journal = Arc::clone(&self.journal);
@@ -917,17 +936,22 @@ impl Venue {
                 &names::JOURNAL_FAILED,
                 f64::from(u8::from(journal.has_failed())),
             );
-            let mut stages: [StageHistogram; 4] = Default::default();
-            for edge in &edges {
-                for (all, one) in stages.iter_mut().zip(edge.stages.iter()) {
-                    all.add(one);
-                }
-            }
-            out.stages(&names::STAGE, &stages);
+            out.stages(&names::STAGE, &all_stages(&edges));
             out.gauge(&names::UPTIME, started.elapsed().as_secs_f64());
             out.finish()
         })
     }
+}
+
+/// What all gateway threads recorded.
+fn all_stages(edges: &[Edge]) -> [StageHistogram; 4] {
+    let mut stages: [StageHistogram; 4] = Default::default();
+    for edge in edges {
+        for (all, one) in stages.iter_mut().zip(edge.stages.iter()) {
+            all.add(one);
+        }
+    }
+    stages
 }
 
 fn event_kinds() -> [(u8, &'static str); 38] {

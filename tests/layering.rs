@@ -59,6 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "market_data",
             "metric_names",
             "store",
+            "store",
             "telemetry",
         ],
     ),
@@ -82,6 +83,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "admin::auth",
             "agent",
             "engine::command",
             "gateway",

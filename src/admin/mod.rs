@@ -1,15 +1,27 @@
-//! The side ports: health and books on one, metrics on the other. Asks the venue through a plain
-//! struct of closures and never holds anything the hot threads wait for.
+//! The side ports: health, books and the admin API on one, metrics on the other. Asks the venue through a
+//! plain struct of closures and never holds anything the hot threads wait for.
+//!
+//! * `server`: connections, routes, what is around every request; `health`: what the venue leans on
+//! * `api`: the admin API; `auth`, `users`, `throttle`: who may use it, and how often
+//! * `desk`: changes as audited commands, and their outcome; `mirror`: reference data to read
 
+pub mod api;
+pub mod auth;
 pub mod desk;
+pub mod health;
+mod metrics;
 pub mod mirror;
 mod server;
+pub mod throttle;
+pub mod users;
 
 pub use server::serve;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+use api::RequestMetrics;
 
 use crate::market_data::depth::SharedDepth;
 
@@ -21,6 +33,8 @@ pub struct AdminState {
     pub readiness: Readiness,
     about: About,
     venue: Arc<OnceLock<View>>,
+    /// Counts of requests.
+    pub requests: RequestMetrics,
 }
 
 /// What is known of a venue before it runs.
@@ -45,6 +59,12 @@ pub struct View {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The books.
     pub depth: SharedDepth,
+    /// The admin API; `None`: there is none.
+    pub api: Option<Arc<api::Api>>,
+    /// SQL.
+    pub database: health::Ping,
+    /// The cache.
+    pub redis: health::Ping,
 }
 
 impl std::fmt::Debug for View {
@@ -71,6 +91,7 @@ impl AdminState {
             readiness: Readiness::default(),
             about,
             venue: Arc::default(),
+            requests: RequestMetrics::default(),
         }
     }
 
@@ -95,6 +116,7 @@ impl AdminState {
             topology: self.about.topology.clone(),
             uptime_seconds: self.about.started.elapsed().as_secs(),
             failure: log.failure,
+            dependencies: None,
         }
     }
 }
@@ -113,6 +135,8 @@ struct Health {
     uptime_seconds: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dependencies: Option<health::Dependencies>,
 }
 
 /// Ready while started, not draining and not failed.

@@ -1,20 +1,25 @@
-//! Routes. `PORT`: `GET /health`, `/health/live`, `/health/ready`, `/book/{symbol}`,
-//! `/instruments`. `METRICS_PORT`: `GET /metrics`.
+//! Routes. `PORT`: `GET /health`, `/health/live`, `/health/ready`, `/health/db`, `/health/redis`,
+//! `/book/{symbol}`, `/instruments`, and the admin API (`api`). `METRICS_PORT`: `GET /metrics`.
 //!
 //! Strangers may connect here too: each port has a bounded number of connections, and each
-//! connection bounded times.
+//! connection, and each request, bounded times. Every request gets an id, every answer headers that
+//! keep browsers from guessing and caching.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{MatchedPath, Path, Query, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
@@ -24,6 +29,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use trading_engine_protocol::types::Decimal8;
 
+use super::api::{self, Peer, Problem, RequestId};
+use super::health::{self, Ping};
 use super::{AdminState, View};
 
 /// Connections at once on each port; more are closed at accept.
@@ -33,6 +40,12 @@ const HEADER_TIME: Duration = Duration::from_secs(5);
 /// Time a connection has in all, so that one that does not read its answer goes, too. At its end
 /// a request that is being answered has [`HEADER_TIME`] more.
 const CONNECTION_TIME: Duration = Duration::from_secs(300);
+/// Time a request has to be answered, its body included. A change of the log is given up before.
+const REQUEST_TIME: Duration = Duration::from_secs(15);
+/// What a browser may do with an answer that says nothing else: nothing.
+const POLICY: &str =
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Pause after an accept that failed: the system is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -42,13 +55,18 @@ pub async fn serve(http: TcpListener, metrics: TcpListener, state: AdminState) {
         .route("/health", get(health))
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
+        .route("/health/db", get(database))
+        .route("/health/redis", get(redis))
         .route("/book/{symbol}", get(book))
         .route("/instruments", get(instruments))
+        .merge(api::routes())
         .fallback(missing)
+        .layer(middleware::from_fn_with_state(state.clone(), around))
         .with_state(state.clone());
     let side = Router::new()
         .route("/metrics", get(scrape))
         .fallback(missing)
+        .layer(middleware::from_fn_with_state(state.clone(), around))
         .with_state(state);
     tokio::join!(listen(http, main), listen(metrics, side));
 }
@@ -57,13 +75,13 @@ async fn listen(listener: TcpListener, routes: Router) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => {
+            Ok((socket, from)) => {
                 let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                     continue;
                 };
                 let routes = routes.clone();
                 tokio::spawn(async move {
-                    converse(socket, routes).await;
+                    converse(socket, from, routes).await;
                     drop(place);
                 });
             }
@@ -76,12 +94,17 @@ async fn listen(listener: TcpListener, routes: Router) {
 }
 
 /// One connection. What goes wrong on it is its client's business.
-async fn converse(socket: TcpStream, routes: Router) {
+async fn converse(socket: TcpStream, from: SocketAddr, routes: Router) {
+    let routes = TowerToHyperService::new(routes);
+    let routes = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(Peer(from));
+        routes.call(request)
+    });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIME)
-            .serve_connection(TokioIo::new(socket), TowerToHyperService::new(routes))
+            .serve_connection(TokioIo::new(socket), routes)
     );
     if timeout(CONNECTION_TIME, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
@@ -89,19 +112,58 @@ async fn converse(socket: TcpStream, routes: Router) {
     }
 }
 
+/// Around every handler: the request's id, its time, its counts, and headers of the answer.
+async fn around(State(state): State<AdminState>, mut request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let stated = request.headers().get(&REQUEST_ID);
+    let stated = stated.and_then(|value| RequestId::parse(value.to_str().ok()?));
+    let id = stated.unwrap_or_else(RequestId::drawn);
+    request.extensions_mut().insert(id);
+    let template = request.extensions().get::<MatchedPath>();
+    let template = template.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
+    let method = method_of(request.method());
+    let counts = state.requests.of(method, &template);
+    counts.at_work.fetch_add(1, Ordering::Relaxed);
+    let answer = timeout(REQUEST_TIME, next.run(request)).await;
+    counts.at_work.fetch_sub(1, Ordering::Relaxed);
+    let mut response =
+        answer.unwrap_or_else(|_| problem(StatusCode::GATEWAY_TIMEOUT, "it took too long"));
+    let took = begun.elapsed();
+    counts.record(response.status().as_u16(), took);
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(REQUEST_ID, value);
+    }
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers
+            .entry(name)
+            .or_insert_with(|| HeaderValue::from_static(value));
+    }
+    if response.status().is_server_error() {
+        tracing::warn!(method, template, %id, status = response.status().as_u16(), "a request failed");
+    }
+    response
+}
+
+/// Methods by name; others are one, so that strangers cannot make counters.
+fn method_of(method: &axum::http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "PUT" => "PUT",
+        "POST" => "POST",
+        "HEAD" => "HEAD",
+        _ => "other",
+    }
+}
+
 fn problem(status: StatusCode, detail: &str) -> Response {
-    let body = json!({
-        "type": "about:blank",
-        "title": status.canonical_reason().unwrap_or("error"),
-        "status": status.as_u16(),
-        "detail": detail,
-    });
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/problem+json")],
-        body.to_string(),
-    )
-        .into_response()
+    Problem::new(status, detail).into_response()
 }
 
 async fn missing() -> Response {
@@ -122,13 +184,39 @@ fn venue(state: &AdminState) -> Result<&View, Starting> {
 }
 
 async fn health(State(state): State<AdminState>) -> Response {
-    let health = state.health();
+    let mut health = state.health();
+    if let Some(view) = state.venue.get() {
+        let (db, redis) = tokio::join!(view.database.ask(), view.redis.ask());
+        health.dependencies = Some(health::Dependencies { db, redis });
+    }
     let status = if health.status == "failed" {
         StatusCode::SERVICE_UNAVAILABLE
     } else {
         StatusCode::OK
     };
     (status, Json(health)).into_response()
+}
+
+async fn database(State(state): State<AdminState>) -> Response {
+    dependency(state.venue.get().map(|view| &view.database)).await
+}
+
+async fn redis(State(state): State<AdminState>) -> Response {
+    dependency(state.venue.get().map(|view| &view.redis)).await
+}
+
+/// One that is down is no reason to send clients elsewhere, so only its own page says 503.
+async fn dependency(ping: Option<&Ping>) -> Response {
+    let Some(ping) = ping else {
+        return Starting.into_response();
+    };
+    let dependency = ping.ask().await;
+    let status = if dependency.is_down() {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
+    (status, Json(dependency)).into_response()
 }
 
 async fn live() -> Response {
@@ -145,7 +233,8 @@ async fn ready(State(state): State<AdminState>) -> Response {
 }
 
 async fn scrape(State(state): State<AdminState>) -> Result<Response, Starting> {
-    let text = (venue(&state)?.metrics)();
+    let mut text = (venue(&state)?.metrics)();
+    text.push_str(&super::metrics::render(&state.requests));
     let answer = (
         [(
             header::CONTENT_TYPE,

@@ -260,6 +260,8 @@ reasons! {
     UnsupportedVersion = 153, "Unsupported protocol version", tag 0, ord 99, cxl 99;
     /// Too many connections or attempts.
     TooManyConnections = 154, "Too many connections", tag 0, ord 99, cxl 99;
+    /// The venue's people ended the connection.
+    DisconnectedByVenue = 155, "Disconnected by the venue", tag 0, ord 99, cxl 99;
     // 200..=219: refusals by pre-trade risk limits.
     /// More lots than an order may have.
     LimitQuantity = 200, "Quantity above risk limit", tag 38, ord 3, cxl 99;

@@ -1,0 +1,285 @@
+//! What handlers are given: who asks, and bodies, queries and paths that were read without a mistake.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use super::problem::{Problem, Result};
+use super::{Api, Role};
+use crate::admin::AdminState;
+use crate::admin::auth::{self, Bearer};
+use crate::admin::desk::Who;
+use crate::engine::command::name;
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// A request's id, as its answer has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId(pub [u8; 16]);
+
+impl RequestId {
+    /// From a UUID, with or without dashes.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > 36 {
+            return None;
+        }
+        let digits: Vec<u8> = text
+            .chars()
+            .filter(|c| *c != '-')
+            .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+            .collect::<Option<_>>()?;
+        if digits.len() != 32 {
+            return None;
+        }
+        let mut id = [0; 16];
+        for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = pair[0] << 4 | pair[1];
+        }
+        Some(Self(id))
+    }
+
+    /// A new one; all zero when there is no randomness, which only this name suffers from.
+    pub fn drawn() -> Self {
+        let mut id = [0; 16];
+        let _ = getrandom::fill(&mut id);
+        // A random UUID, so that others can read it.
+        id[6] = id[6] & 0x0f | 0x40;
+        id[8] = id[8] & 0x3f | 0x80;
+        Self(id)
+    }
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, byte) in self.0.iter().enumerate() {
+            if matches!(at, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The API of a venue that runs.
+pub struct Running(pub Arc<Api>);
+
+impl FromRequestParts<AdminState> for Running {
+    type Rejection = Problem;
+
+    async fn from_request_parts(_: &mut Parts, state: &AdminState) -> Result<Self> {
+        let api = state.venue.get().and_then(|view| view.api.clone());
+        api.map(Self)
+            .ok_or_else(|| Problem::unavailable("the venue is starting"))
+    }
+}
+
+/// The address that a request comes from.
+pub fn address(parts: &Parts) -> IpAddr {
+    let peer = parts.extensions.get::<Peer>();
+    peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0.ip())
+}
+
+/// Somebody with a right token and at least the role of this place in [`Role::ALL`].
+pub struct Caller<const ROLE: usize> {
+    /// What they ask.
+    pub api: Arc<Api>,
+    /// Their token.
+    pub bearer: Bearer,
+    /// As the log will have them.
+    pub who: Who,
+}
+
+/// Somebody who may look.
+pub type Viewer = Caller<{ Role::Viewer as usize }>;
+/// Somebody who helps clients.
+pub type Support = Caller<{ Role::TraderSupport as usize }>;
+/// Somebody who stops and releases.
+pub type Risk = Caller<{ Role::Risk as usize }>;
+/// Somebody who changes what there is.
+pub type Operator = Caller<{ Role::Operator as usize }>;
+
+impl<const ROLE: usize> FromRequestParts<AdminState> for Caller<ROLE> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self> {
+        let Running(api) = Running::from_request_parts(parts, state).await?;
+        let address = address(parts);
+        let Some(bearer) = bearer(parts, &api) else {
+            let key = format!("token:{address}");
+            return Err(if api.throttle.take(&key, api.rate_per_minute).await {
+                Problem::new(StatusCode::UNAUTHORIZED, "a valid bearer token is needed")
+            } else {
+                Problem::too_many("too many requests without a valid token", 1)
+            });
+        };
+        let key = format!("user:{}", bearer.name);
+        if !api.throttle.take(&key, api.rate_per_minute).await {
+            return Err(Problem::too_many("too many requests", 1));
+        }
+        if (bearer.role as usize) < ROLE {
+            let needed = Role::ALL.get(ROLE).map_or("?", |role| role.name());
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                format!("this needs the role {needed}"),
+            ));
+        }
+        let who = who(parts, &bearer, address);
+        Ok(Self { api, bearer, who })
+    }
+}
+
+fn bearer(parts: &Parts, api: &Api) -> Option<Bearer> {
+    let mut all = parts.headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (all.next(), all.next()) else {
+        return None;
+    };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    api.tokens
+        .check(token.trim(), auth::seconds(api.clock.utc_now()))
+}
+
+fn who(parts: &Parts, bearer: &Bearer, address: IpAddr) -> Who {
+    let request = parts.extensions.get::<RequestId>();
+    let address = match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    Who {
+        // Tokens name nobody else.
+        actor: name(&bearer.name).unwrap_or_default(),
+        role: bearer.role as u8,
+        request: request.map_or([0; 16], |id| id.0),
+        address: address.octets(),
+    }
+}
+
+/// A JSON body.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<AdminState> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AdminState) -> Result<Self> {
+        match Json::<T>::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(rejection) => Err(body_problem(&rejection)),
+        }
+    }
+}
+
+fn body_problem(rejection: &JsonRejection) -> Problem {
+    // What was read is not said again beyond the parser's own short text.
+    Problem::new(rejection.status(), rejection.body_text())
+}
+
+/// A JSON body, or nothing.
+pub struct MaybeBody<T>(pub T);
+
+impl<T: DeserializeOwned + Default> FromRequest<AdminState> for MaybeBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AdminState) -> Result<Self> {
+        let (parts, body) = request.into_parts();
+        let read = Request::from_parts(parts.clone(), body);
+        let bytes = Bytes::from_request(read, state).await;
+        let bytes =
+            bytes.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        let again = Request::from_parts(parts, axum::body::Body::from(bytes));
+        let Body(body) = Body::from_request(again, state).await?;
+        Ok(Self(body))
+    }
+}
+
+/// A query.
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<AdminState> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(rejection) => Err(Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())),
+        }
+    }
+}
+
+/// What a path names. One that cannot be a name is the name of nothing.
+pub struct Named<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<AdminState> for Named<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(named)) => Ok(Self(named)),
+            Err(rejection) => Err(Problem::missing(rejection.body_text())),
+        }
+    }
+}
+
+/// `If-Match`: the version that the client saw.
+pub struct IfMatch(Option<String>);
+
+impl IfMatch {
+    /// Whether the client may go on over what there is.
+    ///
+    /// # Errors
+    /// 412: it saw another version, or one where there is none.
+    pub fn check(&self, current: Option<&str>) -> Result<()> {
+        match (self.0.as_deref(), current) {
+            (None, _) => Ok(()),
+            (Some("*"), Some(_)) => Ok(()),
+            (Some(seen), Some(current)) if seen.split(',').any(|tag| tag.trim() == current) => {
+                Ok(())
+            }
+            (Some(_), _) => Err(Problem::new(
+                StatusCode::PRECONDITION_FAILED,
+                "it was changed since it was read",
+            )),
+        }
+    }
+}
+
+impl FromRequestParts<AdminState> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &AdminState) -> Result<Self> {
+        let value = parts.headers.get(header::IF_MATCH);
+        Ok(Self(match value.map(|value| value.to_str()) {
+            None => None,
+            Some(Ok(text)) => Some(text.to_owned()),
+            Some(Err(_)) => Some(String::new()),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_a_uuid_in_and_out() {
+        let text = "0123e567-e89b-42d3-a456-426614174000";
+        assert_eq!(RequestId::parse(text).unwrap().to_string(), text);
+        assert_eq!(RequestId::parse("x"), None);
+        assert_eq!(RequestId::parse(&"a".repeat(33)), None);
+        assert_ne!(RequestId::drawn(), RequestId::drawn());
+    }
+}

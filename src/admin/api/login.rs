@@ -1,0 +1,127 @@
+//! Tokens: a password gives one, and one that is right gives the next.
+
+use axum::Json;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::extract::{Body, Peer, Running, Viewer};
+use super::problem::{Problem, Result};
+use super::{Api, Role, unavailable};
+use crate::admin::auth::{self, LOGIN_TIME};
+use crate::admin::users;
+use crate::store::users::User;
+use axum::extract::Extension;
+
+/// Longest name and password that are looked at.
+const TEXT_LENGTH_MAX: usize = users::PASSWORD_LENGTH_MAX;
+
+/// Somebody's name and password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// Login.
+    #[schema(max_length = 256)]
+    username: String,
+    /// Password.
+    #[schema(max_length = 256)]
+    password: String,
+}
+
+/// A token.
+#[derive(Serialize, ToSchema)]
+pub struct Token {
+    /// For `Authorization: Bearer`.
+    token: String,
+    /// When it ends, seconds since 1970.
+    expires_at: u64,
+    /// What its bearer may do.
+    role: Role,
+}
+
+/// Log in.
+///
+/// Wrong names, wrong passwords and disabled users are told apart by nothing. Failures lock the name for
+/// that address, and the address, for a while.
+#[utoipa::path(post, path = "/login", tag = "login", request_body = Login,
+    responses((status = 200, description = "A token.", body = Token)))]
+pub async fn login(
+    Running(api): Running,
+    peer: Option<Extension<Peer>>,
+    Body(login): Body<Login>,
+) -> Result<Json<Token>> {
+    let address = peer.map_or_else(|| "?".to_owned(), |peer| peer.0.0.ip().to_string());
+    let keys = [
+        format!("login:{address}"),
+        format!("login:{address}:{}", login.username),
+    ];
+    if login.username.len() > TEXT_LENGTH_MAX || login.password.len() > TEXT_LENGTH_MAX {
+        return Err(wrong());
+    }
+    for key in &keys {
+        if let Some(time) = api.throttle.locked_for(key).await {
+            let why = "too many logins failed; later ones are looked at again";
+            return Err(Problem::too_many(why, time.as_secs() + 1));
+        }
+    }
+    if !api.throttle.take(&keys[0], api.rate_per_minute).await {
+        return Err(Problem::too_many("too many logins", 1));
+    }
+    let user = api.store.find_user(&login.username).await;
+    let user = user.map_err(|error| unavailable(&error))?;
+    let checked = user.clone();
+    let password = login.password;
+    let right = api
+        .turns
+        .slowly(move || users::is_right(checked.as_ref(), &password))
+        .await?;
+    let Some(user) = user.filter(|_| right) else {
+        tracing::warn!(user = login.username, address, "a login failed");
+        for key in &keys {
+            api.throttle.failed(key).await;
+        }
+        return Err(wrong());
+    };
+    api.throttle.succeeded(&keys[1]).await;
+    let now = auth::seconds(api.clock.utc_now());
+    issue(&api, &user, now, now)
+}
+
+/// A token for the next while, without the password, as long as the login is not too long ago and the user
+/// may log in.
+#[utoipa::path(post, path = "/token/refresh", tag = "login", security(("bearer" = [])),
+    responses((status = 200, description = "A token.", body = Token)))]
+pub async fn refresh(caller: Viewer) -> Result<Json<Token>> {
+    let api = &caller.api;
+    let now = auth::seconds(api.clock.utc_now());
+    let user = api.store.find_user(&caller.bearer.name).await;
+    let user = user
+        .map_err(|error| unavailable(&error))?
+        .filter(|user| !user.disabled);
+    let Some(user) = user else {
+        return Err(wrong());
+    };
+    if now > caller.bearer.auth_time.saturating_add(LOGIN_TIME) {
+        return Err(wrong());
+    }
+    issue(api, &user, caller.bearer.auth_time, now)
+}
+
+fn issue(api: &Api, user: &User, auth_time: u64, now: u64) -> Result<Json<Token>> {
+    // A database that has a role nobody knows lets its user look.
+    let role = Role::of(&user.role).unwrap_or(Role::Viewer);
+    let issued = api.tokens.issue(&user.name, role, auth_time, now);
+    let (token, expires_at) = issued.map_err(|error| {
+        tracing::error!(error, "cannot make a token");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no token can be made")
+    })?;
+    Ok(Json(Token {
+        token,
+        expires_at,
+        role,
+    }))
+}
+
+fn wrong() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "wrong name or password")
+}

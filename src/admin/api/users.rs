@@ -1,0 +1,127 @@
+//! People who may log in, for operators. Every change is noted in the log; names and hashes are not there.
+
+use axum::Json;
+use serde::{Deserialize, Serialize};
+use trading_engine_protocol::types::UtcNanos;
+use utoipa::ToSchema;
+
+use super::extract::{Body, Named, Operator};
+use super::problem::{Problem, Result};
+use super::{Role, Timestamp, unavailable};
+use crate::admin::users::hash_password;
+use crate::engine::command::{AuditNote, name};
+use crate::store::users::User;
+
+/// Somebody who may log in.
+#[derive(Serialize, ToSchema)]
+pub struct UserView {
+    /// Login.
+    name: String,
+    /// What they may do.
+    role: Role,
+    /// May not log in.
+    disabled: bool,
+    /// When they were made.
+    created_at: Timestamp,
+}
+
+impl From<User> for UserView {
+    fn from(user: User) -> Self {
+        Self {
+            name: user.name,
+            role: Role::of(&user.role).unwrap_or(Role::Viewer),
+            disabled: user.disabled,
+            created_at: Timestamp(UtcNanos(user.created_at)),
+        }
+    }
+}
+
+/// Everybody who may log in.
+#[derive(Serialize, ToSchema)]
+pub struct AllUsers {
+    /// By name.
+    items: Vec<UserView>,
+}
+
+/// What somebody is to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserChange {
+    /// What they may do.
+    role: Role,
+    /// At least 12 characters; absent: as it is. Somebody new needs one.
+    #[serde(default)]
+    #[schema(min_length = 12, max_length = 256)]
+    password: Option<String>,
+    /// May not log in.
+    #[serde(default)]
+    disabled: bool,
+}
+
+/// People who may log in.
+#[utoipa::path(get, path = "/users", tag = "users", operation_id = "list_users",
+    security(("bearer" = [])),
+    responses((status = 200, description = "All of them.", body = AllUsers)))]
+pub async fn list(caller: Operator) -> Result<Json<AllUsers>> {
+    let users = caller.api.store.list_users().await;
+    let users = users.map_err(|error| unavailable(&error))?;
+    let items = users.into_iter().map(UserView::from).collect();
+    Ok(Json(AllUsers { items }))
+}
+
+/// Make somebody, or change them.
+///
+/// Tokens that are out live on until they end, at most fifteen minutes.
+#[utoipa::path(put, path = "/users/{name}", tag = "users", operation_id = "put_user",
+    security(("bearer" = [])), request_body = UserChange,
+    params(("name" = String, Path, description = "Login.", min_length = 1, max_length = 24)),
+    responses((status = 200, description = "They are so.", body = UserView)))]
+pub async fn put(
+    caller: Operator,
+    Named(login): Named<String>,
+    Body(change): Body<UserChange>,
+) -> Result<Json<UserView>> {
+    let api = &caller.api;
+    if name(&login).is_none() {
+        return Err(Problem::invalid(
+            "a login has 1 to 24 printable characters without spaces",
+        ));
+    }
+    // Whoever locks the last operator out needs the command line to get back in.
+    if login == caller.bearer.name && (change.disabled || change.role != Role::Operator) {
+        return Err(Problem::conflict("you cannot take your own role away"));
+    }
+    let _turn = api.desk.edit().await;
+    let known = api.store.find_user(&login).await;
+    let known = known.map_err(|error| unavailable(&error))?;
+    let password_hash = match (change.password, &known) {
+        (None, Some(known)) => known.password_hash.clone(),
+        (None, None) => return Err(Problem::invalid("somebody new needs a password")),
+        (Some(password), _) => {
+            let hashed = api.turns.slowly(move || hash_password(&password)).await?;
+            hashed.map_err(Problem::invalid)?
+        }
+    };
+    let user = User {
+        role: change.role.name().to_owned(),
+        password_hash,
+        disabled: change.disabled,
+        created_at: known.map_or_else(|| api.clock.utc_now().0, |known| known.created_at),
+        name: login,
+    };
+    let target = first_bytes(&user.name);
+    let note = api.desk.note(&caller.who, AuditNote::USER_CHANGED, target);
+    note.await?;
+    let changed = api.store.upsert_user(&user).await;
+    changed.map_err(|error| unavailable(&error))?;
+    Ok(Json(user.into()))
+}
+
+/// What an audit note has room for of a login: its first eight bytes, the first one highest.
+fn first_bytes(login: &str) -> u64 {
+    let mut bytes = [0; 8];
+    for (byte, of) in bytes.iter_mut().zip(login.bytes()) {
+        *byte = of;
+    }
+    u64::from_be_bytes(bytes)
+}

@@ -1,0 +1,137 @@
+//! The venue itself: where its log stands, how fast it answers, and its trading day.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Done;
+use super::extract::{Body, Operator, Viewer};
+use super::problem::{Problem, Result, accepted};
+use crate::admin::AdminState;
+use crate::admin::desk::{Ask, Hold};
+use crate::engine::command::DayRoll;
+
+/// How long reports took in one stage of their life since the start, within a factor of two.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct StageLatency {
+    /// Name of the stage.
+    pub stage: String,
+    /// Reports.
+    pub count: u64,
+    /// Half of them took at most so long, microseconds.
+    pub p50_us: u64,
+    /// 99 of 100.
+    pub p99_us: u64,
+    /// 999 of 1000.
+    pub p999_us: u64,
+}
+
+/// The venue.
+#[derive(Serialize, ToSchema)]
+pub struct VenueView {
+    /// `ok`, `draining` or `failed`.
+    status: String,
+    /// Of the program.
+    version: String,
+    /// `ENV`.
+    environment: String,
+    /// `TOPOLOGY`.
+    topology: String,
+    /// `JOURNAL_POLICY`.
+    journal_policy: String,
+    /// Last position of the log.
+    sequence: u64,
+    /// Last durable one.
+    durable_sequence: u64,
+    /// YYYYMMDD, 0 = none yet.
+    trading_day: u32,
+    /// Since the program started.
+    uptime_seconds: u64,
+    /// Instruments defined.
+    instruments: usize,
+    /// Of them, halted by an operator.
+    held: usize,
+    /// Sessions defined.
+    sessions: usize,
+    /// Of them, connected.
+    sessions_connected: usize,
+    /// Kill switches that are on.
+    kill_switches: usize,
+    /// Stages of a report's life, in order.
+    stages: Vec<StageLatency>,
+    /// Why nothing is acknowledged any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+}
+
+/// The venue as it stands.
+#[utoipa::path(get, path = "/venue", tag = "venue", operation_id = "show_venue",
+    security(("bearer" = [])),
+    responses((status = 200, description = "It.", body = VenueView)))]
+pub async fn show(State(state): State<AdminState>, caller: Viewer) -> Result<Json<VenueView>> {
+    let health = state.health();
+    let api = &caller.api;
+    let held = api.desk.held().len();
+    let stages = (api.latencies)();
+    let view = api.mirror.read(|reference| VenueView {
+        status: health.status.to_owned(),
+        version: health.version.to_owned(),
+        environment: health.environment,
+        topology: health.topology,
+        journal_policy: health.journal_policy,
+        sequence: health.sequence,
+        durable_sequence: health.durable_sequence,
+        trading_day: reference.trading_day,
+        uptime_seconds: health.uptime_seconds,
+        instruments: reference.instruments.len(),
+        held,
+        sessions: reference.sessions.len(),
+        sessions_connected: reference
+            .sessions
+            .values()
+            .filter(|session| session.connected)
+            .count(),
+        kill_switches: reference.blocks.len(),
+        stages,
+        failure: health.failure,
+    });
+    Ok(Json(view))
+}
+
+/// A trading day to begin.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TradingDay {
+    /// YYYYMMDD, behind the day it is.
+    #[schema(minimum = 19700101, maximum = 99991231)]
+    trading_day: u32,
+}
+
+/// Begin a trading day.
+///
+/// Day orders expire, ClientOrderIds are free again, numbers restart where they do.
+#[utoipa::path(post, path = "/day-roll", tag = "venue", request_body = TradingDay,
+    security(("bearer" = [])),
+    responses((status = 200, description = "It began.", body = Done)))]
+pub async fn roll_day(caller: Operator, Body(day): Body<TradingDay>) -> Result<Json<Done>> {
+    let trading_day = day.trading_day;
+    if !is_date(trading_day) {
+        return Err(Problem::invalid("a trading day is a date, YYYYMMDD"));
+    }
+    let asks = [Ask::new(DayRoll {
+        trading_day,
+        reserved: 0,
+    })];
+    let desk = &caller.api.desk;
+    let outcome = desk.perform(&caller.who, trading_day.into(), &asks, Hold::Unchanged);
+    Ok(Json(Done::of(&accepted(outcome.await?)?)))
+}
+
+fn is_date(day: u32) -> bool {
+    use trading_engine_protocol::types::UtcNanos;
+    let (year, month, of_month) = (day / 10_000, day / 100 % 100, day % 100);
+    (1970..=9999).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=UtcNanos::days_in_month(year, month)).contains(&of_month)
+}

@@ -1,0 +1,97 @@
+//! What the venue leans on without needing it: the database and the cache. Down, either is told here by
+//! name, and is no reason to be un-ready.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+/// Longest wait for one of them.
+const PING_TIME: Duration = Duration::from_secs(2);
+/// How long an answer is given again: strangers ask here.
+const FRESH_TIME: Duration = Duration::from_secs(1);
+
+/// How one of them is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Dependency {
+    /// `ok`, `down` or `not_configured`.
+    status: &'static str,
+    /// How long it took to answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<f64>,
+    /// What is wrong, or what it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Dependency {
+    /// Whether it should answer and does not.
+    pub fn is_down(&self) -> bool {
+        self.status == "down"
+    }
+}
+
+/// All of them, in `/health`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Dependencies {
+    /// SQL.
+    pub db: Dependency,
+    /// The cache.
+    pub redis: Dependency,
+}
+
+/// Asks one of them, and says how long it took or what is wrong.
+pub type Asking = Arc<dyn Fn() -> BoxFuture<'static, Result<Duration, String>> + Send + Sync>;
+
+/// One of them.
+#[derive(Clone)]
+pub struct Ping {
+    asking: Option<Asking>,
+    last: Arc<Mutex<Option<(Instant, Dependency)>>>,
+}
+
+impl Ping {
+    /// One that is asked so; `None`: not configured.
+    pub fn new(asking: Option<Asking>) -> Self {
+        Self {
+            asking,
+            last: Arc::default(),
+        }
+    }
+
+    /// How it is, or was a moment ago.
+    pub async fn ask(&self) -> Dependency {
+        let Some(asking) = &self.asking else {
+            return Dependency {
+                status: "not_configured",
+                latency_ms: None,
+                reason: None,
+            };
+        };
+        let mut last = self.last.lock().await;
+        if let Some((at, known)) = last.as_ref()
+            && at.elapsed() < FRESH_TIME
+        {
+            return known.clone();
+        }
+        let answer = timeout(PING_TIME, asking()).await;
+        let answer = answer.unwrap_or_else(|_| Err("no answer in time".into()));
+        let dependency = match answer {
+            Ok(took) => Dependency {
+                status: "ok",
+                latency_ms: Some(took.as_secs_f64() * 1e3),
+                reason: None,
+            },
+            Err(reason) => Dependency {
+                status: "down",
+                latency_ms: None,
+                reason: Some(reason),
+            },
+        };
+        *last = Some((Instant::now(), dependency.clone()));
+        dependency
+    }
+}
