@@ -539,7 +539,7 @@ fn run(config: &Config) -> Result<(), Failure> {
         code: EXIT_IO,
         message: error.to_string(),
     })?;
-    let api = api(config, &venue, keystore, store, &clock)?;
+    let api = api(config, &venue, keystore, store, history.status(), &clock)?;
     state.show(view(&venue, api, history.status()));
     state.readiness.set_started();
     let stop: Arc<AtomicBool> = Arc::default();
@@ -785,8 +785,10 @@ fn api(
     venue: &Venue,
     keystore: LiveKeystore,
     store: Store,
+    history: projector::Status,
     clock: &Clock,
 ) -> Result<Api, Failure> {
+    let journal = Arc::clone(venue.journal());
     let wrong = |message| Failure {
         code: EXIT_CONFIG,
         message,
@@ -802,7 +804,7 @@ fn api(
         mirror: venue.mirror().clone(),
         desk: venue.desk().clone(),
         keystore,
-        depth: venue.depth(),
+        market_data: venue.market_data(),
         tokens: tokens.map_err(wrong)?,
         store,
         throttle: Arc::new(MemoryThrottle::new(clock.clone())),
@@ -811,7 +813,10 @@ fn api(
             let (_, phase) = schedule.at(now.utc_now())?;
             Some(phase.into())
         }),
-        latencies: venue.latencies(),
+        stages: venue.stages(),
+        durable_sequence: Box::new(move || journal.durable().get()),
+        history_sequence: Box::new(move || history.figures().sequence),
+        streams: Api::streams(),
         turns: Turns::default(),
     })
 }
@@ -832,7 +837,7 @@ fn view(venue: &Venue, api: Api, history: projector::Status) -> View {
             failure: journal.failure(),
         }),
         metrics: Arc::new(move || of_venue() + &history_metrics(&history)),
-        depth: venue.depth(),
+        market_data: venue.market_data(),
         api: Some(Arc::new(api)),
         database: Ping::new(Some(ping)),
         redis: Ping::new(None),

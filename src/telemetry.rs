@@ -75,6 +75,19 @@ impl StageHistogram {
         *sum = sum.wrapping_add(other.sum_ns.load(Ordering::Relaxed));
     }
 
+    /// What was recorded since an earlier look.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let more = |now: &AtomicU64, before: &AtomicU64| {
+            let (now, before) = (now.load(Ordering::Relaxed), before.load(Ordering::Relaxed));
+            AtomicU64::new(now.saturating_sub(before))
+        };
+        Self {
+            counts: std::array::from_fn(|at| more(&self.counts[at], &before.counts[at])),
+            sum_ns: more(&self.sum_ns, &before.sum_ns),
+        }
+    }
+
     /// Upper bound, ns, of the bucket that `share` (of 1,000) of what was recorded is in or below; 0 =
     /// nothing was, `u64::MAX` = beyond all bounds.
     pub fn bound_of(&self, share: u64) -> u64 {

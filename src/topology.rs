@@ -1,18 +1,19 @@
 //! Which threads exist, what runs on them, and which rings join them.
 //!
 //! ```text
-//! single      one thread: gateway sequencer append sync engine history
-//! compact     core: gateway sequencer append engine | journal-sync | history
+//! single      one thread: gateway sequencer append sync engine history market-data
+//! compact     core: gateway sequencer append engine | journal-sync | history | market-data
 //! dedicated   gateway | engine: sequencer engine | journal: append | journal-sync | history
+//!             | market-data
 //!
 //! gateway --commands 4 MiB--> sequencer --log 8 MiB--> append, engine
-//! engine --events 16 MiB--> gateway, history     (both read up to the durable Sequence)
+//! engine --events 16 MiB--> gateway, history, market-data    (up to the durable Sequence)
 //! ```
 //! Beside all of them, snapshots: finished segments become snapshots of the core (`journal::snapshots`);
 //! nobody waits for it.
 //!
-//! The history thread is not woken by events: it looks every few milliseconds, and at once when asked
-//! something. A wake-up costs the core more than matching an order does.
+//! History and market data are not woken by events: they look every few milliseconds, and at once when
+//! asked something. A wake-up costs the core more than matching an order does.
 //!
 //! Every ring is bounded. A full one stops its writer: events the engine, the log the sequencer,
 //! commands the gateway, and that the sockets.
@@ -29,7 +30,6 @@ use trading_engine_protocol::types::{
     InstrumentId, Reason, Sequence, SessionId, TradingPhase, UtcNanos,
 };
 
-use crate::admin::api::StageLatency;
 use crate::admin::desk::{Desk, set_phase};
 use crate::admin::mirror::{self, Mirror};
 use crate::agent::{self, Agent, EngineAgent, Idle, NextDue, ThreadPlan};
@@ -55,11 +55,13 @@ use crate::journal::snapshots;
 use crate::journal::writer::{self, AppendAgent, Shared, SyncAgent};
 use crate::journal::{JournalError, Policy};
 use crate::limits::EngineLimits;
-use crate::market_data::depth::SharedDepth;
+use crate::market_data::agent::MarketDataAgent;
+use crate::market_data::feed::{MarketData, TAPE_RECORDS};
+use crate::market_data::market::Market;
 use crate::metric_names as names;
 use crate::ring::{self, Cursor, Doorbell, Reader, Writer, prefer_large_pages};
 use crate::sequencer::{LocalLog, Sequencer};
-use crate::telemetry::{Exposition, STAGES, StageHistogram};
+use crate::telemetry::{Exposition, StageHistogram};
 
 const COMMAND_RING: usize = 4 << 20;
 const LOG_RING: usize = 8 << 20;
@@ -96,7 +98,7 @@ pub struct Recovered {
     position: writer::Position,
     event_log: EventLog,
     tail: TailSource,
-    depth: SharedDepth,
+    market: Market,
     /// Instruments that an operator halted in the life before.
     held: Vec<InstrumentId>,
     /// Commands of the log.
@@ -136,8 +138,6 @@ pub fn recover(
         engine.memory(prefer_large_pages);
         engine
     };
-    let depth = SharedDepth::default();
-    let mut observer = depth.clone();
     let exists = recovery::exists(disk.as_ref())?;
     // The event log must know where the journal ends before it is told what replay gives.
     let last = if exists {
@@ -160,7 +160,7 @@ pub fn recover(
     } else {
         fresh()
     };
-    begin_depth(&observer, &engine);
+    let mut market = market_of(&engine);
     let from_snapshot = engine.sequence().0;
     engine.touch();
     let mut bytes = Vec::new();
@@ -174,7 +174,7 @@ pub fn recover(
                     command,
                     &mut bytes,
                     &mut event_log,
-                    &mut observer,
+                    &mut market,
                 )
                 .err();
             }
@@ -194,7 +194,7 @@ pub fn recover(
         engine,
         position,
         event_log,
-        depth,
+        market,
         held: Vec::new(),
         took: started.elapsed(),
         is_new: summary.is_none(),
@@ -202,15 +202,20 @@ pub fn recover(
     })
 }
 
-/// The books of an engine that was restored.
-fn begin_depth(depth: &SharedDepth, engine: &Engine) {
+/// Market data of an engine that was restored.
+fn market_of(engine: &Engine) -> Market {
     let mut orders = Vec::new();
     engine.open_orders_in_full(|order| orders.push(*order));
-    let instruments = engine.instruments().filter_map(|definition| {
-        let phase = engine.phase(definition.instrument)?;
-        Some((*definition, phase))
-    });
-    depth.with(|depth| depth.begin_with(engine.sequence(), instruments, &orders));
+    let instruments: Vec<_> = engine.instrument_states().collect();
+    let mut market = Market::default();
+    market.begin_with(
+        engine.sequence(),
+        engine.trading_day(),
+        engine.first_trade_of_day(),
+        &instruments,
+        &orders,
+    );
+    market
 }
 
 fn replay_one(
@@ -218,7 +223,7 @@ fn replay_one(
     command: &[u8],
     bytes: &mut Vec<u8>,
     event_log: &mut EventLog,
-    observer: &mut SharedDepth,
+    market: &mut Market,
 ) -> Result<(), JournalError> {
     let mut progress = {
         bytes.clear();
@@ -229,12 +234,13 @@ fn replay_one(
     };
     let logged = event_log.sequence();
     loop {
-        for (header, _, event) in event_log::events(bytes) {
+        for (header, body, event) in event_log::events(bytes) {
             if header.sequence.0 > logged {
                 event_log.append(header, event)?;
             }
-            observer.event(header, event);
+            market.apply(header, &body);
         }
+        market.keep_trades(TAPE_RECORDS);
         if progress == Progress::Done {
             break;
         }
@@ -281,11 +287,6 @@ impl Recovered {
     /// Hash of the recovered state.
     pub fn state_hash(&self) -> u64 {
         self.engine.state_hash()
-    }
-
-    /// The books as recovered.
-    pub fn depth(&self) -> SharedDepth {
-        self.depth.clone()
     }
 
     /// Instruments that are halted now were halted by an operator: the schedule did not say so. They stay
@@ -481,7 +482,7 @@ pub struct Venue {
     edges: Vec<Edge>,
     /// Threads in the order they stop in.
     threads: Vec<(JoinHandle<()>, Arc<AtomicBool>)>,
-    depth: SharedDepth,
+    market_data: MarketData,
     events: Arc<EventCounters>,
     started: Instant,
 }
@@ -527,7 +528,7 @@ impl Venue {
             engine,
             position,
             event_log,
-            depth,
+            market,
             held,
             log_id,
             ..
@@ -551,11 +552,10 @@ impl Venue {
         let (venue_commands, venue_out) = ring::channel(COMMAND_RING, 1);
         let (mut log_ring, log_readers) = ring::channel(LOG_RING, 2);
         let (mut event_ring, mut event_readers) =
-            ring::channel(EVENT_RING, usize::from(gateways) + 1);
+            ring::channel(EVENT_RING, usize::from(gateways) + 2);
         let (log_to_journal, log_to_engine) = pair(log_readers);
-        let events_to_history = event_readers
-            .pop()
-            .expect("Invariant: made with a reader for it");
+        let (events_to_history, events_to_market_data) =
+            pair(event_readers.split_off(usize::from(gateways)));
 
         let (appender, syncer, journal) =
             writer::start(disk, position, settings.segment_bytes, settings.policy);
@@ -569,7 +569,6 @@ impl Venue {
         let desk = desk(&commands_of_venue, &journal, clock, held);
         // Who is told of an outcome finds it in the mirror.
         let observers: Vec<Box<dyn Observer>> = vec![
-            Box::new(depth.clone()),
             Box::new(Counting(Arc::clone(&events))),
             Box::new(Mirroring(mirror.clone())),
             Box::new(Answering(desk.clone())),
@@ -580,6 +579,14 @@ impl Venue {
             applied.clone(),
             event_log,
             observers,
+        );
+        let (market_data_agent, mut market_data) = MarketDataAgent::new(
+            events_to_market_data,
+            journal.durable().clone(),
+            applied.clone(),
+            market,
+            settings.limits.instruments,
+            clock.utc_now().0,
         );
 
         let mut reference = ReferenceData::default();
@@ -595,10 +602,12 @@ impl Venue {
         let (journal_bell, journal_thread) = bell();
         let (sync_bell, sync_thread) = bell();
         let (history_bell, history_thread) = bell();
+        let (market_bell, market_thread) = bell();
 
         let authenticator = Authenticator::start(&keystore)?;
         if !single {
             history_desk.wakes(Arc::clone(&history_bell));
+            market_data.wakes(Arc::clone(&market_bell));
         }
         let edges: Vec<Edge> = (0..gateways).map(|_| Edge::default()).collect();
         let admissions: Arc<Admissions> = Arc::default();
@@ -722,11 +731,12 @@ impl Venue {
         let append: Box<dyn Agent> = Box::new(append);
         let sync: Box<dyn Agent> = Box::new(sync);
         let history: Box<dyn Agent> = Box::new(history);
+        let market: Box<dyn Agent> = Box::new(market_data_agent);
         let none: Arc<OnceLock<Thread>> = Arc::default();
         let mut plans = match settings.preset {
             Preset::Single => vec![(
                 "venue".into(),
-                vec![gateway, sequencer, append, sync, engine, history],
+                vec![gateway, sequencer, append, sync, engine, history, market],
                 gateway_bell,
                 none,
             )],
@@ -743,6 +753,12 @@ impl Venue {
                     vec![history],
                     history_bell,
                     history_thread,
+                ),
+                (
+                    "market-data".into(),
+                    vec![market],
+                    market_bell,
+                    market_thread,
                 ),
             ],
             Preset::Dedicated => vec![
@@ -761,6 +777,12 @@ impl Venue {
                     history_bell,
                     history_thread,
                 ),
+                (
+                    "market-data".into(),
+                    vec![market],
+                    market_bell,
+                    market_thread,
+                ),
             ],
         };
         // Further gateways stand, and stop, beside the first.
@@ -770,8 +792,9 @@ impl Venue {
         }
         let mut threads = Vec::new();
         for (index, (name, agents, doorbell, handle)) in plans.into_iter().enumerate() {
-            // Threads that only wait for disks are neither pinned nor allowed to spin.
-            let beside = matches!(name.as_str(), "journal-sync" | "history");
+            // Threads that wait for disks, or that nobody waits for, are neither pinned nor allowed to
+            // spin.
+            let beside = matches!(name.as_str(), "journal-sync" | "history" | "market-data");
             let plan = ThreadPlan {
                 name,
                 core: if beside {
@@ -806,7 +829,7 @@ impl Venue {
             draining,
             edges,
             threads,
-            depth,
+            market_data,
             events,
             started: Instant::now(),
         })
@@ -817,9 +840,9 @@ impl Venue {
         &self.journal
     }
 
-    /// The books.
-    pub fn depth(&self) -> SharedDepth {
-        self.depth.clone()
+    /// The books, trades and statistics.
+    pub fn market_data(&self) -> MarketData {
+        self.market_data.clone()
     }
 
     /// Whether the commands that start a venue are applied and durable.
@@ -866,21 +889,9 @@ impl Venue {
     }
 
     /// How long reports took since the start, by stage.
-    pub fn latencies(&self) -> Box<dyn Fn() -> Vec<StageLatency> + Send + Sync> {
+    pub fn stages(&self) -> Box<dyn Fn() -> [StageHistogram; 4] + Send + Sync> {
         let edges = self.edges.clone();
-        Box::new(move || {
-            let stages = all_stages(&edges);
-            let named = STAGES.iter().zip(&stages);
-            named
-                .map(|(stage, times)| StageLatency {
-                    stage: (*stage).to_owned(),
-                    count: times.count(),
-                    p50_us: times.bound_of(500) / 1_000,
-                    p99_us: times.bound_of(990) / 1_000,
-                    p999_us: times.bound_of(999) / 1_000,
-                })
-                .collect()
-        })
+        Box::new(move || all_stages(&edges))
     }
 
     /// Makes the text of a scrape.

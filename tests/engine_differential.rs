@@ -24,6 +24,7 @@ use trading_engine::engine::command::{
 };
 use trading_engine::engine::event::{EventBody, Fill, OrderCanceled, OrderState, QuoteResult};
 use trading_engine::limits::{EngineLimits, STEP_EVENTS_MAX};
+use trading_engine::market_data::depth::Depth;
 use trading_engine_protocol::types::{
     AccountId, ClientOrderId, FirmId, InstrumentId, OrderId, OrderType, Price, Quantity, Reason,
     SelfTradePrevention, SessionId, SessionProtocol, Side, TimeInForce, TradeId, UtcNanos,
@@ -1450,6 +1451,8 @@ struct Run {
     /// Events by kind and reason.
     kinds: BTreeMap<String, u64>,
     deepest: u32,
+    /// What market data makes of the events.
+    mirror: Depth,
 }
 
 impl Run {
@@ -1481,8 +1484,10 @@ impl Run {
         for instrument in &instruments {
             driver.apply(SessionId(0), *instrument, sink);
         }
+        let mut mirror = Depth::default();
         venue::for_each_event(sink, |header, body| {
-            assert_eq!(header.reason, 0, "{body:?}")
+            assert_eq!(header.reason, 0, "{body:?}");
+            mirror.apply(header, &body);
         });
         assert_eq!(driver.engine.instruments().count(), INSTRUMENTS as usize);
         let mut venue = Venue::new(limits, instruments, &sessions);
@@ -1505,6 +1510,7 @@ impl Run {
             last: String::new(),
             kinds: BTreeMap::new(),
             deepest: 0,
+            mirror,
         }
     }
 
@@ -1846,6 +1852,7 @@ impl Run {
     fn lockstep(&mut self, step: u64) {
         let resumed = self.driver.resumed;
         let asking = self.step(step);
+        venue::for_each_event(&self.out, |header, body| self.mirror.apply(header, &body));
         self.venue.finish();
         let now = self.driver.engine.sequenced_at().0;
         let told = self.reader.read(&self.out, now, asking);
@@ -1955,6 +1962,12 @@ impl Run {
                     .levels(InstrumentId(index as u32 + 1), side)
                     .map(|(price, lots, orders)| (price.0, lots.0, orders))
                     .collect();
+                let mirror = self.mirror.levels_of(InstrumentId(index as u32 + 1), side);
+                let mirror: Vec<_> = mirror
+                    .into_iter()
+                    .map(|(price, lots, orders)| (price, lots, orders as u32))
+                    .collect();
+                assert_eq!(mirror, levels, "step {step}: market data of {}", index + 1);
                 assert_eq!(
                     levels,
                     book.levels(side as u8),

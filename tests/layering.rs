@@ -39,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "market_data",
         &[
+            "agent",
             "clock",
             "engine::command",
             "engine::event",

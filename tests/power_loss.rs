@@ -232,14 +232,16 @@ fn survives(seed: u64, preset: Preset, policy: Policy, fault: Option<Fault>, cut
         loop {
             let book = running
                 .venue
-                .depth()
-                .with(|depth| depth.snapshot(SYMBOL, usize::MAX));
+                .market_data()
+                .whole_book_blocking(SYMBOL, usize::MAX)
+                .expect("the agent answers");
             let book = book.expect("the instrument is known");
             let found = [(1u8, &book.bids), (2, &book.asks)]
                 .into_iter()
                 .flat_map(|(side, levels)| {
-                    levels.iter().map(move |(price, quantity, orders)| {
-                        ((side, cents(price.0)), (quantity.0 / 100_000_000, *orders))
+                    levels.iter().map(move |level| {
+                        let lots = level.quantity.0 / 100_000_000;
+                        ((side, cents(level.price.0)), (lots, level.orders))
                     })
                 })
                 .collect();

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod auth;
+mod console;
 pub mod desk;
 pub mod health;
 mod metrics;
@@ -23,7 +24,7 @@ use std::time::Instant;
 
 use api::RequestMetrics;
 
-use crate::market_data::depth::SharedDepth;
+use crate::market_data::feed::MarketData;
 
 /// What the ports may know. They answer from before the venue is recovered: until
 /// [`AdminState::show`] they say that it is starting.
@@ -57,8 +58,8 @@ pub struct View {
     pub log: Arc<dyn Fn() -> Log + Send + Sync>,
     /// Prometheus text, made on demand.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// The books.
-    pub depth: SharedDepth,
+    /// Books, trades and statistics.
+    pub market_data: MarketData,
     /// The admin API; `None`: there is none.
     pub api: Option<Arc<api::Api>>,
     /// SQL.

@@ -27,11 +27,12 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use trading_engine_protocol::types::Decimal8;
 
 use super::api::{self, Peer, Problem, RequestId};
+use super::console;
 use super::health::{self, Ping};
 use super::{AdminState, View};
+use crate::market_data::state::{LEVELS_SHOWN, LevelView};
 
 /// Connections at once on each port; more are closed at accept.
 const CONNECTIONS_MAX: usize = 64;
@@ -60,6 +61,7 @@ pub async fn serve(http: TcpListener, metrics: TcpListener, state: AdminState) {
         .route("/book/{symbol}", get(book))
         .route("/instruments", get(instruments))
         .merge(api::routes())
+        .merge(console::routes())
         .fallback(missing)
         .layer(middleware::from_fn_with_state(state.clone(), around))
         .with_state(state.clone());
@@ -255,28 +257,40 @@ async fn book(
     Path(symbol): Path<String>,
     query: Result<Query<BookQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Starting> {
-    let depth = &venue(&state)?.depth;
+    let market_data = &venue(&state)?.market_data;
     let Ok(Query(query)) = query else {
         let why = "depth is a whole number";
         return Ok(problem(StatusCode::BAD_REQUEST, why));
     };
     let levels = query.depth.unwrap_or(usize::MAX);
-    let Some(book) = depth.with(|depth| depth.snapshot(&symbol, levels)) else {
-        let why = format!("no instrument {symbol:?}");
-        return Ok(problem(StatusCode::NOT_FOUND, &why));
+    let book = if levels <= LEVELS_SHOWN {
+        Ok(market_data.book(&symbol, levels))
+    } else {
+        market_data.whole_book(&symbol, levels).await
     };
-    let side = |levels: &[(Decimal8, Decimal8, u64)]| {
-        let rows = levels.iter().map(|(price, quantity, orders)| {
+    let book = match book {
+        Ok(Some(book)) => book,
+        Ok(None) => {
+            let why = format!("no instrument {symbol:?}");
+            return Ok(problem(StatusCode::NOT_FOUND, &why));
+        }
+        Err(error) => {
+            let why = error.to_string();
+            return Ok(problem(StatusCode::SERVICE_UNAVAILABLE, &why));
+        }
+    };
+    let side = |levels: &[LevelView]| {
+        let rows = levels.iter().map(|level| {
             json!({
-                "price": price.to_string(),
-                "quantity": quantity.to_string(),
-                "orders": orders,
+                "price": level.price.to_string(),
+                "quantity": level.quantity.to_string(),
+                "orders": level.orders,
             })
         });
         rows.collect::<Vec<_>>()
     };
     let answer = Json(json!({
-        "symbol": book.symbol,
+        "symbol": *book.info.symbol,
         "sequence": book.sequence,
         "bids": side(&book.bids),
         "asks": side(&book.asks),
@@ -285,10 +299,10 @@ async fn book(
 }
 
 async fn instruments(State(state): State<AdminState>) -> Result<Response, Starting> {
-    let all = venue(&state)?.depth.with(|depth| depth.instruments());
+    let all = venue(&state)?.market_data.instruments();
     let rows: Vec<_> = all
         .iter()
-        .map(|(id, symbol)| json!({"id": id.0, "symbol": symbol}))
+        .map(|info| json!({"id": info.id().0, "symbol": *info.symbol}))
         .collect();
     Ok(Json(rows).into_response())
 }

@@ -39,6 +39,11 @@ impl AmendedTrades {
         self.first = trades_so_far + 1;
     }
 
+    /// First trade of the day.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
     fn has_room(&self) -> bool {
         self.trades.len() < AMENDED_TRADES_MAX
     }

@@ -771,6 +771,25 @@ pub struct OpenOrder {
     pub layer: Option<u16>,
 }
 
+/// An instrument as `Engine::instrument_states` shows it: what events alone would have told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct InstrumentState {
+    /// Its definition.
+    pub definition: DefineInstrument,
+    /// `TradingPhase`.
+    pub phase: u8,
+    /// When the core will end the phase by itself, 0 = it will not.
+    pub until: UtcNanos,
+    /// A kill switch is on.
+    pub blocked: bool,
+    /// Price of the last trade.
+    pub traded: Option<Price>,
+    /// Reference price.
+    pub reference: Option<Price>,
+    /// What was published last of what an auction would do; `price` `i64::MIN` = nothing.
+    pub indicative: AuctionIndicative,
+}
+
 /// An event read in place.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]

@@ -63,8 +63,9 @@ use command::{
 };
 use deadlines::Deadlines;
 use event::{
-    AuditNoted, Body, CommandRefused, Event, EventHeader, EventSink, KillSwitchDone,
-    MassCancelDone, OpenOrder, OrderReport, OrderState, OrderStatusReport,
+    AuctionIndicative, AuditNoted, Body, CommandRefused, Event, EventHeader, EventSink,
+    InstrumentState, KillSwitchDone, MassCancelDone, OpenOrder, OrderReport, OrderState,
+    OrderStatusReport,
 };
 use instrument::{Instrument, ladder_side, stop_side};
 use ladder::Ladders;
@@ -733,6 +734,37 @@ impl Engine {
                 layer: quote.then(|| self.quotes.record(cold.bucket).name.layer),
             });
         }
+    }
+
+    /// Every instrument, with what events alone would have told of it, ascending id.
+    pub fn instrument_states(&self) -> impl Iterator<Item = InstrumentState> + '_ {
+        let defined = self.instruments.iter().filter(|i| i.is_defined());
+        defined.map(|instrument| {
+            let price = |tick: u32| Some(instrument.price_of(tick.checked_sub(1)?));
+            let indicative = instrument.indicative;
+            let ends = instrument.deadlines[auction::INTERRUPTION_ENDS as usize];
+            InstrumentState {
+                definition: instrument.definition,
+                phase: instrument.phase.as_u8(),
+                until: self.deadlines.at(ends).map_or(UtcNanos(0), |end| end.at),
+                blocked: instrument.blocked,
+                traded: price(instrument.traded),
+                reference: price(instrument.reference),
+                indicative: AuctionIndicative {
+                    instrument: instrument.definition.instrument,
+                    side: indicative.side,
+                    price: price(indicative.tick).unwrap_or(command::NO_PRICE),
+                    volume: Quantity(indicative.volume),
+                    imbalance: Quantity(indicative.imbalance),
+                    ..AuctionIndicative::default()
+                },
+            }
+        })
+    }
+
+    /// The first trade that is of this trading day; there may be none yet.
+    pub fn first_trade_of_day(&self) -> TradeId {
+        TradeId(self.amended.first())
     }
 
     /// Slots of the orders in the book, in priority order.

@@ -1,43 +1,96 @@
-//! A mirror of every book, built order by order from events: what `GET /book/{symbol}` shows.
-//!
-//! Lives on the history thread as an observer; a snapshot is taken under a lock by whoever asks.
+//! A mirror of every book, built order by order from events. Private to the market-data agent;
+//! what others see of it is published by the agent.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use trading_engine_protocol::types::{
-    Decimal8, InstrumentId, Liquidity, OrderStatus, OrderType, QuoteStatus, Sequence, Side,
-    TimeInForce, TradingPhase,
+    InstrumentId, Liquidity, OrderStatus, OrderType, QuoteStatus, Sequence, Side, TimeInForce,
+    TradingPhase,
 };
 
-use crate::engine::command::{DefineInstrument, name_text};
+use super::levels::Levels;
+use crate::engine::command::DefineInstrument;
 use crate::engine::event::{
-    self, EventBody, EventHeader, Fill, MassQuoteAnswered, OpenOrder, OrderState, QuoteResult,
+    EventBody, EventHeader, Fill, MassQuoteAnswered, OpenOrder, OrderState, QuoteResult,
 };
-use crate::journal::history::Observer;
+use crate::limits::ORDER_SLOT_BITS;
 
-#[derive(Clone, Copy)]
+/// What the mirror knows of an order.
+#[derive(Clone, Copy, Default)]
 struct Resting {
-    instrument: u32,
-    side: u8,
+    /// Whole order id, 0 = nobody's place.
+    order: u64,
     price: i64,
     /// Lots everyone may see.
     shown: u64,
     /// An iceberg's part that is shown at a time, `u64::MAX` = all.
     display: u64,
+    instrument: u32,
+    side: u8,
+    /// A stop, or for the closing auction: not in the book yet.
+    waits: bool,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Level {
-    lots: u64,
-    orders: u64,
-}
+/// Orders in a chunk.
+const CHUNK: usize = 1 << 12;
 
+/// Orders by the slot in their id, which the core gives to one order at a time: what is found in a
+/// slot under another id has ended.
 #[derive(Default)]
-struct Book {
-    /// By price; best bid is the last, best ask the first.
-    bids: BTreeMap<i64, Level>,
-    asks: BTreeMap<i64, Level>,
+struct Orders {
+    chunks: Vec<Box<[Resting]>>,
+}
+
+impl Orders {
+    #[inline]
+    fn place(order: u64) -> (usize, usize) {
+        #[allow(clippy::cast_possible_truncation, reason = "masked to 24 bits")]
+        let slot = (order & ((1 << ORDER_SLOT_BITS) - 1)) as usize;
+        (slot / CHUNK, slot % CHUNK)
+    }
+
+    #[inline]
+    fn find(&self, order: u64) -> Option<&Resting> {
+        let (chunk, within) = Self::place(order);
+        let found = self.chunks.get(chunk)?.get(within)?;
+        (found.order == order && order != 0).then_some(found)
+    }
+
+    #[inline]
+    fn find_mut(&mut self, order: u64) -> Option<&mut Resting> {
+        let (chunk, within) = Self::place(order);
+        let found = self.chunks.get_mut(chunk)?.get_mut(within)?;
+        (found.order == order && order != 0).then_some(found)
+    }
+
+    /// The order's place, whoever is in it.
+    #[inline]
+    fn at(&mut self, order: u64) -> &mut Resting {
+        let (chunk, within) = Self::place(order);
+        while self.chunks.len() <= chunk {
+            self.chunks.push(vec![Resting::default(); CHUNK].into());
+        }
+        &mut self.chunks[chunk][within]
+    }
+}
+
+/// Both sides of an instrument.
+pub(super) struct Book {
+    pub bids: Levels,
+    pub asks: Levels,
+    /// In its closing auction.
+    closing: bool,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self {
+            bids: Levels::new(Side::Buy),
+            asks: Levels::new(Side::Sell),
+            closing: false,
+        }
+    }
 }
 
 /// What a quote is called: session, protection group, instrument, layer, side.
@@ -46,38 +99,85 @@ type QuoteName = (u32, u16, u32, u16, u8);
 /// All books.
 #[derive(Default)]
 pub struct Depth {
-    orders: HashMap<u64, Resting>,
-    /// Stops and at-the-close orders that wait, and what they will show at a time.
-    waiting: HashMap<u64, u64>,
-    /// Instruments in their closing auction.
-    closing: HashSet<u32>,
+    orders: Orders,
     /// Order id of what is quoted, or was last: a mass quote's answer does not name what its new
     /// quotes replace.
-    quotes: HashMap<QuoteName, u64>,
-    books: HashMap<u32, Book>,
-    instruments: BTreeMap<u32, DefineInstrument>,
-    by_symbol: HashMap<String, u32>,
-    sequence: u64,
+    quotes: HashMap<QuoteName, u64, RandomState>,
+    /// By instrument id.
+    books: Vec<Book>,
+    changes: Changes,
+}
+
+/// Which instruments changed, and how often: one change for each command.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// The command at work.
+    pub sequence: u64,
+    /// And its time.
+    pub at: u64,
+    of: Vec<Change>,
+    /// Instruments with `waits`.
+    changed: Vec<u32>,
+}
+
+/// See [`Changes`].
+#[derive(Clone, Copy, Default)]
+pub(super) struct Change {
+    /// Changes so far.
+    pub number: u64,
+    /// The last command that changed it, and its time.
+    pub sequence: u64,
+    pub at: u64,
+    /// It is named in `changed`.
+    waits: bool,
+}
+
+impl Changes {
+    /// Something of an instrument is another now.
+    #[inline]
+    pub fn touch(&mut self, instrument: u32) {
+        let id = instrument as usize;
+        if id >= self.of.len() {
+            self.of.resize(id + 1, Change::default());
+        }
+        let change = &mut self.of[id];
+        if change.sequence != self.sequence {
+            change.sequence = self.sequence;
+            change.at = self.at;
+            change.number += 1;
+        }
+        if !change.waits {
+            change.waits = true;
+            self.changed.push(instrument);
+        }
+    }
+
+    pub fn of(&self, instrument: u32) -> Change {
+        let found = self.of.get(instrument as usize);
+        found.copied().unwrap_or_default()
+    }
+
+    /// Hands over what changed since the last call.
+    pub fn drain(&mut self, mut each: impl FnMut(u32, Change)) {
+        for id in self.changed.drain(..) {
+            let change = &mut self.of[id as usize];
+            change.waits = false;
+            each(id, *change);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty()
+    }
+}
+
+/// Ids are at most 16 bits long.
+fn is_instrument(id: u32) -> bool {
+    id != 0 && u16::try_from(id).is_ok()
 }
 
 fn shown_at_a_time(display: u64) -> u64 {
     if display == 0 { u64::MAX } else { display }
-}
-
-/// One side of a snapshot: price, quantity, orders, best first.
-pub type Levels = Vec<(Decimal8, Decimal8, u64)>;
-
-/// A book at one point of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BookSnapshot {
-    /// Symbol.
-    pub symbol: String,
-    /// Last command whose events are in.
-    pub sequence: u64,
-    /// Bids, highest first.
-    pub bids: Levels,
-    /// Asks, lowest first.
-    pub asks: Levels,
 }
 
 impl Depth {
@@ -88,11 +188,11 @@ impl Depth {
         instruments: impl IntoIterator<Item = (DefineInstrument, TradingPhase)>,
         orders: &[OpenOrder],
     ) {
-        self.sequence = sequence.0;
+        self.changes.sequence = sequence.0;
         for (definition, phase) in instruments {
             self.define(&definition);
-            if phase == TradingPhase::ClosingAuction {
-                self.closing.insert(definition.instrument.0);
+            if let Some(book) = self.book_mut(definition.instrument.0) {
+                book.closing = phase == TradingPhase::ClosingAuction;
             }
         }
         for order in orders {
@@ -105,7 +205,7 @@ impl Depth {
                 self.quotes.insert(name, id);
             }
             if order.waits {
-                self.waiting.insert(id, display);
+                self.wait(id, display);
             } else {
                 self.set(&order.state, order.shown, display);
             }
@@ -113,15 +213,44 @@ impl Depth {
     }
 
     fn define(&mut self, definition: &DefineInstrument) {
-        let symbol = name_text(&definition.symbol).to_owned();
-        self.by_symbol.insert(symbol, definition.instrument.0);
-        self.instruments
-            .insert(definition.instrument.0, *definition);
+        if let Some(book) = self.book_mut(definition.instrument.0) {
+            book.bids.set_ticks(definition.price_min.0, definition.tick);
+            book.asks.set_ticks(definition.price_min.0, definition.tick);
+        }
+    }
+
+    fn book_mut(&mut self, instrument: u32) -> Option<&mut Book> {
+        if !is_instrument(instrument) {
+            return None;
+        }
+        let id = instrument as usize;
+        if id >= self.books.len() {
+            self.books.resize_with(id + 1, Book::default);
+        }
+        Some(&mut self.books[id])
+    }
+
+    pub(super) fn book(&self, instrument: u32) -> Option<&Book> {
+        self.books.get(instrument as usize)
+    }
+
+    pub(super) fn changes(&mut self) -> &mut Changes {
+        &mut self.changes
+    }
+
+    pub(super) fn changes_and_books(&mut self) -> (&mut Changes, &[Book]) {
+        (&mut self.changes, &self.books)
+    }
+
+    /// What changes from now on, this command does.
+    pub(super) fn begin(&mut self, header: &EventHeader) {
+        self.changes.sequence = header.sequence.0;
+        self.changes.at = header.sequenced_at.0;
     }
 
     /// Takes one event into account.
     pub fn apply(&mut self, header: &EventHeader, body: &EventBody<'_>) {
-        self.sequence = self.sequence.max(header.sequence.0);
+        self.begin(header);
         match body {
             EventBody::InstrumentDefined(defined) => self.define(&defined.definition),
             EventBody::OrderAccepted(accepted) => self.accept(&accepted.order, u64::MAX),
@@ -130,45 +259,43 @@ impl Depth {
                 self.accept(&accepted.order, display);
             }
             EventBody::PhaseChanged(changed) => {
-                if changed.phase == TradingPhase::ClosingAuction.as_u8() {
-                    self.closing.insert(changed.instrument.0);
-                } else {
-                    self.closing.remove(&changed.instrument.0);
+                if let Some(book) = self.book_mut(changed.instrument.0) {
+                    book.closing = changed.phase == TradingPhase::ClosingAuction.as_u8();
                 }
             }
             EventBody::OrderTriggered(triggered) => {
-                let id = triggered.order.order_id.0;
-                let display = self.waiting.remove(&id).unwrap_or(u64::MAX);
+                let known = self.orders.find(triggered.order.order_id.0);
+                let display = known.map_or(u64::MAX, |known| known.display);
                 self.set(&triggered.order, u64::MAX, display);
             }
             EventBody::OrderReplaced(replaced) => {
-                if !self.waiting.contains_key(&replaced.order.order_id.0) {
+                let known = self.orders.find(replaced.order.order_id.0);
+                if !known.is_some_and(|known| known.waits) {
                     self.set(&replaced.order, u64::MAX, u64::MAX);
                 }
             }
             EventBody::OrderReplacedWithTerms(event) => {
                 let order = &event.replaced.order;
                 let display = shown_at_a_time(event.terms.display.0);
-                if let Some(waiting) = self.waiting.get_mut(&order.order_id.0) {
-                    *waiting = display;
-                    return;
-                }
-                let shown = match self.orders.get(&order.order_id.0) {
+                let known = self.orders.find_mut(order.order_id.0);
+                let shown = match known {
+                    Some(known) if known.waits => {
+                        known.display = display;
+                        return;
+                    }
                     Some(known) if event.replaced.priority_kept == 1 => known.shown,
                     _ => u64::MAX,
                 };
                 self.set(order, shown, display);
             }
             EventBody::OrderRestated(restated) => {
-                let id = restated.order.order_id.0;
-                if let Some(display) = self.orders.get(&id).map(|known| known.display) {
+                let known = self.orders.find(restated.order.order_id.0);
+                if let Some(known) = known.filter(|known| !known.waits) {
+                    let display = known.display;
                     self.set(&restated.order, restated.shown.0, display);
                 }
             }
-            EventBody::OrderCanceled(canceled) => {
-                self.waiting.remove(&canceled.order.order_id.0);
-                self.remove(canceled.order.order_id.0);
-            }
+            EventBody::OrderCanceled(canceled) => self.remove(canceled.order.order_id.0),
             EventBody::Fill(fill) => self.fill(fill),
             EventBody::QuoteFill(quote) => self.fill(&quote.fill),
             EventBody::QuoteCanceled(quote) => self.remove(quote.canceled.order.order_id.0),
@@ -207,18 +334,30 @@ impl Depth {
     fn accept(&mut self, order: &OrderState, display: u64) {
         let is_stop = OrderType::try_from(order.order_type).is_ok_and(OrderType::is_stop);
         let is_early = order.time_in_force == TimeInForce::AtTheClose.as_u8()
-            && !self.closing.contains(&order.instrument.0);
+            && !self
+                .book(order.instrument.0)
+                .is_some_and(|book| book.closing);
         if is_stop || is_early {
-            self.waiting.insert(order.order_id.0, display);
+            self.wait(order.order_id.0, display);
         } else {
             self.set(order, u64::MAX, display);
         }
     }
 
+    fn wait(&mut self, order: u64, display: u64) {
+        self.clear(order);
+        *self.orders.at(order) = Resting {
+            order,
+            display,
+            waits: true,
+            ..Resting::default()
+        };
+    }
+
     fn fill(&mut self, fill: &Fill) {
-        let known = self.orders.get(&fill.order.order_id.0);
+        let known = self.orders.find(fill.order.order_id.0);
         let (mut shown, mut display) = (u64::MAX, u64::MAX);
-        if let Some(known) = known.filter(|known| known.display != u64::MAX) {
+        if let Some(known) = known.filter(|known| !known.waits && known.display != u64::MAX) {
             display = known.display;
             // The next part of what rested is shown when this one is gone; a taker's first part
             // is what it comes to rest with.
@@ -253,74 +392,103 @@ impl Depth {
         let Ok(status) = QuoteStatus::try_from(status) else {
             return;
         };
+        let quoted = Resting {
+            order: order.0,
+            price: price.0,
+            shown: lots.0,
+            display: u64::MAX,
+            instrument: r.instrument.0,
+            side: side.as_u8(),
+            waits: false,
+        };
         match status {
             QuoteStatus::Entered => {
                 if let Some(before) = self.quotes.insert(name, order.0) {
                     self.remove(before);
                 }
-                self.insert(order.0, r.instrument.0, side, price.0, lots.0);
+                self.put(quoted);
             }
-            QuoteStatus::Kept => self.insert(order.0, r.instrument.0, side, price.0, lots.0),
+            QuoteStatus::Kept => self.put(quoted),
             QuoteStatus::Removed => self.remove(order.0),
             QuoteStatus::NotStated | QuoteStatus::Refused | QuoteStatus::Absent => {}
         }
     }
 
-    fn insert(&mut self, order_id: u64, instrument: u32, side: Side, price: i64, lots: u64) {
-        let resting = Resting {
-            instrument,
-            side: side.as_u8(),
-            price,
-            shown: lots,
-            display: u64::MAX,
-        };
-        self.put(order_id, resting);
-    }
-
     /// An order as it is now, of which at most `shown` and at most `display` lots are seen. One
     /// that was just accepted may still trade or end within the same command; what it is at the
     /// end of it is what was said last.
+    #[inline]
     fn set(&mut self, order: &OrderState, shown: u64, display: u64) {
         let open = OrderStatus::try_from(order.status).is_ok_and(|status| !status.is_terminal());
         if open && order.leaves.0 > 0 {
-            let resting = Resting {
-                instrument: order.instrument.0,
-                side: order.side,
+            self.put(Resting {
+                order: order.order_id.0,
                 price: order.price.0,
                 shown: order.leaves.0.min(shown).min(display),
                 display,
-            };
-            self.put(order.order_id.0, resting);
+                instrument: order.instrument.0,
+                side: order.side,
+                waits: false,
+            });
         } else {
             self.remove(order.order_id.0);
         }
     }
 
     /// Whatever the order was before, this is what it is now.
-    fn put(&mut self, order_id: u64, resting: Resting) {
-        self.remove(order_id);
-        self.orders.insert(order_id, resting);
-        let level = self.levels(resting).entry(resting.price).or_default();
-        level.lots += resting.shown;
-        level.orders += 1;
-    }
-
-    fn remove(&mut self, order_id: u64) {
-        let Some(resting) = self.orders.remove(&order_id) else {
-            return;
-        };
-        let levels = self.levels(resting);
-        if let Some(level) = levels.get_mut(&resting.price) {
-            level.lots -= resting.shown;
-            level.orders -= 1;
-            if level.orders == 0 {
-                levels.remove(&resting.price);
+    #[inline]
+    fn put(&mut self, new: Resting) {
+        let place = self.orders.at(new.order);
+        let old = std::mem::replace(place, new);
+        if old.order != 0 && !old.waits {
+            let stays = old.order == new.order
+                && old.price == new.price
+                && old.side == new.side
+                && old.instrument == new.instrument;
+            if stays {
+                if old.shown != new.shown {
+                    self.changes.touch(new.instrument);
+                    let levels = self.levels(&new);
+                    levels.add(new.price, new.shown, 1);
+                    levels.take(new.price, old.shown, 1);
+                }
+                return;
             }
+            self.changes.touch(old.instrument);
+            self.levels(&old).take(old.price, old.shown, 1);
+        }
+        if is_instrument(new.instrument) {
+            self.changes.touch(new.instrument);
+            self.levels(&new).add(new.price, new.shown, 1);
+        } else {
+            // Nobody's: no event names it.
+            *self.orders.at(new.order) = Resting::default();
         }
     }
 
-    fn levels(&mut self, resting: Resting) -> &mut BTreeMap<i64, Level> {
-        let book = self.books.entry(resting.instrument).or_default();
+    #[inline]
+    fn remove(&mut self, order: u64) {
+        if self.orders.find(order).is_some() {
+            self.clear(order);
+        }
+    }
+
+    /// Empties an order's place, whoever is in it.
+    fn clear(&mut self, order: u64) {
+        let old = std::mem::take(self.orders.at(order));
+        if old.order != 0 && !old.waits {
+            self.changes.touch(old.instrument);
+            self.levels(&old).take(old.price, old.shown, 1);
+        }
+    }
+
+    #[inline]
+    fn levels(&mut self, resting: &Resting) -> &mut Levels {
+        let id = resting.instrument as usize;
+        if id >= self.books.len() {
+            self.books.resize_with(id + 1, Book::default);
+        }
+        let book = &mut self.books[id];
         if resting.side == Side::Buy.as_u8() {
             &mut book.bids
         } else {
@@ -328,64 +496,16 @@ impl Depth {
         }
     }
 
-    /// At most `levels` levels a side.
-    pub fn snapshot(&self, symbol: &str, levels: usize) -> Option<BookSnapshot> {
-        let id = *self.by_symbol.get(symbol)?;
-        let definition = self.instruments.get(&id)?;
-        let show = |(price, level): (&i64, &Level)| {
-            let lots = i64::try_from(level.lots).unwrap_or(i64::MAX);
-            (
-                Decimal8(price.saturating_mul(definition.price_unit_e8)),
-                Decimal8(lots.saturating_mul(definition.lot_size_e8)),
-                level.orders,
-            )
-        };
-        let book = self.books.get(&id);
-        Some(BookSnapshot {
-            symbol: symbol.to_owned(),
-            sequence: self.sequence,
-            bids: book.map_or_else(Vec::new, |b| {
-                b.bids.iter().rev().take(levels).map(show).collect()
-            }),
-            asks: book.map_or_else(Vec::new, |b| b.asks.iter().take(levels).map(show).collect()),
-        })
-    }
-
     /// Price, lots and orders of each level of a side, best first, in the units of events.
     pub fn levels_of(&self, instrument: InstrumentId, side: Side) -> Vec<(i64, u64, u64)> {
-        let Some(book) = self.books.get(&instrument.0) else {
+        let Some(book) = self.book(instrument.0) else {
             return Vec::new();
         };
-        let level = |(price, level): (&i64, &Level)| (*price, level.lots, level.orders);
-        match side {
-            Side::Buy => book.bids.iter().rev().map(level).collect(),
-            Side::Sell => book.asks.iter().map(level).collect(),
-        }
-    }
-
-    /// Ids and symbols.
-    pub fn instruments(&self) -> Vec<(InstrumentId, String)> {
-        let all = self.instruments.values();
-        all.map(|d| (d.instrument, name_text(&d.symbol).to_owned()))
-            .collect()
-    }
-}
-
-/// Shares the books with whoever asks.
-#[derive(Clone, Default)]
-pub struct SharedDepth(Arc<Mutex<Depth>>);
-
-impl SharedDepth {
-    /// Reads or changes the books.
-    pub fn with<T>(&self, work: impl FnOnce(&mut Depth) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Observer for SharedDepth {
-    fn event(&mut self, header: &EventHeader, bytes: &[u8]) {
-        if let Ok((_, body)) = event::read(bytes) {
-            self.with(|depth| depth.apply(header, &body));
-        }
+        let levels = match side {
+            Side::Buy => &book.bids,
+            Side::Sell => &book.asks,
+        };
+        let level = |(price, level): (i64, super::levels::Level)| (price, level.lots, level.orders);
+        levels.iter().map(level).collect()
     }
 }

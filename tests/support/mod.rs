@@ -3,6 +3,7 @@
 
 pub mod busy;
 pub mod counting;
+pub mod market;
 pub mod naive;
 pub mod peers;
 pub mod server;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use trading_engine_protocol::types::{Decimal8, InstrumentId, KillScope, Price, Quantity};
-use utoipa::{IntoParams, ToSchema};
+use trading_engine_protocol::types::{InstrumentId, KillScope, Price, Quantity};
+use utoipa::ToSchema;
 use zerocopy::IntoBytes as _;
 
 use super::extract::{Body, IfMatch, Named, Operator, Params, Risk, Viewer};
@@ -232,7 +232,7 @@ pub async fn show(caller: Viewer, Named(symbol): Named<String>) -> Result<Respon
     found.ok_or_else(|| no_instrument(&symbol))
 }
 
-fn no_instrument(symbol: &str) -> Problem {
+pub fn no_instrument(symbol: &str) -> Problem {
     Problem::missing(format!("no instrument {symbol:?}"))
 }
 
@@ -287,79 +287,6 @@ pub fn lowest_free(used: impl Iterator<Item = u32>) -> u32 {
         free += 1;
     }
     free
-}
-
-/// How much of a book.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct BookParams {
-    /// Levels a side at most.
-    #[param(minimum = 1, maximum = 1000)]
-    depth: Option<u32>,
-}
-
-/// One price of a book.
-#[derive(Serialize, ToSchema)]
-pub struct BookLevel {
-    /// Price.
-    price: Amount,
-    /// What is shown there.
-    quantity: Amount,
-    /// Orders there.
-    orders: u64,
-}
-
-/// A book at one point of the log.
-#[derive(Serialize, ToSchema)]
-pub struct Book {
-    /// Symbol(55).
-    symbol: String,
-    /// Last command whose events are in.
-    sequence: u64,
-    /// Highest first.
-    bids: Vec<BookLevel>,
-    /// Lowest first.
-    asks: Vec<BookLevel>,
-}
-
-/// The book of an instrument.
-#[utoipa::path(get, path = "/instruments/{symbol}/book", tag = "market data",
-    operation_id = "show_book", security(("bearer" = [])),
-    params(("symbol" = String, Path, description = "Symbol(55).", min_length = 1, max_length = 24),
-        BookParams),
-    responses((status = 200, description = "It.", body = Book)))]
-pub async fn book(
-    caller: Viewer,
-    Named(symbol): Named<String>,
-    Params(params): Params<BookParams>,
-) -> Result<Json<Book>> {
-    let levels = params.depth.unwrap_or(10);
-    if !(1..=1_000).contains(&levels) {
-        return Err(Problem::new(
-            axum::http::StatusCode::BAD_REQUEST,
-            "depth is 1 to 1000",
-        ));
-    }
-    let book = caller
-        .api
-        .depth
-        .with(|depth| depth.snapshot(&symbol, levels as usize));
-    let book = book.ok_or_else(|| no_instrument(&symbol))?;
-    let side = |levels: &[(Decimal8, Decimal8, u64)]| {
-        let levels = levels.iter().map(|(price, quantity, orders)| BookLevel {
-            price: Amount(price.0.into()),
-            quantity: Amount(quantity.0.into()),
-            orders: *orders,
-        });
-        levels.collect()
-    };
-    Ok(Json(Book {
-        sequence: book.sequence,
-        bids: side(&book.bids),
-        asks: side(&book.asks),
-        symbol: book.symbol,
-    }))
 }
 
 /// A reference price to set.

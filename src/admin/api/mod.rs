@@ -3,6 +3,7 @@
 //!
 //! * `login`: tokens; `users`: who may have one
 //! * `instruments`, `phases`, `sessions`, `risk`, `venue`: what there is, and changes of it
+//! * `market`, `stream`: books, trades and statistics, asked for and as they change; `history`: what was
 //! * `extract`: who asks, and what; `problem`: what goes wrong; `amount`: numbers as text
 //! * `requests`: counts and times by route; `docs`: the OpenAPI document and a page that shows it
 //!
@@ -17,13 +18,16 @@
 mod amount;
 mod docs;
 mod extract;
+mod history;
 mod instruments;
 mod login;
+mod market;
 mod phases;
 mod problem;
 mod requests;
 mod risk;
 mod sessions;
+mod stream;
 mod users;
 mod venue;
 
@@ -44,7 +48,6 @@ pub use extract::{Peer, RequestId};
 pub use phases::Phase;
 pub use problem::{MEDIA_TYPE, Problem};
 pub use requests::{BOUNDS_US, CLASSES, RequestMetrics, RouteCounts};
-pub use venue::StageLatency;
 
 use super::AdminState;
 pub use super::auth::Role;
@@ -54,8 +57,9 @@ use super::mirror::Mirror;
 use super::throttle::Throttle;
 use crate::clock::Clock;
 use crate::gateway::keystore::LiveKeystore;
-use crate::market_data::depth::SharedDepth;
+use crate::market_data::feed::MarketData;
 use crate::store::{Store, StoreError};
+use crate::telemetry::StageHistogram;
 
 /// Largest request body.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -74,8 +78,8 @@ pub struct Api {
     pub desk: Desk,
     /// Secrets of sessions.
     pub keystore: LiveKeystore,
-    /// Books.
-    pub depth: SharedDepth,
+    /// Books, trades and statistics.
+    pub market_data: MarketData,
     /// Tokens.
     pub tokens: Tokens,
     /// People and history.
@@ -86,8 +90,14 @@ pub struct Api {
     pub rate_per_minute: u32,
     /// The phase that the schedule has now, if there is a schedule.
     pub scheduled_phase: Box<dyn Fn() -> Option<Phase> + Send + Sync>,
-    /// How long reports took, by stage.
-    pub latencies: Box<dyn Fn() -> Vec<StageLatency> + Send + Sync>,
+    /// How long reports took since the start, by stage.
+    pub stages: Box<dyn Fn() -> [StageHistogram; 4] + Send + Sync>,
+    /// The last durable Sequence.
+    pub durable_sequence: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// The last Sequence that history has whole.
+    pub history_sequence: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Places for streams, [`Api::streams`].
+    pub streams: Arc<tokio::sync::Semaphore>,
     /// Turns of password checks.
     pub turns: Turns,
 }
@@ -96,6 +106,18 @@ impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Api").finish_non_exhaustive()
     }
+}
+
+impl Api {
+    /// Places for as many streams as there may be.
+    pub fn streams() -> Arc<tokio::sync::Semaphore> {
+        Arc::new(tokio::sync::Semaphore::new(stream::STREAMS_MAX))
+    }
+}
+
+/// Seconds since 1970.
+fn auth_seconds(api: &Api) -> u64 {
+    super::auth::seconds(api.clock.utc_now())
 }
 
 /// Who may hash a password now, and how many may wait for it.
@@ -227,7 +249,10 @@ fn described() -> (Router<AdminState>, utoipa::openapi::OpenApi) {
         .routes(routes!(login::refresh))
         .routes(routes!(instruments::list))
         .routes(routes!(instruments::show, instruments::define))
-        .routes(routes!(instruments::book))
+        .routes(routes!(market::book))
+        .routes(routes!(market::trades))
+        .routes(routes!(market::statistics))
+        .routes(routes!(stream::stream))
         .routes(routes!(instruments::set_reference))
         .routes(routes!(instruments::tick_tables))
         .routes(routes!(instruments::define_tick_table))
@@ -245,6 +270,16 @@ fn described() -> (Router<AdminState>, utoipa::openapi::OpenApi) {
         .routes(routes!(risk::limits, risk::set_limits))
         .routes(routes!(risk::kill_switches))
         .routes(routes!(risk::kill))
+        .routes(routes!(history::orders))
+        .routes(routes!(history::order))
+        .routes(routes!(history::executions))
+        .routes(routes!(history::trades))
+        .routes(routes!(history::trade))
+        .routes(routes!(history::bust))
+        .routes(routes!(history::correct))
+        .routes(routes!(history::positions))
+        .routes(routes!(history::quotes))
+        .routes(routes!(history::audit))
         .routes(routes!(venue::show))
         .routes(routes!(venue::roll_day))
         .routes(routes!(users::list))

@@ -5,14 +5,15 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Done;
 use super::extract::{Body, Operator, Viewer};
 use super::problem::{Problem, Result, accepted};
+use super::{Api, Done};
 use crate::admin::AdminState;
 use crate::admin::desk::{Ask, Hold};
 use crate::engine::command::DayRoll;
+use crate::telemetry::{STAGES, StageHistogram};
 
-/// How long reports took in one stage of their life since the start, within a factor of two.
+/// How long reports took in one stage of their life, within a factor of two.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct StageLatency {
     /// Name of the stage.
@@ -44,6 +45,8 @@ pub struct VenueView {
     sequence: u64,
     /// Last durable one.
     durable_sequence: u64,
+    /// Last one that history has whole.
+    history_sequence: u64,
     /// YYYYMMDD, 0 = none yet.
     trading_day: u32,
     /// Since the program started.
@@ -70,33 +73,56 @@ pub struct VenueView {
     security(("bearer" = [])),
     responses((status = 200, description = "It.", body = VenueView)))]
 pub async fn show(State(state): State<AdminState>, caller: Viewer) -> Result<Json<VenueView>> {
-    let health = state.health();
-    let api = &caller.api;
-    let held = api.desk.held().len();
-    let stages = (api.latencies)();
-    let view = api.mirror.read(|reference| VenueView {
-        status: health.status.to_owned(),
-        version: health.version.to_owned(),
-        environment: health.environment,
-        topology: health.topology,
-        journal_policy: health.journal_policy,
-        sequence: health.sequence,
-        durable_sequence: health.durable_sequence,
-        trading_day: reference.trading_day,
-        uptime_seconds: health.uptime_seconds,
-        instruments: reference.instruments.len(),
-        held,
-        sessions: reference.sessions.len(),
-        sessions_connected: reference
-            .sessions
-            .values()
-            .filter(|session| session.connected)
-            .count(),
-        kill_switches: reference.blocks.len(),
-        stages,
-        failure: health.failure,
-    });
-    Ok(Json(view))
+    Ok(Json(VenueView::of(&state, &caller.api)))
+}
+
+impl VenueView {
+    /// As it stands.
+    pub fn of(state: &AdminState, api: &Api) -> Self {
+        let health = state.health();
+        let held = api.desk.held().len();
+        let stages = since(&(api.stages)(), &Default::default());
+        api.mirror.read(|reference| Self {
+            status: health.status.to_owned(),
+            version: health.version.to_owned(),
+            environment: health.environment,
+            topology: health.topology,
+            journal_policy: health.journal_policy,
+            sequence: health.sequence,
+            durable_sequence: health.durable_sequence,
+            history_sequence: (api.history_sequence)(),
+            trading_day: reference.trading_day,
+            uptime_seconds: health.uptime_seconds,
+            instruments: reference.instruments.len(),
+            held,
+            sessions: reference.sessions.len(),
+            sessions_connected: reference
+                .sessions
+                .values()
+                .filter(|session| session.connected)
+                .count(),
+            kill_switches: reference.blocks.len(),
+            stages,
+            failure: health.failure,
+        })
+    }
+}
+
+/// What was recorded between two looks at the stages.
+pub fn since(now: &[StageHistogram; 4], before: &[StageHistogram; 4]) -> Vec<StageLatency> {
+    let stages = STAGES.iter().zip(now.iter().zip(before));
+    stages
+        .map(|(stage, (now, before))| {
+            let times = now.since(before);
+            StageLatency {
+                stage: (*stage).to_owned(),
+                count: times.count(),
+                p50_us: times.bound_of(500) / 1_000,
+                p99_us: times.bound_of(990) / 1_000,
+                p999_us: times.bound_of(999) / 1_000,
+            }
+        })
+        .collect()
 }
 
 /// A trading day to begin.

@@ -1,0 +1,679 @@
+//! History: orders, executions, trades, positions, quotes and the audit, from the database; busts and
+//! corrections of trades, which are looked up there.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use trading_engine_protocol::types::{
+    ExecId, InstrumentId, OrderId, OrderStatus, Price, SessionId, Side, TradeId, UtcNanos,
+};
+use utoipa::{IntoParams, ToSchema};
+
+use super::extract::{Body, Named, Operator, Params, Viewer};
+use super::market::{SideName, bounded};
+use super::problem::{Problem, Result, accepted};
+use super::{Amount, Api, Done, unavailable};
+use crate::admin::desk::{Ask, Hold};
+use crate::engine::command::{AmendTrade, AuditNote, CommandKind, NO_PRICE};
+use crate::store::StoreError;
+use crate::store::history::{
+    AuditFilter, AuditRow, Cursor, ExecutionFilter, ExecutionRow, OrderFilter, OrderKey, OrderRow,
+    Page, PositionFilter, PositionRow, QuoteFilter, QuoteRow, TradeFilter, TradeRow,
+};
+
+/// How long a bust waits for history to have what is durable.
+const CATCH_UP_TIME: Duration = Duration::from_secs(3);
+/// How often it looks.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(5);
+
+/// Why a list cannot be had.
+fn wrong(error: &StoreError, has_cursor: bool) -> Problem {
+    if has_cursor && matches!(error, StoreError::Data(_)) {
+        return Problem::new(StatusCode::BAD_REQUEST, "cursor is the `next` of a page");
+    }
+    unavailable(error)
+}
+
+fn cursor(text: Option<&str>) -> Result<Option<Cursor>> {
+    let parsed = text.map(str::parse::<Cursor>).transpose();
+    parsed.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "cursor is the `next` of a page"))
+}
+
+/// The id of a symbol in a filter; a symbol that nobody has is of nothing.
+fn instrument(api: &Api, symbol: Option<&str>) -> Result<Option<u32>> {
+    let Some(symbol) = symbol else {
+        return Ok(None);
+    };
+    let id = api.mirror.read(|reference| {
+        let known = reference.instrument(symbol)?;
+        Some(known.definition.instrument.0)
+    });
+    id.map(Some)
+        .ok_or_else(|| Problem::missing(format!("no instrument {symbol:?}")))
+}
+
+/// A time like 2026-11-28T09:00:00Z, with up to nine decimals of a second.
+fn time(text: Option<&str>, what: &str) -> Result<Option<u64>> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    read_time(text).map(Some).ok_or_else(|| {
+        let why = format!("{what} is a time like 2026-11-28T09:00:00Z, UTC");
+        Problem::new(StatusCode::BAD_REQUEST, why)
+    })
+}
+
+fn read_time(text: &str) -> Option<u64> {
+    let (date, rest) = text.split_once(['T', 't'])?;
+    let (clock, part) = rest
+        .strip_suffix(['Z', 'z'])
+        .map(|rest| rest.split_once('.').unwrap_or((rest, "0")))?;
+    let numbers = |text: &str, separator, lengths: [usize; 3]| {
+        let mut parts = text.split(separator);
+        let mut out = [0u32; 3];
+        for (number, length) in out.iter_mut().zip(lengths) {
+            let part = parts.next()?;
+            let is_right = part.len() == length && part.bytes().all(|b| b.is_ascii_digit());
+            *number = part.parse().ok().filter(|_| is_right)?;
+        }
+        parts.next().is_none().then_some(out)
+    };
+    let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
+    let [hour, minute, second] = numbers(clock, ':', [2, 2, 2])?;
+    let in_day = (1..=12).contains(&month)
+        && (1970..=2500).contains(&year)
+        && (1..=UtcNanos::days_in_month(year, month)).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    if !in_day || part.is_empty() || part.len() > 9 || !part.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let ns: u64 = format!("{part:0<9}").parse().ok()?;
+    let of_day = u64::from(hour) * 3_600 + u64::from(minute) * 60 + u64::from(second);
+    Some(UtcNanos::from_date(year, month, day).0 + of_day * UtcNanos::SECOND + ns)
+}
+
+/// An id of the venue in text.
+fn id(text: &str, what: &str) -> Result<u64> {
+    let is_number = text.bytes().all(|b| b.is_ascii_digit());
+    let number = text.parse::<u64>().ok().filter(|_| is_number);
+    number
+        .filter(|number| i64::try_from(*number).is_ok())
+        .ok_or_else(|| Problem::missing(format!("no {what} {text:?}")))
+}
+
+/// An order's status.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StatusName {
+    /// New.
+    New,
+    /// Partially filled.
+    PartiallyFilled,
+    /// Filled.
+    Filled,
+    /// Canceled.
+    Canceled,
+    /// Expired.
+    Expired,
+}
+
+impl From<StatusName> for OrderStatus {
+    fn from(status: StatusName) -> Self {
+        match status {
+            StatusName::New => Self::New,
+            StatusName::PartiallyFilled => Self::PartiallyFilled,
+            StatusName::Filled => Self::Filled,
+            StatusName::Canceled => Self::Canceled,
+            StatusName::Expired => Self::Expired,
+        }
+    }
+}
+
+/// Which orders.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct OrdersParams {
+    /// Of this session.
+    session: Option<u32>,
+    /// Of this firm.
+    firm: Option<u32>,
+    /// Of this account.
+    account: Option<u32>,
+    /// Of this instrument.
+    #[param(min_length = 1, max_length = 24)]
+    symbol: Option<String>,
+    /// With this client's id, the newest one.
+    #[param(max_length = 36)]
+    client_order_id: Option<String>,
+    /// On this side.
+    #[param(inline)]
+    side: Option<SideName>,
+    /// In this status.
+    #[param(inline)]
+    status: Option<StatusName>,
+    /// Open orders that are no quotes, or all others.
+    open: Option<bool>,
+    /// Entered from this time on, UTC, like 2026-11-28T09:00:00Z.
+    #[param(format = DateTime)]
+    since: Option<String>,
+    /// Entered before this time.
+    #[param(format = DateTime)]
+    until: Option<String>,
+    /// `next` of the page before.
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// Rows at most, 100 if absent.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Orders.
+///
+/// The one entered last first, as their last reports stated them.
+#[utoipa::path(get, path = "/orders", tag = "history", operation_id = "list_orders",
+    security(("bearer" = [])), params(OrdersParams),
+    responses((status = 200, description = "Some of them.", body = Page<OrderRow>)))]
+pub async fn orders(
+    caller: Viewer,
+    Params(params): Params<OrdersParams>,
+) -> Result<Json<Page<OrderRow>>> {
+    let api = &caller.api;
+    let filter = OrderFilter {
+        session: params.session,
+        firm: params.firm,
+        account: params.account,
+        instrument: instrument(api, params.symbol.as_deref())?,
+        client_order_id: params.client_order_id,
+        side: params.side.map(|side| Side::from(side).as_u8()),
+        status: params
+            .status
+            .map(|status| OrderStatus::from(status).as_u8()),
+        open: params.open,
+        since: time(params.since.as_deref(), "since")?,
+        until: time(params.until.as_deref(), "until")?,
+    };
+    let limit = bounded(params.limit, 100, "limit")?;
+    let cursor = cursor(params.cursor.as_deref())?;
+    let page = api.store.orders(&filter, cursor.as_ref(), limit).await;
+    page.map(Json)
+        .map_err(|error| wrong(&error, cursor.is_some()))
+}
+
+/// How else an order can be named.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct OrderParams {
+    /// What the id is, the venue's order id if absent. A client's id needs its session.
+    #[param(inline)]
+    by: Option<OrderIdKind>,
+    /// Session of a client's id.
+    session: Option<u32>,
+}
+
+/// Kinds of ids that an order can be found by.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OrderIdKind {
+    /// OrderID(37).
+    Order,
+    /// ClOrdID(11), the newest one or one before.
+    Client,
+    /// ExecID(17) of one of its reports.
+    Execution,
+    /// TrdMatchID(880): both orders of the trade.
+    Trade,
+}
+
+/// Orders that were found.
+#[derive(serde::Serialize, ToSchema)]
+pub struct Found {
+    /// The order; both of a trade.
+    items: Vec<OrderRow>,
+}
+
+/// An order by any of its ids.
+#[utoipa::path(get, path = "/orders/{id}", tag = "history", operation_id = "show_order",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "OrderID(37), or what `by` says.",
+        min_length = 1, max_length = 36), OrderParams),
+    responses((status = 200, description = "It; both orders of a trade.", body = Found)))]
+pub async fn order(
+    caller: Viewer,
+    Named(text): Named<String>,
+    Params(params): Params<OrderParams>,
+) -> Result<Json<Found>> {
+    let key = match params.by.unwrap_or(OrderIdKind::Order) {
+        OrderIdKind::Order => OrderKey::Order(OrderId(id(&text, "order")?)),
+        OrderIdKind::Execution => OrderKey::Execution(ExecId(id(&text, "execution")?)),
+        OrderIdKind::Trade => OrderKey::Trade(TradeId(id(&text, "trade")?)),
+        OrderIdKind::Client => {
+            let session = params.session.ok_or_else(|| {
+                Problem::new(StatusCode::BAD_REQUEST, "a client's id needs its session")
+            })?;
+            OrderKey::Client(SessionId(session), text.clone())
+        }
+    };
+    let items = caller.api.store.order(&key).await;
+    let items = items.map_err(|error| unavailable(&error))?;
+    if items.is_empty() {
+        return Err(Problem::missing(format!("no order {text:?}")));
+    }
+    Ok(Json(Found { items }))
+}
+
+/// Which execution reports.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionsParams {
+    /// Of this order.
+    #[param(max_length = 20, pattern = "^[0-9]{1,18}$")]
+    order_id: Option<String>,
+    /// This one.
+    #[param(max_length = 20, pattern = "^[0-9]{1,18}$")]
+    exec_id: Option<String>,
+    /// Of this trade.
+    #[param(max_length = 20, pattern = "^[0-9]{1,18}$")]
+    trade_id: Option<String>,
+    /// Of this session.
+    session: Option<u32>,
+    /// Of this instrument.
+    #[param(min_length = 1, max_length = 24)]
+    symbol: Option<String>,
+    /// Of this client's id.
+    #[param(max_length = 36)]
+    client_order_id: Option<String>,
+    /// From this time on, UTC.
+    #[param(format = DateTime)]
+    since: Option<String>,
+    /// Before this time.
+    #[param(format = DateTime)]
+    until: Option<String>,
+    /// `next` of the page before.
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// Rows at most, 100 if absent.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Execution reports.
+///
+/// The newest first.
+#[utoipa::path(get, path = "/executions", tag = "history", operation_id = "list_executions",
+    security(("bearer" = [])), params(ExecutionsParams),
+    responses((status = 200, description = "Some of them.", body = Page<ExecutionRow>)))]
+pub async fn executions(
+    caller: Viewer,
+    Params(params): Params<ExecutionsParams>,
+) -> Result<Json<Page<ExecutionRow>>> {
+    let api = &caller.api;
+    let number = |text: &Option<String>, what| {
+        let text = text.as_deref();
+        text.map(|text| id(text, what)).transpose()
+    };
+    let filter = ExecutionFilter {
+        order_id: number(&params.order_id, "order")?,
+        exec_id: number(&params.exec_id, "execution")?,
+        trade_id: number(&params.trade_id, "trade")?,
+        session: params.session,
+        instrument: instrument(api, params.symbol.as_deref())?,
+        client_order_id: params.client_order_id,
+        kind: None,
+        since: time(params.since.as_deref(), "since")?,
+        until: time(params.until.as_deref(), "until")?,
+    };
+    let limit = bounded(params.limit, 100, "limit")?;
+    let cursor = cursor(params.cursor.as_deref())?;
+    let page = api.store.executions(&filter, cursor.as_ref(), limit).await;
+    page.map(Json)
+        .map_err(|error| wrong(&error, cursor.is_some()))
+}
+
+/// Which trades.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct AllTradesParams {
+    /// Of this instrument.
+    #[param(min_length = 1, max_length = 24)]
+    symbol: Option<String>,
+    /// With this firm on either side.
+    firm: Option<u32>,
+    /// With this session on either side.
+    session: Option<u32>,
+    /// Busted ones, or all others.
+    busted: Option<bool>,
+    /// From this time on, UTC.
+    #[param(format = DateTime)]
+    since: Option<String>,
+    /// Before this time.
+    #[param(format = DateTime)]
+    until: Option<String>,
+    /// `next` of the page before.
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// Rows at most, 100 if absent.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Trades with both their sides.
+///
+/// The newest first.
+#[utoipa::path(get, path = "/trades", tag = "history", operation_id = "list_trades",
+    security(("bearer" = [])), params(AllTradesParams),
+    responses((status = 200, description = "Some of them.", body = Page<TradeRow>)))]
+pub async fn trades(
+    caller: Viewer,
+    Params(params): Params<AllTradesParams>,
+) -> Result<Json<Page<TradeRow>>> {
+    let api = &caller.api;
+    let filter = TradeFilter {
+        instrument: instrument(api, params.symbol.as_deref())?,
+        firm: params.firm,
+        session: params.session,
+        busted: params.busted,
+        since: time(params.since.as_deref(), "since")?,
+        until: time(params.until.as_deref(), "until")?,
+    };
+    let limit = bounded(params.limit, 100, "limit")?;
+    let cursor = cursor(params.cursor.as_deref())?;
+    let page = api.store.trades(&filter, cursor.as_ref(), limit).await;
+    page.map(Json)
+        .map_err(|error| wrong(&error, cursor.is_some()))
+}
+
+/// One trade.
+#[utoipa::path(get, path = "/trades/{id}", tag = "history", operation_id = "show_trade",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "TrdMatchID(880).", min_length = 1, max_length = 20)),
+    responses((status = 200, description = "It.", body = TradeRow)))]
+pub async fn trade(caller: Viewer, Named(text): Named<String>) -> Result<Json<TradeRow>> {
+    let trade_id = TradeId(id(&text, "trade")?);
+    let found = caller.api.store.trade(trade_id).await;
+    let found = found.map_err(|error| unavailable(&error))?;
+    found
+        .map(Json)
+        .ok_or_else(|| Problem::missing(format!("no trade {text:?}")))
+}
+
+/// Bust a trade.
+///
+/// It never was: both sides are told. A trade of the day can be busted or corrected once.
+#[utoipa::path(post, path = "/trades/{id}/bust", tag = "trades", security(("bearer" = [])),
+    params(("id" = String, Path, description = "TrdMatchID(880).", min_length = 1, max_length = 20)),
+    responses((status = 200, description = "It is busted.", body = Done)))]
+pub async fn bust(caller: Operator, Named(text): Named<String>) -> Result<Json<Done>> {
+    amend(&caller, &text, None).await
+}
+
+/// A price to correct to.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Correction {
+    /// What it traded at.
+    price: Amount,
+}
+
+/// Correct the price of a trade.
+///
+/// Both sides are told. A trade of the day can be busted or corrected once.
+#[utoipa::path(post, path = "/trades/{id}/correct", tag = "trades", security(("bearer" = [])),
+    request_body = Correction,
+    params(("id" = String, Path, description = "TrdMatchID(880).", min_length = 1, max_length = 20)),
+    responses((status = 200, description = "It is corrected.", body = Done)))]
+pub async fn correct(
+    caller: Operator,
+    Named(text): Named<String>,
+    Body(correction): Body<Correction>,
+) -> Result<Json<Done>> {
+    amend(&caller, &text, Some(correction.price)).await
+}
+
+async fn amend(caller: &Operator, text: &str, price: Option<Amount>) -> Result<Json<Done>> {
+    let api = &caller.api;
+    let trade_id = TradeId(id(text, "trade")?);
+    // One at a time, and over everything that is durable now: what an order came to since its fill is
+    // stated to the core.
+    let _turn = api.desk.edit().await;
+    catch_up(api).await?;
+    let fills = api.store.fill_of_trade(trade_id).await;
+    let fills = fills.map_err(|error| unavailable(&error))?;
+    let fills = fills.ok_or_else(|| Problem::missing(format!("no trade {text:?}")))?;
+    let new_price = match price {
+        None => NO_PRICE,
+        Some(price) => price_of(api, fills.fills[0].order.instrument, price)?,
+    };
+    let asks = [Ask::new(AmendTrade {
+        trade_id,
+        price: fills.price,
+        quantity: fills.quantity,
+        new_price,
+        fills: fills.fills,
+    })];
+    let outcome = api
+        .desk
+        .perform(&caller.who, trade_id.0, &asks, Hold::Unchanged);
+    Ok(Json(Done::of(&accepted(outcome.await?)?)))
+}
+
+fn price_of(api: &Api, instrument: InstrumentId, price: Amount) -> Result<Price> {
+    let unit = api.mirror.read(|reference| {
+        let known = reference.instruments.get(&instrument.0);
+        known.map(|known| known.definition.price_unit_e8)
+    });
+    let units = unit.and_then(|unit| price.in_units(unit));
+    units
+        .map(Price)
+        .ok_or_else(|| Problem::invalid("price is no multiple of the instrument's price unit"))
+}
+
+/// Waits until history has everything that is durable now.
+async fn catch_up(api: &Api) -> Result<()> {
+    let durable = (api.durable_sequence)();
+    let caught_up = async {
+        while (api.history_sequence)() < durable {
+            tokio::time::sleep(CATCH_UP_PAUSE).await;
+        }
+    };
+    tokio::time::timeout(CATCH_UP_TIME, caught_up)
+        .await
+        .map_err(|_| {
+            Problem::unavailable("history is behind the log; the trade cannot be looked up")
+        })
+}
+
+/// Which positions.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct PositionsParams {
+    /// Of this firm.
+    firm: Option<u32>,
+    /// Of this account.
+    account: Option<u32>,
+    /// In this instrument.
+    #[param(min_length = 1, max_length = 24)]
+    symbol: Option<String>,
+    /// `next` of the page before.
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// Rows at most, 100 if absent.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Positions from all trades there were.
+#[utoipa::path(get, path = "/positions", tag = "history", operation_id = "list_positions",
+    security(("bearer" = [])), params(PositionsParams),
+    responses((status = 200, description = "Some of them.", body = Page<PositionRow>)))]
+pub async fn positions(
+    caller: Viewer,
+    Params(params): Params<PositionsParams>,
+) -> Result<Json<Page<PositionRow>>> {
+    let api = &caller.api;
+    let filter = PositionFilter {
+        firm: params.firm,
+        account: params.account,
+        instrument: instrument(api, params.symbol.as_deref())?,
+    };
+    let limit = bounded(params.limit, 100, "limit")?;
+    let cursor = cursor(params.cursor.as_deref())?;
+    let page = api.store.positions(&filter, cursor.as_ref(), limit).await;
+    page.map(Json)
+        .map_err(|error| wrong(&error, cursor.is_some()))
+}
+
+/// Which quotes.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct QuotesParams {
+    /// Of this session.
+    session: Option<u32>,
+    /// Of this instrument.
+    #[param(min_length = 1, max_length = 24)]
+    symbol: Option<String>,
+    /// Of this mass quote.
+    #[param(max_length = 36)]
+    quote_id: Option<String>,
+    /// From this time on, UTC.
+    #[param(format = DateTime)]
+    since: Option<String>,
+    /// Before this time.
+    #[param(format = DateTime)]
+    until: Option<String>,
+    /// `next` of the page before.
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// Rows at most, 100 if absent.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// What became of mass quotes.
+///
+/// The newest first, a row an entry.
+#[utoipa::path(get, path = "/quotes", tag = "history", operation_id = "list_quotes",
+    security(("bearer" = [])), params(QuotesParams),
+    responses((status = 200, description = "Some of them.", body = Page<QuoteRow>)))]
+pub async fn quotes(
+    caller: Viewer,
+    Params(params): Params<QuotesParams>,
+) -> Result<Json<Page<QuoteRow>>> {
+    let api = &caller.api;
+    let filter = QuoteFilter {
+        session: params.session,
+        instrument: instrument(api, params.symbol.as_deref())?,
+        quote_id: params.quote_id,
+        since: time(params.since.as_deref(), "since")?,
+        until: time(params.until.as_deref(), "until")?,
+    };
+    let limit = bounded(params.limit, 100, "limit")?;
+    let cursor = cursor(params.cursor.as_deref())?;
+    let page = api.store.quotes(&filter, cursor.as_ref(), limit).await;
+    page.map(Json)
+        .map_err(|error| wrong(&error, cursor.is_some()))
+}
+
+/// Which deeds.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct AuditParams {
+    /// Of this user.
+    #[param(max_length = 24)]
+    actor: Option<String>,
+    /// Of this kind: a command's name such as `KillSwitch`, or `KeyRotated`, `UserChanged`.
+    #[param(max_length = 32)]
+    action: Option<String>,
+    /// From this time on, UTC.
+    #[param(format = DateTime)]
+    since: Option<String>,
+    /// Before this time.
+    #[param(format = DateTime)]
+    until: Option<String>,
+    /// `next` of the page before.
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// Rows at most, 100 if absent.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// What the venue's people did.
+///
+/// The newest first, refusals too.
+#[utoipa::path(get, path = "/audit", tag = "history", operation_id = "list_audit",
+    security(("bearer" = [])), params(AuditParams),
+    responses((status = 200, description = "Some of it.", body = Page<AuditRow>)))]
+pub async fn audit(
+    caller: Viewer,
+    Params(params): Params<AuditParams>,
+) -> Result<Json<Page<AuditRow>>> {
+    let api = &caller.api;
+    let filter = AuditFilter {
+        actor: params.actor,
+        action: params.action.as_deref().map(action).transpose()?,
+        since: time(params.since.as_deref(), "since")?,
+        until: time(params.until.as_deref(), "until")?,
+    };
+    let limit = bounded(params.limit, 100, "limit")?;
+    let cursor = cursor(params.cursor.as_deref())?;
+    let page = api.store.audit(&filter, cursor.as_ref(), limit).await;
+    page.map(Json)
+        .map_err(|error| wrong(&error, cursor.is_some()))
+}
+
+fn action(name: &str) -> Result<u8> {
+    let known = CommandKind::ALL
+        .iter()
+        .find(|kind| format!("{kind:?}") == name)
+        .map(|kind| *kind as u8);
+    let known = known.or(match name {
+        "KeyRotated" => Some(AuditNote::KEY_ROTATED),
+        "UserChanged" => Some(AuditNote::USER_CHANGED),
+        _ => None,
+    });
+    known.ok_or_else(|| Problem::missing(format!("no action {name:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_to_the_nanosecond_and_nothing_else_is() {
+        let second = 951_827_696_000_000_000;
+        assert_eq!(read_time("2000-02-29T12:34:56Z"), Some(second));
+        assert_eq!(
+            read_time("2000-02-29t12:34:56.000000001z"),
+            Some(second + 1)
+        );
+        assert_eq!(
+            read_time("2000-02-29T12:34:56.5Z"),
+            Some(second + 500_000_000)
+        );
+        for wrong in [
+            "",
+            "2000-02-30T00:00:00Z",
+            "2000-13-01T00:00:00Z",
+            "2000-02-29 12:34:56Z",
+            "2000-02-29T12:34:56",
+            "2000-02-29T12:34:56+01:00",
+            "2000-02-29T24:00:00Z",
+            "2000-02-29T12:34:56.Z",
+            "2000-02-29T12:34:56.1234567890Z",
+            "+200-02-29T12:34:56Z",
+        ] {
+            assert_eq!(read_time(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Server-Sent Events: what changes, as it changes, conflated for who reads slowly.
+//!
+//! `book` and `status` are an instrument's newest state after a change, `trade` is a trade or what became
+//! of one, `missed` says how many trades were left out, `venue` comes once a second. A stream ends when
+//! its token does, and in any case after four minutes: who wants more comes again, and is told everything
+//! anew.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::Stream;
+use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use utoipa::{IntoParams, ToSchema};
+
+use super::auth_seconds;
+use super::extract::{Params, Viewer};
+use super::market::{Book, PublicTrade, StatisticsView};
+use super::problem::{Problem, Result};
+use super::venue::{StageLatency, VenueView};
+use super::{Api, Timestamp};
+use crate::admin::AdminState;
+use crate::market_data::feed::{FeedReader, Selection, Update};
+use axum::extract::State;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Streams at once; connections beyond them are for everybody else.
+pub const STREAMS_MAX: usize = 24;
+/// Longest stream: below what a connection may last.
+const STREAM_TIME: Duration = Duration::from_secs(240);
+/// At least so much time between two looks at the books.
+const PACE: Duration = Duration::from_millis(100);
+/// How often the venue itself is told.
+const VENUE_TIME: Duration = Duration::from_secs(1);
+/// Symbols a stream may name.
+const SYMBOLS_MAX: usize = 256;
+
+/// What to follow.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct StreamParams {
+    /// Symbols, separated by commas; absent: all.
+    #[param(max_length = 4096)]
+    symbols: Option<String>,
+    /// Levels a side, 10 if absent.
+    #[param(minimum = 1, maximum = 20)]
+    depth: Option<u32>,
+}
+
+/// Trades that were left out: the reader was too far behind.
+#[derive(Serialize, ToSchema)]
+pub struct Missed {
+    /// How many.
+    trades: u64,
+}
+
+/// A session, once a second.
+#[derive(Serialize, ToSchema)]
+pub struct SessionPulse {
+    /// Number.
+    id: u32,
+    /// Whether a connection is logged on.
+    connected: bool,
+    /// Numbered messages it was told since the venue started.
+    messages: u64,
+    /// Orders accepted since the venue started.
+    orders: u64,
+    /// Fills since the venue started.
+    fills: u64,
+}
+
+/// The venue, once a second.
+#[derive(Serialize, ToSchema)]
+pub struct Pulse {
+    /// When.
+    at: Timestamp,
+    /// As `/venue` has it.
+    venue: VenueView,
+    /// How long reports of the last second took, by stage.
+    stages: Vec<StageLatency>,
+    /// Sessions that are connected, or were told something since the last time.
+    sessions: Vec<SessionPulse>,
+}
+
+/// What changes, as it changes.
+///
+/// Server-Sent Events: `book` (Book), `status` (StatisticsView), `trade` (PublicTrade), `missed` (Missed)
+/// and `venue` (Pulse). States are conflated: a slow reader gets the newest.
+#[utoipa::path(get, path = "/stream", tag = "market data", operation_id = "show_stream",
+    security(("bearer" = [])), params(StreamParams),
+    responses((status = 200, description = "Events, for at most four minutes.",
+        content_type = "text/event-stream", body = String)))]
+pub async fn stream(
+    State(state): State<AdminState>,
+    caller: Viewer,
+    Params(params): Params<StreamParams>,
+) -> Result<Sse<impl Stream<Item = std::result::Result<Event, Infallible>>>> {
+    let api = Arc::clone(&caller.api);
+    let depth = params.depth.unwrap_or(10);
+    let selection = match &params.symbols {
+        None => Selection::All,
+        Some(text) => Selection::Symbols(text.split(',').map(str::to_owned).collect()),
+    };
+    let too_many = matches!(&selection, Selection::Symbols(symbols) if symbols.len() > SYMBOLS_MAX);
+    if too_many || !(1..=20).contains(&depth) {
+        let why = "at most 256 symbols, and a depth of 1 to 20";
+        return Err(Problem::new(axum::http::StatusCode::BAD_REQUEST, why));
+    }
+    let place = Arc::clone(&api.streams).try_acquire_owned();
+    let place = place.map_err(|_| Problem::unavailable("too many streams are open"))?;
+    let lives = caller.bearer.expires_at;
+    let lives = Duration::from_secs(lives.saturating_sub(auth_seconds(&api)));
+    let mut every = interval(VENUE_TIME);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let following = Following {
+        reader: api.market_data.reader(selection).with_pace(PACE),
+        every,
+        until: Instant::now() + lives.min(STREAM_TIME),
+        depth: depth as usize,
+        waiting: VecDeque::new(),
+        phases: BTreeMap::new(),
+        told: BTreeMap::new(),
+        stages: (api.stages)(),
+        state,
+        api,
+        _place: place,
+    };
+    let events = futures_util::stream::unfold(following, |mut following| async move {
+        let event = following.next().await?;
+        Some((Ok(event), following))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+}
+
+/// One stream.
+struct Following {
+    api: Arc<Api>,
+    state: AdminState,
+    reader: FeedReader,
+    every: Interval,
+    until: Instant,
+    depth: usize,
+    /// Events to be sent.
+    waiting: VecDeque<Event>,
+    /// What was told of an instrument beside its book: only another one is told.
+    phases: BTreeMap<u32, crate::market_data::state::Statistics>,
+    /// Messages of each session as they were told.
+    told: BTreeMap<u32, u64>,
+    /// Stages as they were told.
+    stages: [crate::telemetry::StageHistogram; 4],
+    _place: OwnedSemaphorePermit,
+}
+
+impl Following {
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Some(event);
+            }
+            tokio::select! {
+                () = sleep_until(self.until) => return None,
+                _ = self.every.tick() => self.pulse(),
+                update = self.reader.next() => self.update(&update?),
+            }
+        }
+    }
+
+    fn push(&mut self, name: &str, body: &impl Serialize) {
+        if let Ok(text) = serde_json::to_string(body) {
+            self.waiting
+                .push_back(Event::default().event(name).data(text));
+        }
+    }
+
+    fn update(&mut self, update: &Update) {
+        for view in &update.instruments {
+            self.push("book", &Book::of(view, self.depth));
+            let before = self.phases.insert(view.info.id().0, view.statistics);
+            if before != Some(view.statistics) {
+                self.push("status", &StatisticsView::of(view));
+            }
+        }
+        if update.trades_missed > 0 {
+            let trades = update.trades_missed;
+            self.push("missed", &Missed { trades });
+        }
+        for trade in &update.trades {
+            self.push("trade", &PublicTrade::from(trade));
+        }
+    }
+
+    fn pulse(&mut self) {
+        let api = Arc::clone(&self.api);
+        let now = (api.stages)();
+        let stages = super::venue::since(&now, &self.stages);
+        self.stages = now;
+        let told = &mut self.told;
+        let sessions = api.mirror.read(|reference| {
+            let all = reference.sessions.iter().filter_map(|(id, session)| {
+                let counts = api.mirror.told(*id)?;
+                let messages = counts.messages.load(Ordering::Relaxed);
+                let news = told.insert(*id, messages) != Some(messages);
+                (session.connected || news && messages > 0).then(|| SessionPulse {
+                    id: *id,
+                    connected: session.connected,
+                    messages,
+                    orders: counts.orders.load(Ordering::Relaxed),
+                    fills: counts.fills.load(Ordering::Relaxed),
+                })
+            });
+            all.collect()
+        });
+        let pulse = Pulse {
+            at: Timestamp(api.clock.utc_now()),
+            venue: VenueView::of(&self.state, &api),
+            stages,
+            sessions,
+        };
+        self.push("venue", &pulse);
+    }
+}

@@ -1,0 +1,323 @@
+//! What the market-data agent publishes is what the core has: books, phases, blocks, and a day's
+//! statistics, over random commands of every kind and over starts from snapshots.
+//!
+//! `SEED` repeats a run, `COMMANDS` sets its length.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use support::busy::{Busy, LIMITS};
+use support::market::{Floor, Rig, market_of};
+use support::settings::{number, seed};
+use support::venue;
+use support::workload::Random;
+use trading_engine::engine::Engine;
+use trading_engine::engine::event::{EventBody, QuoteFill};
+use trading_engine::market_data::feed::Selection;
+use trading_engine::market_data::state::{
+    Amount, InstrumentView, LEVELS_SHOWN, LevelView, TradeKind,
+};
+use trading_engine_protocol::types::{Decimal8, InstrumentId, Price, Side, TradingPhase};
+
+#[derive(Clone, Copy, Debug)]
+struct DayTrade {
+    id: u64,
+    price: i64,
+    lots: u64,
+}
+
+/// The plain way: every trade of the day in a list.
+#[derive(Default)]
+struct Expected {
+    /// By instrument.
+    day: BTreeMap<u32, Vec<DayTrade>>,
+    closes: BTreeMap<u32, i64>,
+    /// Every record the tape must have: instrument, trade, kind.
+    tape: Vec<(u32, u64, &'static str)>,
+    last_trade: u64,
+    last_amended: u64,
+    indicative: BTreeMap<u32, (i64, u64)>,
+    seen: BTreeMap<&'static str, u64>,
+}
+
+impl Expected {
+    fn see(&mut self, events: &[u8]) {
+        venue::for_each_event(events, |header, body| match body {
+            EventBody::Fill(&fill) | EventBody::QuoteFill(&QuoteFill { fill, .. })
+                if fill.trade_id.0 > self.last_trade =>
+            {
+                self.last_trade = fill.trade_id.0;
+                let id = fill.order.instrument.0;
+                self.day.entry(id).or_default().push(DayTrade {
+                    id: fill.trade_id.0,
+                    price: fill.last_price.0,
+                    lots: fill.last_quantity.0,
+                });
+                self.tape.push((id, fill.trade_id.0, "new"));
+                *self.seen.entry("trades").or_default() += 1;
+            }
+            EventBody::TradeAmended(amended) if amended.trade_id.0 != self.last_amended => {
+                self.last_amended = amended.trade_id.0;
+                let id = amended.order.instrument.0;
+                let day = self.day.entry(id).or_default();
+                let what = if amended.new_price.0 == i64::MIN {
+                    day.retain(|trade| trade.id != amended.trade_id.0);
+                    "busted"
+                } else {
+                    for trade in day.iter_mut().filter(|t| t.id == amended.trade_id.0) {
+                        trade.price = amended.new_price.0;
+                    }
+                    "corrected"
+                };
+                self.tape.push((id, amended.trade_id.0, what));
+                *self.seen.entry(what).or_default() += 1;
+            }
+            EventBody::DayRolled(_) => {
+                for (id, day) in &mut self.day {
+                    if let Some(last) = day.last() {
+                        self.closes.insert(*id, last.price);
+                    }
+                    day.clear();
+                }
+                *self.seen.entry("days").or_default() += 1;
+            }
+            EventBody::AuctionIndicative(indicative) => {
+                let (price, volume) = (indicative.price.0, indicative.volume.0);
+                self.indicative
+                    .insert(indicative.instrument.0, (price, volume));
+                *self.seen.entry("indicative prices").or_default() += 1;
+            }
+            EventBody::PhaseChanged(changed) => {
+                self.indicative.remove(&changed.instrument.0);
+                *self.seen.entry("phases").or_default() += 1;
+            }
+            EventBody::KillSwitchDone(done) if header.reason == 0 && done.scope == 4 => {
+                *self.seen.entry("instrument blocks").or_default() += 1;
+            }
+            EventBody::MassQuoteAnswered(_) => {
+                *self.seen.entry("mass quotes").or_default() += 1;
+            }
+            _ => {}
+        });
+    }
+}
+
+fn levels(rig: &Rig, id: InstrumentId, side: Side) -> Vec<LevelView> {
+    let symbol = symbol(rig, id);
+    let info = rig.market_data.info(&symbol).unwrap();
+    let levels = rig.engine.levels(id, side);
+    levels
+        .map(|(price, lots, orders)| LevelView {
+            price: info.price(price),
+            quantity: info.quantity(lots.0),
+            orders: orders.into(),
+        })
+        .collect()
+}
+
+fn symbol(rig: &Rig, id: InstrumentId) -> String {
+    let all = rig.market_data.instruments();
+    let info = all.iter().find(|info| info.id() == id);
+    info.expect("it is defined").symbol.to_string()
+}
+
+/// Everything that is published of every instrument, against the core and the plain way.
+fn check(rig: &mut Rig, expected: &Expected, what: &str) {
+    let states: Vec<_> = rig.engine.instrument_states().collect();
+    assert_eq!(rig.market_data.instruments().len(), states.len());
+    assert_eq!(rig.market_data.trading_day(), rig.engine.trading_day());
+    for state in states {
+        let id = state.definition.instrument;
+        let symbol = symbol(rig, id);
+        let view = rig.market_data.instrument(&symbol).unwrap();
+        assert_eq!(view.info.definition, state.definition, "{what}");
+        let (bids, asks) = (levels(rig, id, Side::Buy), levels(rig, id, Side::Sell));
+        let best = |levels: &[LevelView]| levels[..levels.len().min(LEVELS_SHOWN)].to_vec();
+        assert_eq!(view.bids, best(&bids), "{what}: bids of {symbol}");
+        assert_eq!(view.asks, best(&asks), "{what}: asks of {symbol}");
+        assert_eq!(view.bid_levels, bids.len() as u64, "{what}");
+        assert_eq!(view.ask_levels, asks.len() as u64, "{what}");
+        let statistics = view.statistics;
+        let price = |price: Option<Price>| price.map(|price| view.info.price(price));
+        assert_eq!(statistics.phase.as_u8(), state.phase, "{what}: {symbol}");
+        assert_eq!(statistics.blocked, state.blocked, "{what}: {symbol}");
+        assert_eq!(
+            statistics.reference,
+            price(state.reference),
+            "{what}: {symbol}"
+        );
+        assert_eq!(
+            statistics.until.map_or(0, |until| until.0),
+            state.until.0,
+            "{what}: {symbol}"
+        );
+        let some = |price: i64| (price != i64::MIN).then(|| view.info.price(Price(price)));
+        let (indicative, volume) = expected
+            .indicative
+            .get(&id.0)
+            .copied()
+            .unwrap_or((i64::MIN, 0));
+        assert_eq!(statistics.indicative.price, some(indicative), "{what}");
+        assert_eq!(
+            statistics.indicative.volume,
+            Amount(i128::from(volume) * i128::from(state.definition.lot_size_e8)),
+            "{what}"
+        );
+        check_day(&view, expected, &format!("{what}: {symbol}"));
+    }
+}
+
+fn check_day(view: &InstrumentView, expected: &Expected, what: &str) {
+    let none = Vec::new();
+    let id = view.info.id().0;
+    let day = expected.day.get(&id).unwrap_or(&none);
+    let statistics = &view.statistics;
+    let price = |price: i64| view.info.price(Price(price));
+    let lots: u64 = day.iter().map(|trade| trade.lots).sum();
+    let definition = &view.info.definition;
+    let notional: i128 = day
+        .iter()
+        .map(|trade| i128::from(trade.price) * i128::from(trade.lots))
+        .sum::<i128>()
+        * i128::from(definition.price_unit_e8)
+        * i128::from(definition.lot_size_e8)
+        / 100_000_000;
+    assert_eq!(statistics.trades, day.len() as u64, "{what}");
+    assert_eq!(
+        statistics.volume,
+        Amount(i128::from(lots) * i128::from(definition.lot_size_e8)),
+        "{what}"
+    );
+    assert_eq!(statistics.notional, Amount(notional), "{what}");
+    let first = day.first().map(|trade| price(trade.price));
+    assert_eq!(statistics.open, first, "{what}");
+    let high = day.iter().map(|trade| trade.price).max().map(price);
+    assert_eq!(statistics.high, high, "{what}");
+    let low = day.iter().map(|trade| trade.price).min().map(price);
+    assert_eq!(statistics.low, low, "{what}");
+    let last = day.last();
+    assert_eq!(
+        statistics.last.map(|last| (last.trade_id.0, last.price)),
+        last.map(|last| (last.id, price(last.price))),
+        "{what}"
+    );
+}
+
+#[test]
+fn what_is_published_is_what_the_core_has_whatever_happens() {
+    let commands = number("COMMANDS").unwrap_or(100_000);
+    let seed = seed();
+    let mut busy = Busy::new(seed);
+    let mut random = Random::new(seed ^ 1);
+    let mut rig = Rig::new(Engine::new(LIMITS));
+    let mut expected = Expected::default();
+    let mut reader = rig.market_data.reader(Selection::All);
+    let mut told = Vec::new();
+    let mut events = Vec::new();
+    // The day's events, as the event log would have them.
+    let mut day = Vec::new();
+    let mut starts = 0;
+    for step in 0..commands {
+        let command = busy.next(&rig.engine);
+        events.clear();
+        rig.apply(&command, &mut events);
+        busy.saw(&events);
+        expected.see(&events);
+        let what = format!("command {step}");
+        check(&mut rig, &expected, &what);
+        while let Some(update) = reader.poll() {
+            assert_eq!(update.trades_missed, 0);
+            told.extend(update.trades.iter().map(|trade| {
+                let kind = match trade.kind {
+                    TradeKind::New => "new",
+                    TradeKind::Busted => "busted",
+                    TradeKind::Corrected(_) => "corrected",
+                };
+                (trade.info.id().0, trade.trade_id.0, kind)
+            }));
+        }
+        venue::for_each_event(&events, |_, body| {
+            if matches!(body, EventBody::DayRolled(_)) {
+                day.clear();
+            }
+        });
+        day.extend_from_slice(&events);
+        // A start from a snapshot: books and phases from the core, the day from its events.
+        if random.below(500) == 0 {
+            starts += 1;
+            let saved = rig.engine.save().unwrap();
+            let engine = Engine::restore(LIMITS, &saved).unwrap();
+            let mut market = market_of(&engine);
+            venue::for_each_event(&day, |header, body| market.remember(header, &body));
+            rig = Rig::with(engine, market);
+            reader = rig.market_data.reader(Selection::All);
+            check(
+                &mut rig,
+                &expected,
+                &format!("a start after command {step}"),
+            );
+        }
+    }
+    assert_eq!(told, expected.tape, "every trade was told, once, in order");
+    println!("{starts} starts, {:?}", expected.seen);
+    if commands >= 100_000 {
+        for what in [
+            "trades",
+            "days",
+            "phases",
+            "indicative prices",
+            "instrument blocks",
+            "mass quotes",
+        ] {
+            assert!(expected.seen.get(what).is_some_and(|&n| n > 20), "{what}");
+        }
+        let amended = ["busted", "corrected"].map(|what| expected.seen.get(what));
+        assert!(amended.iter().flatten().copied().sum::<u64>() > 0);
+        assert!(starts > 5);
+    }
+}
+
+/// Levels far from each other, and many: the whole book is asked for.
+#[test]
+fn a_book_deeper_than_what_is_published_is_had_by_asking() {
+    let mut floor = Floor::new(1);
+    for number in 0..400_u64 {
+        let distance = i64::try_from(number).unwrap();
+        let (side, price) = if number % 2 == 0 {
+            (1, 1_000 - distance)
+        } else {
+            (2, 2_000 + 37 * distance)
+        };
+        floor.enter(1, 1, side, price, 5 + number);
+    }
+    let rig = &mut floor.rig;
+    let market_data = rig.market_data.clone();
+    let asker = std::thread::spawn(move || {
+        let few = market_data.whole_book_blocking("INST1", 30).unwrap();
+        let all = market_data
+            .whole_book_blocking("INST1", usize::MAX)
+            .unwrap();
+        let nobody = market_data.whole_book_blocking("NOBODY", 1).unwrap();
+        assert_eq!(nobody, None);
+        (few.unwrap(), all.unwrap())
+    });
+    while !asker.is_finished() {
+        rig.settle();
+        std::thread::yield_now();
+    }
+    let (few, all) = asker.join().unwrap();
+    let id = InstrumentId(1);
+    assert_eq!(all.bids, levels(rig, id, Side::Buy));
+    assert_eq!(all.asks, levels(rig, id, Side::Sell));
+    assert_eq!(few.bids, all.bids[..30]);
+    assert_eq!((few.bid_levels, few.ask_levels), (200, 200));
+    assert_eq!(all.sequence, rig.engine.sequence().0);
+    let book = rig.market_data.book("INST1", usize::MAX).unwrap();
+    assert_eq!(book.bids, all.bids[..LEVELS_SHOWN]);
+    let top = rig.market_data.top("INST1").unwrap();
+    assert_eq!(top.bid, all.bids.first().copied());
+    assert_eq!(top.bid.unwrap().price, Decimal8(1_000 * 1_000_000));
+    let statistics = rig.market_data.statistics("INST1").unwrap();
+    assert_eq!(statistics.phase, TradingPhase::Continuous);
+}
