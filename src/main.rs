@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use trading_engine::admin::api::{Api, Turns};
 use trading_engine::admin::auth::{Signing, Tokens};
 use trading_engine::admin::health::{Asking, Ping};
@@ -17,7 +17,7 @@ use trading_engine::admin::{About, AdminState, Log, View};
 use trading_engine::client::credentials::{ConsoleCredentials, Credentials};
 use trading_engine::client::{maker, trader};
 use trading_engine::clock::Clock;
-use trading_engine::config::{Config, Environment, Problem};
+use trading_engine::config::{self, Config, Environment, FileText, JwtKeys, Problem, Sources};
 use trading_engine::gateway::GatewaySettings;
 use trading_engine::gateway::keystore::{Keystore, LiveKeystore};
 use trading_engine::journal::disk::{Disk, OsDisk};
@@ -44,11 +44,11 @@ const EXIT_IO: u8 = 74;
 const HISTORY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// trading-engine: an exchange gateway and matching engine. Without a command it runs the venue;
-/// settings come from the environment.
+/// settings come from flags, the environment and a file (`settings` prints the page on them).
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// Check the settings and exit.
+    /// Print every setting with its value and source, or everything that is wrong, and exit.
     #[arg(long)]
     check_config: bool,
     #[command(subcommand)]
@@ -96,6 +96,8 @@ enum Action {
         #[command(subcommand)]
         action: UserAction,
     },
+    /// Print the reference page of all settings, in Markdown.
+    Settings,
 }
 
 #[derive(Subcommand)]
@@ -144,20 +146,28 @@ enum JournalAction {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if let Some(Action::Client {
-        address,
-        credentials,
-        key,
-        json,
-        http,
-        words,
-    }) = arguments.command
-    {
-        return client(address, http, &credentials, &key, json, &words);
+    let matches = Arguments::command().args(flags()).get_matches();
+    let arguments = match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    match arguments.command {
+        Some(Action::Client {
+            address,
+            credentials,
+            key,
+            json,
+            http,
+            words,
+        }) => return client(address, http, &credentials, &key, json, &words),
+        Some(Action::Settings) => {
+            say(config::reference().trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Some(Action::Journal { .. } | Action::Migrate { .. } | Action::User { .. }) | None => {}
     }
-    let config = match Config::read(&|name| std::env::var(name).ok()) {
-        Ok(config) => config,
+    let loaded = match load(&matches) {
+        Ok(loaded) => loaded,
         Err(problems) => {
             for problem in problems {
                 say_error(&format!("configuration: {problem}"));
@@ -165,23 +175,31 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
+    let config = loaded.config;
     match arguments.command {
         Some(Action::Journal { action }) => return journal(&config, &action),
         Some(Action::Migrate { action }) => {
             return asked(&config, migrate_tables(&config, &action));
         }
         Some(Action::User { action }) => return asked(&config, console_user(&config, &action)),
-        Some(Action::Client { .. }) | None => {}
+        Some(Action::Client { .. } | Action::Settings) | None => {}
     }
     if let Err(problem) = reserve(&config) {
         say_error(&format!("configuration: {problem}"));
         return ExitCode::from(EXIT_CONFIG);
     }
     if arguments.check_config {
+        for warning in &loaded.warnings {
+            say_error(&format!("configuration: warning: {warning}"));
+        }
+        say(config::listing(&loaded.effective).trim_end());
         say("configuration is fine");
         return ExitCode::SUCCESS;
     }
-    telemetry::start_logging(config.log_level, config.log_json);
+    let _log = telemetry::start_logging(config.log_level, config.log_json);
+    for warning in &loaded.warnings {
+        tracing::warn!("configuration: {warning}");
+    }
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
@@ -191,17 +209,42 @@ fn main() -> ExitCode {
     }
 }
 
+/// A flag for every setting; short help does without them.
+fn flags() -> impl Iterator<Item = Arg> {
+    config::table::SETTINGS.iter().map(|setting| {
+        Arg::new(setting.file.unwrap_or(setting.name))
+            .long(setting.flag)
+            .value_name(if setting.file.is_some() {
+                "FILE"
+            } else {
+                "VALUE"
+            })
+            .help(setting.about)
+            .help_heading(setting.group.title())
+            .hide_short_help(true)
+            .allow_hyphen_values(true)
+    })
+}
+
+fn load(matches: &ArgMatches) -> Result<config::Loaded, Vec<Problem>> {
+    Config::load(Sources {
+        // Of a secret only its file has a flag.
+        flag: &|name| matches.try_get_one::<String>(name).ok().flatten().cloned(),
+        environment: &|name| std::env::var_os(name),
+        read_file: &FileText::read,
+    })
+}
+
 /// What the settings need of the system, had before any port opens.
 fn reserve(config: &Config) -> Result<(), Problem> {
     config.reserve_descriptors()?;
     if config.memory_lock {
-        ring::lock_memory().map_err(|error| Problem {
-            variable: "MEMORY_LOCK",
-            value: "true".into(),
-            allowed: format!(
+        ring::lock_memory().map_err(|error| {
+            let allowed = format!(
                 "false, or true without a limit on locked memory (ulimit -Hl) or with \
                  CAP_IPC_LOCK: {error}"
-            ),
+            );
+            Problem::new("MEMORY_LOCK", true, allowed)
         })?;
     }
     Ok(())
@@ -281,7 +324,7 @@ fn journal(config: &Config, action: &JournalAction) -> ExitCode {
 
 /// Runs what asks the database and prints what it says.
 fn asked(config: &Config, answer: impl Future<Output = Result<String, StoreError>>) -> ExitCode {
-    if let DatabaseUrl::Sqlite(path) = &config.database
+    if let DatabaseUrl::Sqlite(path) = &config.database()
         && let Some(folder) = path.parent()
         && let Err(error) = std::fs::create_dir_all(folder)
     {
@@ -308,7 +351,7 @@ fn asked(config: &Config, answer: impl Future<Output = Result<String, StoreError
 }
 
 async fn migrate_tables(config: &Config, action: &MigrateAction) -> Result<String, StoreError> {
-    let url = &config.database;
+    let url = &config.database();
     match action {
         MigrateAction::Up => {
             let count = migrate::up(url).await?;
@@ -330,7 +373,7 @@ async fn migrate_tables(config: &Config, action: &MigrateAction) -> Result<Strin
 }
 
 async fn console_user(config: &Config, action: &UserAction) -> Result<String, StoreError> {
-    let store = Store::connect_with(&config.database, 1)?;
+    let store = Store::connect_with(&config.database(), 1)?;
     match action {
         UserAction::Add {
             name,
@@ -504,10 +547,10 @@ fn run(config: &Config) -> Result<(), Failure> {
         .map_err(io_failure("signals"))?;
     // History is written beside everything: a database that is down, or wrong, is no reason not to trade.
     let history = projector::Settings {
-        migrates: !production || config.database.kind() == "sqlite",
+        migrates: !production || config.database().kind() == "sqlite",
         ..projector::Settings::default()
     };
-    let history = Projector::start(config.database.clone(), recovered.tail(), history)
+    let history = Projector::start(config.database(), recovered.tail(), history)
         .map_err(io_failure("history"))?;
     if let Some(credentials) = &credentials {
         let of = |login: &ConsoleCredentials| {
@@ -518,7 +561,7 @@ fn run(config: &Config) -> Result<(), Failure> {
             )
         };
         let logins = credentials.console.iter().map(of).collect();
-        users::plant(config.database.clone(), logins).map_err(io_failure("console users"))?;
+        users::plant(config.database(), logins).map_err(io_failure("console users"))?;
     }
     let keystore = LiveKeystore::new(keystore, Some(keystore_path(config)));
     let venue = recovered
@@ -534,7 +577,7 @@ fn run(config: &Config) -> Result<(), Failure> {
         std::thread::park_timeout(Duration::from_millis(1));
     }
 
-    let connect = || Store::connect_with(&config.database, config.database_pool_max);
+    let connect = || Store::connect_with(&config.database(), config.database_pool_max);
     let store = side_ports.inside(connect).map_err(|error| Failure {
         code: EXIT_IO,
         message: error.to_string(),
@@ -793,11 +836,15 @@ fn api(
         code: EXIT_CONFIG,
         message,
     };
-    let signing = match &config.api.signing {
-        Some(signing) => signing.clone(),
+    let signing = match &config.jwt_keys {
+        Some(JwtKeys::Hs256(secret)) => Signing::Secret(secret.reveal().as_bytes().to_vec()),
+        Some(JwtKeys::EdDsa { private, public }) => Signing::KeyPair {
+            public: public.as_bytes().to_vec(),
+            private: private.reveal().as_bytes().to_vec(),
+        },
         None => Signing::drawn().map_err(wrong)?,
     };
-    let tokens = Tokens::new(&signing, &config.api.audience, config.api.token_seconds);
+    let tokens = Tokens::new(&signing, &config.jwt_audience, config.jwt_expiry_seconds);
     let (schedule, now) = (config.schedule.clone(), clock.clone());
     Ok(Api {
         clock: clock.clone(),
@@ -808,7 +855,7 @@ fn api(
         tokens: tokens.map_err(wrong)?,
         store,
         throttle: Arc::new(MemoryThrottle::new(clock.clone())),
-        rate_per_minute: config.api.rate_per_minute,
+        rate_per_minute: config.api_rate_limit,
         scheduled_phase: Box::new(move || {
             let (_, phase) = schedule.at(now.utc_now())?;
             Some(phase.into())

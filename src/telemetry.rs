@@ -1,18 +1,22 @@
 //! Logs and metrics. Hot threads own plain counters and histograms with one writer each; the
 //! scrape reads them and writes Prometheus text.
 
+mod log_writer;
+
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::metric_names::Metric;
+pub use log_writer::{LogGuard, log_lines_lost};
 
 /// Starts logging to standard error, in colour for people: not into files, and not where `NO_COLOR`
-/// is set.
-pub fn start_logging(level: tracing::Level, json: bool) {
+/// is set. No line waits for whoever reads it; the log ends with the guard.
+pub fn start_logging(level: tracing::Level, json: bool) -> LogGuard {
+    let (writer, guard) = log_writer::standard_error();
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_target(false);
     // A second start in one process (tests) keeps the first.
@@ -21,6 +25,7 @@ pub fn start_logging(level: tracing::Level, json: bool) {
     } else {
         builder.try_init()
     };
+    guard
 }
 
 /// Buckets: upper bounds in ns, doubling from 1 us to 8.6 s.

@@ -67,6 +67,10 @@ fn a_wrong_setting_names_itself_and_what_is_allowed_and_opens_no_port() {
         ("DEMO_INSTRUMENTS", "4", "a whole number from 5 to 1000"),
         ("MAX_ORDERS", "0", "a whole number from 1 to 16777216"),
         ("METRICS_PORT", "6543", "another port than PORT's"),
+        ("JWT_EXPIRY_SECONDS", "901", "a whole number from 60 to 900"),
+        ("PPROF", "all", "off, loopback, token"),
+        ("DOGSTATSD_ADDRESS", "agent", "HOST:PORT"),
+        ("CONFIG_FILE", "/nowhere", "the path of a file"),
         (
             "FIX_COMP_ID",
             "a b",
@@ -134,7 +138,13 @@ fn demo_keys_are_refused_in_production_in_settings_and_in_the_journal() {
     );
 
     assert_eq!(Server::start(data.path(), &[]).terminate(), Some(0));
-    let ended = refused(data.path(), &[("ENV", "production")]);
+    let production = [
+        ("ENV", "production"),
+        ("DATABASE_URL", "postgres://127.0.0.1/te"),
+        ("REDIS_URL", "redis://127.0.0.1"),
+        ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
+    ];
+    let ended = refused(data.path(), &production);
     assert_eq!(ended.code, Some(64), "{}", ended.complained);
     assert!(
         ended.complained.contains("demo firms"),
@@ -610,10 +620,19 @@ fn start_and_tell(data: &std::path::Path, settings: &[(&str, &str)]) -> (Server,
     command.env("LOG_LEVEL", "info").env("LOG_FORMAT", "json");
     command.stderr(std::fs::File::create(&path).unwrap());
     let server = Server::wait(command, data);
-    let log = std::fs::read_to_string(&path).unwrap();
-    let mut lines = log.lines().map(json);
-    let recovered = lines.find(|line| line["fields"]["message"] == "recovered");
-    let fields = &recovered.unwrap_or_else(|| panic!("no word of it: {log}"))["fields"];
+    // Log lines are written by a thread of their own.
+    let until = std::time::Instant::now() + support::talk::PATIENCE;
+    let recovered = loop {
+        let log = std::fs::read_to_string(&path).unwrap();
+        let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+        let mut lines = whole.lines().map(json);
+        if let Some(line) = lines.find(|line| line["fields"]["message"] == "recovered") {
+            break line;
+        }
+        assert!(std::time::Instant::now() < until, "no word of it: {log}");
+        std::thread::yield_now();
+    };
+    let fields = &recovered["fields"];
     let told = Told {
         from_snapshot: fields["from_snapshot"].as_u64().unwrap(),
         commands: fields["commands"].as_u64().unwrap(),

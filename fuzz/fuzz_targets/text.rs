@@ -1,8 +1,7 @@
-//! Text at the edges: numbers, times, ids, settings.
+//! Text at the edges: numbers, times, ids.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use trading_engine::config::Config;
 use trading_engine_protocol::fix::codec::{number, timestamp};
 use trading_engine_protocol::fix::encode::write_timestamp;
 use trading_engine_protocol::types::{ClientOrderId, Decimal8, UtcNanos};
@@ -21,11 +20,4 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(id) = ClientOrderId::from_text(data) {
         assert_eq!(id.as_text(), Some(data));
     }
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let mut parts = text.split('\n');
-    let settings: Vec<(&str, &str)> = std::iter::from_fn(|| Some((parts.next()?, parts.next()?))).collect();
-    let _ = Config::read(&|name| {
-        let found = settings.iter().find(|(key, _)| *key == name);
-        found.map(|(_, value)| (*value).to_owned())
-    });
 });

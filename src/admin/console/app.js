@@ -28,7 +28,8 @@ let book = null;
 let symbol = null;
 let venue = null;
 let blocks = [];
-let streaming = null;
+let streams = [];
+let pulse = null;
 let lookTimer = 0;
 
 const api = new Api((why) => showLogin(why));
@@ -65,7 +66,7 @@ const marketRows = new Rows(
     chip.className = phaseClass(of.phase, of.blocked);
     say(cells[2], of.bid?.price);
     say(cells[3], of.ask?.price);
-    say(cells[4], of.last?.price);
+    say(cells[4], of.last);
     say(cells[5], count(of.volume));
     row.classList.toggle("on", of.symbol === symbol);
     cells[0].firstChild.setAttribute("aria-pressed", of.symbol === symbol);
@@ -93,11 +94,12 @@ const drawBook = onFrame(() => {
   say(chip, phaseText(of));
   chip.className = phaseClass(of.phase, of.blocked);
   const facts = [];
-  if (of.last) facts.push(`last ${of.last.price}`);
-  if (of.volume !== undefined) facts.push(`volume ${count(of.volume)}`);
+  if (of.last) facts.push(`last ${of.last}`);
+  if (of.high) facts.push(`high ${of.high}`, `low ${of.low}`);
+  if (of.volume !== undefined) facts.push(`volume ${count(of.volume)}`, `${count(of.trades)} trades`);
   if (of.reference_price) facts.push(`reference ${of.reference_price}`);
   const would = of.indicative;
-  if (would?.price) facts.push(`auction at ${would.price} for ${count(would.volume)}${would.side ? `, ${count(would.imbalance)} left to ${would.side}` : ""}`);
+  if (would?.price) facts.push(`auction at ${would.price} for ${count(would.volume)}${would.imbalance_side ? `, ${count(would.imbalance)} left to ${would.imbalance_side}` : ""}`);
   say(byId("book-facts"), facts.join(" · "));
   const halted = of.held || of.phase === "halted";
   byId("halt").hidden = halted;
@@ -137,12 +139,15 @@ const tradeRows = new Rows(
     make(
       "tr",
       { className: "new" },
-      make("td", { title: trade.time }, timeOfDay(trade.time)),
-      make("td", { className: trade.taker === "sell" ? "ask" : "bid" }, trade.taker ?? "auction"),
-      make("td", { className: "n" }, trade.price),
+      make("td", { title: trade.at }, timeOfDay(trade.at)),
+      make("td", { className: trade.aggressor === "sell" ? "ask" : "bid" }, trade.aggressor ?? "auction"),
+      cell("n"),
       make("td", { className: "n" }, count(trade.quantity)),
     ),
-  () => {},
+  (row, trade) => {
+    say(row.cells[2], trade.state === "busted" ? `${trade.price} busted` : (trade.corrected_price ?? trade.price));
+    row.classList.toggle("gone", trade.state === "busted");
+  },
 );
 
 const drawTrades = onFrame(() => {
@@ -164,7 +169,7 @@ const sessionRows = new Rows(
   (row, of) => {
     const rate = rates.get(of.id);
     const connected = rate?.connected ?? of.connected;
-    const texts = [of.name, firmName(of.firm), of.protocol, connected ? "connected" : "away", count(Math.round(rate?.in_per_second ?? 0)), count(Math.round(rate?.out_per_second ?? 0)), count(rate?.behind ?? 0)];
+    const texts = [of.name, firmName(of.firm), of.protocol, connected ? "connected" : "away", perSecond(rate?.orders_per_second), perSecond(rate?.messages_per_second), count(rate?.fills ?? 0)];
     texts.forEach((text, at) => say(row.cells[at], text));
     row.cells[3].className = connected ? "bid" : "quiet";
     const close = row.cells[7].firstChild;
@@ -172,6 +177,8 @@ const sessionRows = new Rows(
     close.disabled = !may("trader-support");
   },
 );
+
+const perSecond = (rate) => count(Math.round(rate ?? 0));
 
 const drawSessions = onFrame(() => {
   const all = [...sessions.values()];
@@ -185,7 +192,7 @@ const drawVenue = onFrame(() => {
   const line = byId("venue");
   if (!venue) return;
   const bad = venue.status && venue.status !== "ok";
-  const words = [bad ? venue.status : null, `Sequence ${count(venue.sequence)}`, `durable ${count(venue.durable_sequence)}`, `${count(Math.round(venue.orders_per_second ?? 0))} orders/s`, `${count(Math.round(venue.trades_per_second ?? 0))} trades/s`];
+  const words = [bad ? venue.status : null, `Sequence ${count(venue.sequence)}`, `durable ${count(venue.durable_sequence)}`, `${perSecond(venue.orders_per_second)} orders/s`, `${perSecond(venue.fills_per_second)} fills/s`];
   // Read out once, not with every number.
   line.setAttribute("aria-live", "off");
   say(line, words.filter(Boolean).join(" · "));
@@ -217,10 +224,13 @@ function drawBlocks() {
   byId("blocks-empty").hidden = blocks.length > 0;
 }
 
+/** `KillSwitch` as words. */
+const sentence = (name) => name.replace(/(?!^)([A-Z])/g, " $1").toLowerCase();
+
 const auditRows = new Rows(
   byId("audit"),
-  (of) => `${of.sequence} ${of.request ?? ""}`,
-  (of) => make("li", {}, make("time", { dateTime: of.at }, timeOfDay(of.at)), ` ${of.actor}: ${of.action}${of.target ? ` ${of.target}` : ""}${of.outcome && of.outcome !== "ok" ? ` – ${of.outcome}` : ""}`),
+  (of) => `${of.sequence} ${of.index}`,
+  (of) => make("li", {}, make("time", { dateTime: of.at }, timeOfDay(of.at)), ` ${of.actor}: ${sentence(of.action)}${of.target ? ` ${of.target}` : ""}${of.reason ? `, refused: ${of.reason}` : ""}`),
   () => {},
 );
 
@@ -335,55 +345,109 @@ function choose(next) {
   drawMarkets();
   drawBook();
   drawTrades();
-  listen();
+  follow();
 }
 
-const on = {
-  top(of) {
-    merge(of);
+/** What is told of all instruments: their best prices and their status, and the venue itself. */
+const ofAll = {
+  book(of) {
+    merge({ symbol: of.symbol, bid: of.bids[0], ask: of.asks[0] });
     drawMarkets();
-    if (of.symbol === symbol) drawBook();
   },
   status(of) {
     merge(of);
     drawMarkets();
     if (of.symbol === symbol) drawBook();
   },
-  book(of) {
-    if (of.symbol !== symbol) return;
-    book = of;
-    drawBook();
-  },
-  trade(of) {
-    if (of.symbol !== symbol || trades.some((known) => known.trade_id === of.trade_id)) return;
-    trades.unshift(of);
-    trades.length = Math.min(trades.length, TRADES);
-    drawTrades();
-  },
-  missed(of) {
-    if (of.symbol === symbol) toast(`${count(of.trades)} trades of ${of.symbol} came too fast to be shown.`);
-  },
   venue(of) {
-    venue = of;
-    for (const session of of.sessions ?? []) rates.set(session.session, session);
-    charts.add(of.stages ?? []);
+    note(of);
     drawVenue();
     drawSessions();
   },
 };
 
-/** Keeps the stream open for what is shown, until there is another wish or the login ends. */
-async function listen() {
-  streaming?.abort();
+/** What is told of the instrument that is shown. */
+const ofOne = {
+  book(of) {
+    if (of.symbol !== symbol) return;
+    book = of;
+    drawBook();
+  },
+  trade: addTrade,
+  missed(of) {
+    toast(`${count(of.trades)} trades came too fast to be shown.`);
+  },
+};
+
+/** A trade, or what became of one. */
+function addTrade(of) {
+  if (of.symbol !== symbol) return;
+  const known = trades.findIndex((trade) => trade.trade_id === of.trade_id);
+  if (known >= 0) trades[known] = of;
+  else trades.push(of);
+  trades.sort((a, b) => b.sequence - a.sequence || Number(b.trade_id) - Number(a.trade_id));
+  trades.length = Math.min(trades.length, TRADES);
+  drawTrades();
+}
+
+/** One second of the venue: its counts become rates beside those of the second before. */
+function note(of) {
+  const at = Date.parse(of.at);
+  const seconds = pulse ? (at - pulse.at) / 1_000 : 0;
+  const before = pulse?.counts ?? new Map();
+  const counts = new Map(before);
+  const all = { orders: 0, fills: 0 };
+  for (const [id, rate] of rates) rates.set(id, { ...rate, connected: false, orders_per_second: 0, messages_per_second: 0 });
+  for (const now of of.sessions) {
+    const then = before.get(now.id) ?? now;
+    const rate = (name) => (seconds > 0 ? (now[name] - then[name]) / seconds : 0);
+    rates.set(now.id, { connected: now.connected, fills: now.fills, orders_per_second: rate("orders"), messages_per_second: rate("messages") });
+    all.orders += rate("orders");
+    all.fills += rate("fills");
+    counts.set(now.id, now);
+  }
+  pulse = { at, counts };
+  venue = { ...of.venue, orders_per_second: all.orders, fills_per_second: all.fills };
+  const second = (of, name) => (of.count > 0 ? of[name] / 1e6 : null);
+  charts.add(of.stages.map((of) => ({ stage: of.stage, p50: second(of, "p50_us"), p99: second(of, "p99_us"), p999: second(of, "p999_us") })));
+}
+
+/** Begins a stream in the place of the one that was there before. */
+function listen(place, path, handlers) {
+  streams[place]?.abort();
   const stop = new AbortController();
-  streaming = stop;
+  streams[place] = stop;
+  keepOpen(stop, path, handlers);
+}
+
+function stopStreams() {
+  for (const stream of streams) stream?.abort();
+  streams = [];
+}
+
+/** Follows the instrument that is shown: its newest trades, then what changes. */
+async function follow() {
+  const of = symbol;
+  listen(1, `/stream?symbols=${encodeURIComponent(of)}&depth=${LEVELS}`, ofOne);
+  try {
+    const newest = await api.get(`/instruments/${encodeURIComponent(of)}/trades?limit=${TRADES}`);
+    newest.items.forEach(addTrade);
+  } catch {
+    // The stream's own end says what is wrong.
+  }
+}
+
+/** Keeps a stream open until there is another wish or the login ends. The venue ends each now and then. */
+async function keepOpen(stop, path, handlers) {
   let pause = AGAIN_FIRST;
   while (!stop.signal.aborted && api.who) {
+    const begun = Date.now();
     try {
-      await api.stream(`/stream${symbol ? `?symbols=${encodeURIComponent(symbol)}` : ""}`, stop.signal, (event, data) => {
+      await api.stream(path, stop.signal, (event, data) => {
         pause = AGAIN_FIRST;
-        on[event]?.(data);
+        handlers[event]?.(data);
       });
+      if (Date.now() - begun > AGAIN_MAX) continue;
     } catch (problem) {
       if (stop.signal.aborted) return;
       if (problem instanceof Problem && problem.status < 500 && problem.status !== 429) {
@@ -452,7 +516,7 @@ function wished() {
 // ---- the page -----------------------------------------------------------------------------------
 
 function showLogin(why = "") {
-  streaming?.abort();
+  stopStreams();
   clearTimeout(lookTimer);
   byId("desk").hidden = true;
   byId("who").hidden = true;
@@ -471,7 +535,8 @@ function showDesk() {
   say(byId("who"), `${api.who.username} (${api.who.role})`);
   applyRole();
   look();
-  listen();
+  listen(0, "/stream?depth=1", ofAll);
+  if (symbol) follow();
 }
 
 byId("login").addEventListener("submit", async (event) => {
