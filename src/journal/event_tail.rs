@@ -206,6 +206,11 @@ impl EventTail {
         }
     }
 
+    /// The whole event that was read last, 8-aligned.
+    pub fn last_event(&self) -> &[u8] {
+        self.event.as_bytes()
+    }
+
     /// Where the log is written to: [`TailSource::sequence`].
     pub fn sequence_written(&self) -> u64 {
         self.source.sequence()

@@ -267,7 +267,8 @@ struct OrderNow {
     terms: OrderTerms,
     session: u32,
     firm: u32,
-    is_quote: bool,
+    /// Its acceptance is in the batch. Of one that is not, there is a row, or it is a quote: what restates
+    /// a quote says the same as what restates an order.
     entered: bool,
     entered_at: u64,
     updated_at: u64,
@@ -300,7 +301,9 @@ pub(super) struct Fold<S> {
 /// What a batch did to a session's connection.
 #[derive(Clone, Copy, Default)]
 struct SessionNow {
-    opened: Option<(u32, u32, u64)>,
+    /// Generation and epoch.
+    numbers: Option<(u32, u32)>,
+    logon_at: Option<u64>,
     closed: Option<(u64, u16)>,
     connected: bool,
     at: Position,
@@ -561,10 +564,14 @@ impl<S: RowSink> Fold<S> {
                 self.note(h, &detail);
             }
             EventBody::LogonAnswered(event) => {
-                if h.reason == 0 {
+                // A FIX logon with a number that is too low is refused, and takes the session over.
+                if h.reason == 0 || h.session_seq.0 != 0 {
                     let now = self.sessions.entry(h.session.0).or_default();
-                    now.opened = Some((h.generation.0, h.epoch.0, h.sequenced_at.0));
-                    now.connected = true;
+                    now.numbers = Some((h.generation.0, h.epoch.0));
+                    now.connected = h.reason == 0;
+                    if now.connected {
+                        now.logon_at = Some(h.sequenced_at.0);
+                    }
                     now.at = at;
                 }
                 let detail = json!({
@@ -791,7 +798,6 @@ impl<S: RowSink> Fold<S> {
         sink.null();
         sink.null();
 
-        let is_quote = matches!(kind, EventKind::QuoteFill | EventKind::QuoteCanceled);
         let firm = self.firm_of(h.session);
         let account = (firm, order.account.0);
         self.batch.accounts.entry(account).or_insert(at);
@@ -807,7 +813,6 @@ impl<S: RowSink> Fold<S> {
                 terms: OrderTerms::NONE,
                 session: h.session.0,
                 firm,
-                is_quote,
                 entered,
                 entered_at: at_ns,
                 updated_at: at_ns,
@@ -1089,7 +1094,7 @@ fn order_row<S: RowSink>(sink: &mut S, order: &OrderNow) {
     sink.int2(i16::from(state.instructions));
     sink.int2(i16::from(state.self_trade_prevention));
     sink.int4(i32::from(state.protection_group));
-    sink.int2(i16::from(order.is_quote));
+    sink.int2(i16::from(!order.entered));
     terms(sink, &order.terms);
     sink.int2(small(order.reason));
     sink.int8(signed(state.exec_id.0));
@@ -1106,9 +1111,11 @@ fn place<S: RowSink>(sink: &mut S, at: Position) {
 fn session_statement(session: u32, now: &SessionNow) -> Sql {
     let mut sql = Sql::new("UPDATE sessions SET connected = ");
     sql.bind(i64::from(now.connected));
-    if let Some((generation, epoch, at)) = now.opened {
+    if let Some((generation, epoch)) = now.numbers {
         sql.push(", generation = ").bind(int(generation));
         sql.push(", epoch = ").bind(int(epoch));
+    }
+    if let Some(at) = now.logon_at {
         sql.push(", logon_at = ").bind(signed(at));
     }
     if let Some((at, reason)) = now.closed {
