@@ -12,7 +12,7 @@ use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Su
 use trading_engine::admin::api::{Api, Turns};
 use trading_engine::admin::auth::{Signing, Tokens};
 use trading_engine::admin::health::{Asking, Ping};
-use trading_engine::admin::throttle::MemoryThrottle;
+use trading_engine::admin::throttle::Throttle;
 use trading_engine::admin::{About, AdminState, Log, View};
 use trading_engine::client::credentials::{ConsoleCredentials, Credentials};
 use trading_engine::client::{maker, trader};
@@ -26,6 +26,8 @@ use trading_engine::metric_names as names;
 use trading_engine::shutdown::SidePorts;
 use trading_engine::store::migrate;
 use trading_engine::store::projector::{self, Projector};
+use trading_engine::store::redis::{Redis, RedisHealth, RedisThread};
+use trading_engine::store::shared_limits::SharedLimits;
 use trading_engine::store::url::DatabaseUrl;
 use trading_engine::store::users::{self, User};
 use trading_engine::store::{Store, StoreError};
@@ -577,13 +579,29 @@ fn run(config: &Config) -> Result<(), Failure> {
         std::thread::park_timeout(Duration::from_millis(1));
     }
 
+    let redis = match &config.redis_url {
+        None => None,
+        Some(url) => {
+            let thread = RedisThread::start(url, &config.redis_prefix, venue.market_data());
+            Some(thread.map_err(io_failure("redis"))?)
+        }
+    };
+    let link = redis.as_ref().map_or_else(Redis::none, RedisThread::redis);
     let connect = || Store::connect_with(&config.database(), config.database_pool_max);
     let store = side_ports.inside(connect).map_err(|error| Failure {
         code: EXIT_IO,
         message: error.to_string(),
     })?;
-    let api = api(config, &venue, keystore, store, history.status(), &clock)?;
-    state.show(view(&venue, api, history.status()));
+    let api = api(
+        config,
+        &venue,
+        keystore,
+        store,
+        history.status(),
+        &link,
+        &clock,
+    )?;
+    state.show(view(&venue, api, history.status(), link));
     state.readiness.set_started();
     let stop: Arc<AtomicBool> = Arc::default();
     let bot = bot(config, credentials.as_ref(), binary_address, &stop);
@@ -644,6 +662,9 @@ fn run(config: &Config) -> Result<(), Failure> {
         let _ = bot.join();
     }
     venue.stop();
+    if let Some(redis) = redis {
+        redis.stop();
+    }
     // What the venue did last is in the event log now. What does not get into the database is there at the
     // next start.
     if !history.stop(grace.max(HISTORY_PATIENCE)) {
@@ -829,6 +850,7 @@ fn api(
     keystore: LiveKeystore,
     store: Store,
     history: projector::Status,
+    link: &Redis,
     clock: &Clock,
 ) -> Result<Api, Failure> {
     let journal = Arc::clone(venue.journal());
@@ -854,8 +876,7 @@ fn api(
         market_data: venue.market_data(),
         tokens: tokens.map_err(wrong)?,
         store,
-        throttle: Arc::new(MemoryThrottle::new(clock.clone())),
-        rate_per_minute: config.api_rate_limit,
+        throttle: Throttle::new(SharedLimits::new(link.clone()), config.api_rate_limit),
         scheduled_phase: Box::new(move || {
             let (_, phase) = schedule.at(now.utc_now())?;
             Some(phase.into())
@@ -869,12 +890,25 @@ fn api(
 }
 
 /// What the side ports see of it.
-fn view(venue: &Venue, api: Api, history: projector::Status) -> View {
+fn view(venue: &Venue, api: Api, history: projector::Status, link: Redis) -> View {
     let of_venue = venue.metrics();
     let store = api.store.clone();
     let ping: Asking = Arc::new(move || {
         let store = store.clone();
-        Box::pin(async move { store.ping().await.map_err(|error| error.to_string()) })
+        Box::pin(async move {
+            let took = store.ping().await.map_err(|error| error.to_string());
+            Some(took)
+        })
+    });
+    let redis: Asking = Arc::new(move || {
+        let link = link.clone();
+        Box::pin(async move {
+            match link.ping().await {
+                RedisHealth::Ok(took) => Some(Ok(took)),
+                RedisHealth::Down(why) => Some(Err(why.to_string())),
+                RedisHealth::NotConfigured => None,
+            }
+        })
     });
     let journal = Arc::clone(venue.journal());
     View {
@@ -886,8 +920,8 @@ fn view(venue: &Venue, api: Api, history: projector::Status) -> View {
         metrics: Arc::new(move || of_venue() + &history_metrics(&history)),
         market_data: venue.market_data(),
         api: Some(Arc::new(api)),
-        database: Ping::new(Some(ping)),
-        redis: Ping::new(None),
+        database: Ping::new(ping),
+        redis: Ping::new(redis),
     }
 }
 

@@ -56,7 +56,7 @@ use crate::journal::writer::{self, AppendAgent, Shared, SyncAgent};
 use crate::journal::{JournalError, Policy};
 use crate::limits::EngineLimits;
 use crate::market_data::agent::MarketDataAgent;
-use crate::market_data::feed::{MarketData, TAPE_RECORDS};
+use crate::market_data::feed::{Life, MarketData, TAPE_RECORDS};
 use crate::market_data::market::Market;
 use crate::metric_names as names;
 use crate::ring::{self, Cursor, Doorbell, Reader, Writer, prefer_large_pages};
@@ -585,8 +585,11 @@ impl Venue {
             journal.durable().clone(),
             applied.clone(),
             market,
-            settings.limits.instruments,
-            clock.utc_now().0,
+            Life {
+                log_id,
+                epoch: clock.utc_now().0,
+                instruments: settings.limits.instruments,
+            },
         );
 
         let mut reference = ReferenceData::default();

@@ -43,19 +43,20 @@ pub struct Dependencies {
     pub redis: Dependency,
 }
 
-/// Asks one of them, and says how long it took or what is wrong.
-pub type Asking = Arc<dyn Fn() -> BoxFuture<'static, Result<Duration, String>> + Send + Sync>;
+/// Asks one of them, and says how long it took or what is wrong; `None`: it is not configured.
+pub type Asking =
+    Arc<dyn Fn() -> BoxFuture<'static, Option<Result<Duration, String>>> + Send + Sync>;
 
 /// One of them.
 #[derive(Clone)]
 pub struct Ping {
-    asking: Option<Asking>,
+    asking: Asking,
     last: Arc<Mutex<Option<(Instant, Dependency)>>>,
 }
 
 impl Ping {
-    /// One that is asked so; `None`: not configured.
-    pub fn new(asking: Option<Asking>) -> Self {
+    /// One that is asked so.
+    pub fn new(asking: Asking) -> Self {
         Self {
             asking,
             last: Arc::default(),
@@ -64,28 +65,26 @@ impl Ping {
 
     /// How it is, or was a moment ago.
     pub async fn ask(&self) -> Dependency {
-        let Some(asking) = &self.asking else {
-            return Dependency {
-                status: "not_configured",
-                latency_ms: None,
-                reason: None,
-            };
-        };
         let mut last = self.last.lock().await;
         if let Some((at, known)) = last.as_ref()
             && at.elapsed() < FRESH_TIME
         {
             return known.clone();
         }
-        let answer = timeout(PING_TIME, asking()).await;
-        let answer = answer.unwrap_or_else(|_| Err("no answer in time".into()));
+        let answer = timeout(PING_TIME, (self.asking)()).await;
+        let answer = answer.unwrap_or_else(|_| Some(Err("no answer in time".into())));
         let dependency = match answer {
-            Ok(took) => Dependency {
+            None => Dependency {
+                status: "not_configured",
+                latency_ms: None,
+                reason: None,
+            },
+            Some(Ok(took)) => Dependency {
                 status: "ok",
                 latency_ms: Some(took.as_secs_f64() * 1e3),
                 reason: None,
             },
-            Err(reason) => Dependency {
+            Some(Err(reason)) => Dependency {
                 status: "down",
                 latency_ms: None,
                 reason: Some(reason),

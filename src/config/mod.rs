@@ -24,6 +24,7 @@ use crate::agent::Idle;
 use crate::journal::Policy;
 use crate::limits::EngineLimits;
 use crate::schedule::Schedule;
+use crate::store::redis::RedisUrl;
 use crate::store::url::DatabaseUrl;
 use crate::trading_day::TradingDayStart;
 use choices::LogFormat;
@@ -103,7 +104,7 @@ pub struct Config {
     /// `DATABASE_POOL_MAX`: connections to the database.
     pub database_pool_max: u32,
     /// `REDIS_URL`: `redis:` or `rediss:`; `None` = without Redis.
-    pub redis_url: Option<ServiceUrl>,
+    pub redis_url: Option<RedisUrl>,
     /// `REDIS_PREFIX`: what keys and channels begin with.
     pub redis_prefix: String,
     /// `JWT_SECRET`, or `JWT_PRIVATE_KEY` with `JWT_PUBLIC_KEY`; `None` = draw a secret at start.
@@ -243,7 +244,7 @@ impl Config {
             },
             database_url: s.url_as("DATABASE_URL", |url| DatabaseUrl::parse(url.reveal())),
             database_pool_max: u32_of(s.number("DATABASE_POOL_MAX")),
-            redis_url: s.url("REDIS_URL"),
+            redis_url: s.url_as("REDIS_URL", |url| RedisUrl::parse(url.reveal())),
             redis_prefix: s
                 .parse("REDIS_PREFIX", |value| printable(value, 64))
                 .unwrap_or_default(),

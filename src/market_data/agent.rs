@@ -10,7 +10,7 @@
 
 use trading_engine_protocol::types::Side;
 
-use super::feed::{self, BookAnswer, MarketData, Publisher, TAPE_RECORDS};
+use super::feed::{self, BookAnswer, Life, MarketData, Publisher, TAPE_RECORDS};
 use super::market::Market;
 use crate::agent::Agent;
 use crate::engine::event;
@@ -44,10 +44,9 @@ impl MarketDataAgent {
         durable: Cursor,
         applied: Cursor,
         market: Market,
-        instruments: u32,
-        epoch: u64,
+        life: Life,
     ) -> (Self, MarketData) {
-        let (publisher, handle) = feed::publish(instruments, epoch);
+        let (publisher, handle) = feed::publish(life);
         let said = market.sequence().0;
         let mut agent = Self {
             events,

@@ -87,7 +87,7 @@ pub(super) struct Shared {
     events: AtomicU64,
     publications: AtomicU64,
     trading_day: AtomicU32,
-    epoch: u64,
+    life: Life,
 }
 
 impl Shared {
@@ -128,12 +128,23 @@ pub(super) struct Publisher {
     records: u64,
 }
 
-/// Both ends. `instruments` is the highest id there can be, `epoch` names this life of the venue.
-pub(super) fn publish(instruments: u32, epoch: u64) -> (Publisher, MarketData) {
+/// What a feed is a feed of.
+#[derive(Clone, Copy, Debug)]
+pub struct Life {
+    /// Name of the log.
+    pub log_id: u64,
+    /// Name of this life of the venue, another one at each start.
+    pub epoch: u64,
+    /// Highest instrument id there can be.
+    pub instruments: u32,
+}
+
+/// Both ends.
+pub(super) fn publish(life: Life) -> (Publisher, MarketData) {
     let (sender, questions) = bounded(QUESTIONS);
     let (changed, receiver) = watch::channel(0);
     let shared = Arc::new(Shared {
-        states: (0..=instruments).map(|_| OnceLock::new()).collect(),
+        states: (0..=life.instruments).map(|_| OnceLock::new()).collect(),
         tape: seqlock::cells(TAPE_RECORDS * RECORD_CELLS),
         head: AtomicU64::new(0),
         directory: Mutex::default(),
@@ -142,7 +153,7 @@ pub(super) fn publish(instruments: u32, epoch: u64) -> (Publisher, MarketData) {
         events: AtomicU64::new(0),
         publications: AtomicU64::new(0),
         trading_day: AtomicU32::new(0),
-        epoch,
+        life,
     });
     let publisher = Publisher {
         shared: Arc::clone(&shared),
@@ -316,7 +327,12 @@ impl MarketData {
 
     /// Names this life of the venue: feed sequences begin anew with it.
     pub fn epoch(&self) -> u64 {
-        self.shared.epoch
+        self.shared.life.epoch
+    }
+
+    /// Name of the log it is made of.
+    pub fn log_id(&self) -> u64 {
+        self.shared.life.log_id
     }
 
     /// YYYYMMDD, 0 = none yet.

@@ -271,6 +271,28 @@ impl OneWide for Decimal8 {
     const ONE_WIDE: i128 = 100_000_000;
 }
 
+/// A phase as payloads name it.
+pub fn phase_name(phase: TradingPhase) -> &'static str {
+    match phase {
+        TradingPhase::Continuous => "continuous",
+        TradingPhase::Closed => "closed",
+        TradingPhase::PreOpen => "pre_open",
+        TradingPhase::OpeningAuction => "opening_auction",
+        TradingPhase::Halted => "halted",
+        TradingPhase::VolatilityAuction => "volatility_auction",
+        TradingPhase::ClosingAuction => "closing_auction",
+    }
+}
+
+/// A side as payloads name it; none is an empty text.
+pub fn side_name(side: Option<Side>) -> &'static str {
+    match side {
+        Some(Side::Buy) => "buy",
+        Some(Side::Sell) => "sell",
+        None => "",
+    }
+}
+
 /// What an auction would trade at now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Indicative {

@@ -1,4 +1,4 @@
-//! SQL: history of the venue for people and the admin API, in PostgreSQL or the embedded SQLite.
+//! SQL: history of the venue for people and the admin API, in PostgreSQL or the embedded SQLite; and Redis.
 //!
 //! * `url`: which database
 //! * `migrate`: its tables, `trading-engine migrate`
@@ -6,6 +6,7 @@
 //! * `projector`: tails the event log into the database; `postgres` and `sqlite` write its batches
 //! * `history`: what the API asks for; `shapes`: what the answers look like
 //! * `users`: people of the console, the only state that lives here alone
+//! * `redis`: market data for downstream services; `shared_limits`: counters that instances share
 //!
 //! Everything but the users is made again from the journal. Nothing that trades waits for any of it: with
 //! the database down the venue runs on, and the projector catches up later.
@@ -15,8 +16,10 @@ pub mod history;
 pub mod migrate;
 mod postgres;
 pub mod projector;
+pub mod redis;
 mod rows;
 mod shapes;
+pub mod shared_limits;
 mod sqlite;
 pub mod url;
 pub mod users;

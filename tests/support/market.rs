@@ -6,7 +6,7 @@ use trading_engine::engine::event::EventSink;
 use trading_engine::engine::{Engine, Progress};
 use trading_engine::limits::{EngineLimits, STEP_BYTES_MAX, STEP_EVENTS_MAX};
 use trading_engine::market_data::agent::MarketDataAgent;
-use trading_engine::market_data::feed::MarketData;
+use trading_engine::market_data::feed::{Life, MarketData};
 use trading_engine::market_data::market::Market;
 use trading_engine::ring::{self, Cursor, Writer};
 use trading_engine_protocol::types::SessionId;
@@ -70,8 +70,11 @@ impl Rig {
             durable.clone(),
             applied.clone(),
             market,
-            engine.limits().instruments,
-            1,
+            Life {
+                log_id: 1,
+                epoch: 1,
+                instruments: engine.limits().instruments,
+            },
         );
         Self {
             engine,

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -115,17 +116,15 @@ impl<const ROLE: usize> FromRequestParts<AdminState> for Caller<ROLE> {
         let Running(api) = Running::from_request_parts(parts, state).await?;
         let address = address(parts);
         let Some(bearer) = bearer(parts, &api) else {
-            let key = format!("token:{address}");
-            return Err(if api.throttle.take(&key, api.rate_per_minute).await {
-                Problem::new(StatusCode::UNAUTHORIZED, "a valid bearer token is needed")
-            } else {
-                Problem::too_many("too many requests without a valid token", 1)
-            });
+            let taken = api.throttle.take(&format!("token:{address}")).await;
+            taken.map_err(|after| too_many(after, "too many requests without a valid token"))?;
+            return Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "a valid bearer token is needed",
+            ));
         };
-        let key = format!("user:{}", bearer.name);
-        if !api.throttle.take(&key, api.rate_per_minute).await {
-            return Err(Problem::too_many("too many requests", 1));
-        }
+        let taken = api.throttle.take(&format!("user:{}", bearer.name)).await;
+        taken.map_err(|after| too_many(after, "too many requests"))?;
         if (bearer.role as usize) < ROLE {
             let needed = Role::ALL.get(ROLE).map_or("?", |role| role.name());
             return Err(Problem::new(
@@ -136,6 +135,10 @@ impl<const ROLE: usize> FromRequestParts<AdminState> for Caller<ROLE> {
         let who = who(parts, &bearer, address);
         Ok(Self { api, bearer, who })
     }
+}
+
+fn too_many(after: Duration, why: &str) -> Problem {
+    Problem::too_many(why, after.as_secs() + 1)
 }
 
 fn bearer(parts: &Parts, api: &Api) -> Option<Bearer> {

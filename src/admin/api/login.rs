@@ -51,22 +51,16 @@ pub async fn login(
     Body(login): Body<Login>,
 ) -> Result<Json<Token>> {
     let address = peer.map_or_else(|| "?".to_owned(), |peer| peer.0.0.ip().to_string());
-    let keys = [
-        format!("login:{address}"),
-        format!("login:{address}:{}", login.username),
-    ];
     if login.username.len() > TEXT_LENGTH_MAX || login.password.len() > TEXT_LENGTH_MAX {
         return Err(wrong());
     }
-    for key in &keys {
-        if let Some(time) = api.throttle.locked_for(key).await {
-            let why = "too many logins failed; later ones are looked at again";
-            return Err(Problem::too_many(why, time.as_secs() + 1));
-        }
+    let throttle = &api.throttle;
+    if let Some(time) = throttle.locked(&address, &login.username).await {
+        let why = "too many logins failed; later ones are looked at again";
+        return Err(Problem::too_many(why, time.as_secs() + 1));
     }
-    if !api.throttle.take(&keys[0], api.rate_per_minute).await {
-        return Err(Problem::too_many("too many logins", 1));
-    }
+    let taken = throttle.take(&format!("logins:{address}")).await;
+    taken.map_err(|after| Problem::too_many("too many logins", after.as_secs() + 1))?;
     let user = api.store.find_user(&login.username).await;
     let user = user.map_err(|error| unavailable(&error))?;
     let checked = user.clone();
@@ -77,12 +71,10 @@ pub async fn login(
         .await?;
     let Some(user) = user.filter(|_| right) else {
         tracing::warn!(user = login.username, address, "a login failed");
-        for key in &keys {
-            api.throttle.failed(key).await;
-        }
+        throttle.failed(&address, &login.username).await;
         return Err(wrong());
     };
-    api.throttle.succeeded(&keys[1]).await;
+    throttle.succeeded(&address, &login.username).await;
     let now = auth::seconds(api.clock.utc_now());
     issue(&api, &user, now, now)
 }

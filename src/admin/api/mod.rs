@@ -85,9 +85,7 @@ pub struct Api {
     /// People and history.
     pub store: Store,
     /// Bounds of requests and logins.
-    pub throttle: Arc<dyn Throttle>,
-    /// Requests of one user, or of one address without a token, a minute.
-    pub rate_per_minute: u32,
+    pub throttle: Throttle,
     /// The phase that the schedule has now, if there is a schedule.
     pub scheduled_phase: Box<dyn Fn() -> Option<Phase> + Send + Sync>,
     /// How long reports took since the start, by stage.

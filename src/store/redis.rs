@@ -1,0 +1,655 @@
+//! Redis: the newest market data for downstream services. `protocol/MARKET_DATA.md` has keys and
+//! payloads.
+//!
+//! A thread of its own follows the market-data feed like any other reader, at the pace of the
+//! server. While Redis is away it reads nothing: the venue does not notice, health says why. When
+//! Redis is back it writes the whole present state and goes on with the trades behind the last one
+//! that the stream has; those that the feed has forgotten meanwhile are one record that says how
+//! many. What it knows of Redis it asks Redis, so a restart of either side is the same to it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use fred::clients::Client;
+use fred::interfaces::{
+    ClientLike, EventInterface, HashesInterface, KeysInterface, PubsubInterface, StreamsInterface,
+};
+use fred::types::Builder;
+use fred::types::config::{Config, Options, ReconnectPolicy, UnresponsiveConfig};
+use serde_json::json;
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, timeout};
+
+use crate::market_data::feed::{FeedReader, MarketData, Selection, Update};
+use crate::market_data::state::{
+    InstrumentView, LevelView, Statistics, Trade, TradeKind, phase_name, side_name,
+};
+
+/// Trades the stream keeps, about.
+pub const STREAM_LENGTH: i64 = 100_000;
+/// Longest wait for an answer.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// Longest wait for the answer to a health check.
+const PING_TIME: Duration = Duration::from_secs(1);
+/// Between two writes, if there is something to write.
+const PACE: Duration = Duration::from_millis(20);
+/// Between two signs of life.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Between two looks whether the server is there.
+const LOOK: Duration = Duration::from_millis(50);
+/// After an answer that was an error.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Time to write what is left when the venue stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Commands sent at once.
+const PIPELINE: usize = 512;
+
+/// Where Redis is, and how to log on to it; its text never shows a password.
+#[derive(Clone)]
+pub struct RedisUrl(Config);
+
+impl RedisUrl {
+    /// `redis://`, `rediss://` (TLS), `redis-cluster://` and `redis-sentinel://` URLs.
+    pub fn parse(text: &str) -> Option<Self> {
+        let schemes = ["redis://", "rediss://", "redis-", "rediss-"];
+        if !schemes.iter().any(|scheme| text.starts_with(scheme)) {
+            return None;
+        }
+        let mut config = Config::from_url(text).ok()?;
+        // A server that is not there yet is waited for.
+        config.fail_fast = false;
+        Some(Self(config))
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = self.0.server.hosts();
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        write!(f, "RedisUrl({})", hosts.join(","))
+    }
+}
+
+/// How Redis is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisHealth {
+    /// It answered in this time, and takes what it is sent.
+    Ok(Duration),
+    /// It does not, and why.
+    Down(String),
+    /// There is none.
+    NotConfigured,
+}
+
+/// What is counted, each by one thread.
+#[derive(Debug, Default)]
+pub struct RedisCounters {
+    /// Updates of the feed that were written.
+    pub updates: AtomicU64,
+    /// Trades that were written to the stream.
+    pub trades: AtomicU64,
+    /// Trades the stream will never have: forgotten before Redis was back.
+    pub trades_missed: AtomicU64,
+    /// Times writing began, the first time included.
+    pub sessions: AtomicU64,
+    /// Times it ended in an error.
+    pub failures: AtomicU64,
+    /// Last command whose market data is in Redis.
+    pub sequence: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}
+
+/// The connection to Redis; clones are the same one.
+#[derive(Clone)]
+pub struct Redis(Option<Arc<Link>>);
+
+struct Link {
+    client: Client,
+    prefix: String,
+    /// Why it is down: the newest error of the connection, or of a write.
+    problem: Mutex<Option<String>>,
+    /// The last session of the publisher ended in an error and no other has written yet.
+    writes_fail: AtomicBool,
+    counters: RedisCounters,
+    stop: Notify,
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("configured", &self.0.is_some())
+            .finish()
+    }
+}
+
+/// The thread that writes.
+pub struct RedisThread {
+    redis: Redis,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for RedisThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisThread").finish_non_exhaustive()
+    }
+}
+
+impl RedisThread {
+    /// Connects, now or when the server is there, and publishes from then on. Keys and channels
+    /// begin with `prefix`.
+    ///
+    /// # Errors
+    /// When a thread cannot be had or the URL's parts contradict each other.
+    pub fn start(url: &RedisUrl, prefix: &str, market_data: MarketData) -> io::Result<Self> {
+        let client = Builder::from_config(url.0.clone())
+            .set_policy(ReconnectPolicy::new_exponential(0, 50, 1_000, 2))
+            .with_connection_config(|config| {
+                config.connection_timeout = ANSWER_TIME;
+                config.internal_command_timeout = ANSWER_TIME;
+                config.max_command_attempts = 1;
+                config.unresponsive = UnresponsiveConfig {
+                    max_timeout: Some(2 * ANSWER_TIME),
+                    interval: ANSWER_TIME / 2,
+                };
+            })
+            .build()
+            .map_err(io::Error::other)?;
+        let link = Arc::new(Link {
+            client,
+            prefix: prefix.to_owned(),
+            problem: Mutex::new(None),
+            writes_fail: AtomicBool::new(false),
+            counters: RedisCounters::default(),
+            stop: Notify::new(),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let of_thread = Arc::clone(&link);
+        let thread = std::thread::Builder::new()
+            .name("redis".into())
+            .spawn(move || {
+                runtime.block_on(run(&of_thread, &market_data));
+                // Whatever is still on its way is given up.
+                runtime.shutdown_background();
+            })?;
+        Ok(Self {
+            redis: Redis(Some(link)),
+            thread: Some(thread),
+        })
+    }
+
+    /// The connection.
+    pub fn redis(&self) -> Redis {
+        self.redis.clone()
+    }
+
+    /// Ends it, after the venue: what the feed still has is written, if that takes no longer than a
+    /// moment.
+    pub fn stop(mut self) {
+        if let Some(link) = &self.redis.0 {
+            link.stop.notify_one();
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the redis thread ended in a panic");
+        }
+    }
+}
+
+/// Commands that must not wait for a server that is away.
+fn at_once() -> Options {
+    Options {
+        max_attempts: Some(1),
+        timeout: Some(PING_TIME),
+        fail_fast: true,
+        ..Options::default()
+    }
+}
+
+impl Redis {
+    /// Without `REDIS_URL`.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Asks the server for a sign of life.
+    pub async fn ping(&self) -> RedisHealth {
+        let Some(link) = &self.0 else {
+            return RedisHealth::NotConfigured;
+        };
+        let started = Instant::now();
+        let client = link.client.with_options(&at_once());
+        match timeout(PING_TIME, client.ping::<String>(None)).await {
+            Ok(Ok(_)) if link.writes_fail.load(Ordering::Acquire) => {
+                RedisHealth::Down(link.why("it takes no writes"))
+            }
+            Ok(Ok(_)) => RedisHealth::Ok(started.elapsed()),
+            Ok(Err(error)) => RedisHealth::Down(link.why(&error.to_string())),
+            Err(_) => RedisHealth::Down(link.why("it does not answer")),
+        }
+    }
+
+    /// What was written so far.
+    pub fn counters(&self) -> Option<&RedisCounters> {
+        self.0.as_ref().map(|link| &link.counters)
+    }
+
+    /// Whether there is a connection now.
+    pub fn is_connected(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|link| link.client.is_connected())
+    }
+
+    /// For other uses of the connection: the client, to be asked at once or not at all, and what keys
+    /// begin with.
+    pub(super) fn client(&self) -> Option<(Client, &str)> {
+        let link = self.0.as_ref()?;
+        Some((link.client.clone(), &link.prefix))
+    }
+}
+
+impl Link {
+    fn note(&self, problem: Option<String>) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    /// The newest error there was, or this one.
+    fn why(&self, otherwise: &str) -> String {
+        let known = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        known.clone().unwrap_or_else(|| otherwise.to_owned())
+    }
+
+    fn key(&self, rest: impl fmt::Display) -> String {
+        format!("{}{rest}", self.prefix)
+    }
+}
+
+async fn run(link: &Arc<Link>, market_data: &MarketData) {
+    let mut errors = link.client.error_rx();
+    let of_errors = Arc::clone(link);
+    tokio::spawn(async move {
+        while let Ok((error, _)) = errors.recv().await {
+            of_errors.note(Some(error.to_string()));
+        }
+    });
+    let connection = link.client.connect();
+    let mut was_down = false;
+    let sessions = async {
+        loop {
+            if !link.client.is_connected() {
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+            add(&link.counters.sessions, 1);
+            match session(link, market_data).await {
+                Ok(()) => break,
+                Err(error) => {
+                    add(&link.counters.failures, 1);
+                    link.note(Some(error.to_string()));
+                    link.writes_fail.store(true, Ordering::Release);
+                    if !was_down {
+                        tracing::warn!(%error, "redis does not take market data");
+                    }
+                    was_down = true;
+                    tokio::time::sleep(if link.client.is_connected() {
+                        PAUSE
+                    } else {
+                        LOOK
+                    })
+                    .await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = sessions => {}
+        () = async {
+            link.stop.notified().await;
+            tokio::time::sleep(FAREWELL).await;
+        } => tracing::warn!("redis did not take the last market data in time"),
+    }
+    connection.abort();
+}
+
+/// What is sent to Redis.
+enum Write {
+    Hash(String, Vec<(&'static str, String)>),
+    Message(String, String),
+    /// Id and fields.
+    Trade(String, Vec<(&'static str, String)>),
+}
+
+/// Where the stream ends: Sequence and trade of its last record.
+type End = (u64, u64);
+
+/// Writes until the feed ends.
+async fn session(link: &Link, market_data: &MarketData) -> Result<(), fred::error::Error> {
+    let mut published = begin(link, market_data).await?;
+    let mut reader = reader(market_data, published.end);
+    let mut heartbeat = tokio::time::interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let update = tokio::select! {
+            update = reader.next() => match update {
+                Some(update) => update,
+                None => return Ok(()),
+            },
+            _ = heartbeat.tick() => {
+                let sequence = market_data.sequence();
+                let trading_day = market_data.trading_day();
+                reader.poll().unwrap_or_else(|| Update {
+                    sequence,
+                    trading_day,
+                    ..Update::default()
+                })
+            }
+        };
+        let writes = published.writes(link, market_data, &update);
+        for part in writes.chunks(PIPELINE) {
+            send(link, part).await?;
+        }
+        add(&link.counters.updates, 1);
+        let sequence = &link.counters.sequence;
+        sequence.store(published.sequence, Ordering::Relaxed);
+        if link.writes_fail.swap(false, Ordering::AcqRel) {
+            tracing::info!("redis takes market data again");
+        }
+        link.note(None);
+    }
+}
+
+fn reader(market_data: &MarketData, end: End) -> FeedReader {
+    // The record that ends the stream may not be the last one of its command.
+    let after = end.0.saturating_sub(1);
+    market_data
+        .reader_after(Selection::All, after)
+        .with_pace(PACE)
+}
+
+/// Finds out where the stream ends. One of another log, or ahead of this one, is removed.
+async fn begin(link: &Link, market_data: &MarketData) -> Result<Published, fred::error::Error> {
+    let client = link.client.with_options(&Options {
+        timeout: Some(ANSWER_TIME),
+        ..at_once()
+    });
+    let (venue, stream) = (link.key("venue"), link.key("trades"));
+    let known: HashMap<String, String> = client.hgetall(&venue).await?;
+    let newest: Vec<(String, HashMap<String, String>)> =
+        client.xrevrange(&stream, "+", "-", Some(1)).await?;
+    let number = |text: Option<&String>| text.and_then(|text| text.parse().ok());
+    let end: End = newest.first().map_or((0, 0), |(id, _)| {
+        let (sequence, trade) = id.split_once('-').unwrap_or((id, "0"));
+        (sequence.parse().unwrap_or(0), trade.parse().unwrap_or(0))
+    });
+    let same_log = known
+        .get("log_id")
+        .is_none_or(|log_id| *log_id == log_name(market_data));
+    if !same_log || end.0 > market_data.sequence() {
+        tracing::warn!("redis has trades of another log: they are removed");
+        let () = client.del(&stream).await?;
+        return Ok(Published::default());
+    }
+    let last = number(
+        newest
+            .first()
+            .and_then(|(_, fields)| fields.get("trade_id")),
+    )
+    .unwrap_or(0);
+    Ok(Published {
+        end,
+        // An amendment that ends the stream names an older trade.
+        last_trade: last.max(number(known.get("last_trade_id")).unwrap_or(0)),
+        ..Published::default()
+    })
+}
+
+async fn send(link: &Link, writes: &[Write]) -> Result<(), fred::error::Error> {
+    let options = Options {
+        timeout: Some(ANSWER_TIME),
+        ..at_once()
+    };
+    let pipeline = link.client.pipeline().with_options(&options);
+    for write in writes {
+        match write {
+            Write::Hash(key, fields) => {
+                let fields: HashMap<&str, &str> =
+                    fields.iter().map(|(name, of)| (*name, &**of)).collect();
+                let () = pipeline.hset(key, fields).await?;
+            }
+            Write::Message(channel, payload) => {
+                let () = pipeline.publish(channel.as_str(), payload.as_str()).await?;
+            }
+            Write::Trade(id, fields) => {
+                let cap = ("MAXLEN", "~", STREAM_LENGTH, None);
+                let fields: Vec<(&str, &str)> =
+                    fields.iter().map(|(name, of)| (*name, &**of)).collect();
+                let key = link.key("trades");
+                let () = pipeline.xadd(key, false, cap, id.as_str(), fields).await?;
+            }
+        }
+    }
+    let answers = timeout(2 * ANSWER_TIME, pipeline.try_all::<fred::types::Value>()).await;
+    let Ok(answers) = answers else {
+        return Err(fred::error::Error::new(
+            fred::error::ErrorKind::Timeout,
+            "it does not answer",
+        ));
+    };
+    for (answer, write) in answers.into_iter().zip(writes) {
+        match (answer, write) {
+            (Ok(_), Write::Trade(..)) => add(&link.counters.trades, 1),
+            (Ok(_), _) => {}
+            // An earlier attempt whose answer was lost has written it.
+            (Err(error), Write::Trade(..)) if error.details().contains("equal or smaller") => {}
+            (Err(error), _) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A log's name as text.
+fn log_name(market_data: &MarketData) -> String {
+    format!("{:016x}", market_data.log_id())
+}
+
+/// What this session has written.
+#[derive(Default)]
+struct Published {
+    end: End,
+    /// Newest trade of the stream; trades are numbered without gaps.
+    last_trade: u64,
+    /// All commands up to this one are in.
+    sequence: u64,
+    /// By instrument.
+    statistics: HashMap<u32, Statistics>,
+}
+
+impl Published {
+    fn writes(&mut self, link: &Link, market_data: &MarketData, update: &Update) -> Vec<Write> {
+        let mut writes = Vec::new();
+        for trade in &update.trades {
+            self.trade(link, trade, &mut writes);
+        }
+        for view in &update.instruments {
+            self.instrument(link, market_data, view, &mut writes);
+        }
+        if !update.more {
+            self.sequence = update.sequence;
+        }
+        let fields = vec![
+            ("log_id", log_name(market_data)),
+            ("epoch", market_data.epoch().to_string()),
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("sequence", self.sequence.to_string()),
+            ("trading_day", update.trading_day.to_string()),
+            ("last_trade_id", self.last_trade.to_string()),
+            ("published_at", wall_clock().to_string()),
+        ];
+        writes.push(Write::Hash(link.key("venue"), fields));
+        writes
+    }
+
+    fn trade(&mut self, link: &Link, trade: &Trade, writes: &mut Vec<Write>) {
+        let at = (trade.sequence, trade.trade_id.0);
+        if at <= self.end {
+            return;
+        }
+        self.end = at;
+        let kind = match trade.kind {
+            TradeKind::New => "new",
+            TradeKind::Busted => "busted",
+            TradeKind::Corrected(_) => "corrected",
+        };
+        if trade.kind == TradeKind::New {
+            let missed = trade.trade_id.0.saturating_sub(self.last_trade + 1);
+            self.last_trade = trade.trade_id.0;
+            if missed > 0 {
+                add(&link.counters.trades_missed, missed);
+                let fields = vec![("kind", "gap".into()), ("missed", missed.to_string())];
+                // Before any trade of the command.
+                writes.push(Write::Trade(format!("{}-0", trade.sequence), fields));
+            }
+        }
+        let new_price = match trade.kind {
+            TradeKind::Corrected(price) => Some(price.to_string()),
+            TradeKind::New | TradeKind::Busted => None,
+        };
+        let mut fields = vec![
+            ("kind", kind.to_owned()),
+            ("symbol", trade.info.symbol.to_string()),
+            ("trade_id", trade.trade_id.0.to_string()),
+            ("price", trade.price.to_string()),
+            ("quantity", trade.quantity.to_string()),
+            ("aggressor", side_name(trade.aggressor).to_owned()),
+            ("at", trade.at.0.to_string()),
+            ("sequence", trade.sequence.to_string()),
+            ("feed_sequence", trade.feed_sequence.to_string()),
+        ];
+        fields.extend(new_price.map(|price| ("new_price", price)));
+        let payload: serde_json::Map<String, serde_json::Value> = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), json!(value)))
+            .collect();
+        let channel = link.key(format_args!("trades:{}", trade.info.symbol));
+        let payload = serde_json::Value::Object(payload).to_string();
+        writes.push(Write::Trade(format!("{}-{}", at.0, at.1), fields));
+        writes.push(Write::Message(channel, payload));
+    }
+
+    fn instrument(
+        &mut self,
+        link: &Link,
+        market_data: &MarketData,
+        view: &InstrumentView,
+        writes: &mut Vec<Write>,
+    ) {
+        let symbol = &view.info.symbol;
+        let numbers = [
+            ("feed_sequence", view.feed_sequence.to_string()),
+            ("sequence", view.sequence.to_string()),
+            ("at", view.at.0.to_string()),
+            ("epoch", market_data.epoch().to_string()),
+        ];
+        let (bid, ask) = (view.bids.first(), view.asks.first());
+        let price = |level: Option<&LevelView>| text(level.map(|level| level.price));
+        let quantity = |level: Option<&LevelView>| text(level.map(|level| level.quantity));
+        let orders = |level: Option<&LevelView>| text(level.map(|level| level.orders));
+        let mut top = vec![
+            ("bid", price(bid)),
+            ("bid_quantity", quantity(bid)),
+            ("bid_orders", orders(bid)),
+            ("ask", price(ask)),
+            ("ask_quantity", quantity(ask)),
+            ("ask_orders", orders(ask)),
+        ];
+        top.extend(numbers.clone());
+        writes.push(Write::Hash(link.key(format_args!("top:{symbol}")), top));
+
+        let now = view.statistics;
+        let before = self.statistics.insert(view.info.id().0, now);
+        if before == Some(now) {
+            return;
+        }
+        let mut last = last_fields(&now);
+        last.extend(numbers.clone());
+        writes.push(Write::Hash(link.key(format_args!("last:{symbol}")), last));
+        let mut status = status_fields(&now);
+        status.extend(numbers.clone());
+        let key = link.key(format_args!("status:{symbol}"));
+        writes.push(Write::Hash(key, status));
+        let phase = |of: &Statistics| (of.phase, of.phase_reason, of.until, of.blocked);
+        if before.as_ref().map(phase) != Some(phase(&now)) {
+            let payload = json!({
+                "symbol": &**symbol,
+                "phase": phase_name(now.phase),
+                "reason": format!("{:?}", now.phase_reason),
+                "until": now.until.map(|until| until.0.to_string()),
+                "halted": now.is_halted(),
+                "blocked": now.blocked,
+                "sequence": view.sequence.to_string(),
+                "feed_sequence": view.feed_sequence.to_string(),
+                "at": view.at.0.to_string(),
+            });
+            writes.push(Write::Message(link.key("status"), payload.to_string()));
+        }
+    }
+}
+
+/// Nothing is an empty text.
+fn text<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+fn last_fields(of: &Statistics) -> Vec<(&'static str, String)> {
+    let last = of.last;
+    vec![
+        ("trade_id", text(last.map(|last| last.trade_id.0))),
+        ("price", text(last.map(|last| last.price))),
+        ("quantity", text(last.map(|last| last.quantity))),
+        ("traded_at", text(last.map(|last| last.at.0))),
+        ("open", text(of.open)),
+        ("high", text(of.high)),
+        ("low", text(of.low)),
+        ("previous_close", text(of.previous_close)),
+        ("trades", of.trades.to_string()),
+        ("volume", of.volume.to_string()),
+        ("notional", of.notional.to_string()),
+    ]
+}
+
+fn status_fields(of: &Statistics) -> Vec<(&'static str, String)> {
+    vec![
+        ("phase", phase_name(of.phase).to_owned()),
+        ("reason", format!("{:?}", of.phase_reason)),
+        ("until", text(of.until.map(|until| until.0))),
+        ("halted", u8::from(of.is_halted()).to_string()),
+        ("blocked", u8::from(of.blocked).to_string()),
+        ("reference", text(of.reference)),
+        ("indicative_price", text(of.indicative.price)),
+        ("indicative_volume", of.indicative.volume.to_string()),
+        ("imbalance", of.indicative.imbalance.to_string()),
+        (
+            "imbalance_side",
+            side_name(of.indicative.imbalance_side).to_owned(),
+        ),
+        ("uncrossed", text(of.uncrossed)),
+        ("uncrossed_volume", of.uncrossed_volume.to_string()),
+    ]
+}
+
+/// Nanoseconds UTC: a sign of life for people and alarms, nothing the log knows.
+fn wall_clock() -> u128 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_nanos()
+}
