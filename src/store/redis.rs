@@ -293,7 +293,8 @@ async fn run(link: &Arc<Link>, market_data: &MarketData) {
             }
             add(&link.counters.sessions, 1);
             match session(link, market_data).await {
-                Ok(()) => break,
+                Ok(Ended::Feed) => break,
+                Ok(Ended::Connection) => {}
                 Err(error) => {
                     add(&link.counters.failures, 1);
                     link.note(Some(error.to_string()));
@@ -333,8 +334,17 @@ enum Write {
 /// Where the stream ends: Sequence and trade of its last record.
 type End = (u64, u64);
 
-/// Writes until the feed ends.
-async fn session(link: &Link, market_data: &MarketData) -> Result<(), fred::error::Error> {
+/// Why a session ended that had no error.
+enum Ended {
+    /// The venue stopped, and all is written.
+    Feed,
+    /// The connection is a new one: what the server behind it knows is to be asked.
+    Connection,
+}
+
+/// Writes until the feed or the connection ends.
+async fn session(link: &Link, market_data: &MarketData) -> Result<Ended, fred::error::Error> {
+    let mut reconnected = link.client.reconnect_rx();
     let mut published = begin(link, market_data).await?;
     let mut reader = reader(market_data, published.end);
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
@@ -343,8 +353,9 @@ async fn session(link: &Link, market_data: &MarketData) -> Result<(), fred::erro
         let update = tokio::select! {
             update = reader.next() => match update {
                 Some(update) => update,
-                None => return Ok(()),
+                None => return Ok(Ended::Feed),
             },
+            _ = reconnected.recv() => return Ok(Ended::Connection),
             _ = heartbeat.tick() => {
                 let sequence = market_data.sequence();
                 let trading_day = market_data.trading_day();

@@ -9,6 +9,7 @@ pub mod peers;
 pub mod postgres;
 pub mod projected;
 pub mod redis;
+pub mod resp;
 pub mod server;
 pub mod settings;
 pub mod talk;
