@@ -457,6 +457,11 @@ async fn send(link: &Link, writes: &[Write]) -> Result<(), fred::error::Error> {
             "it does not answer",
         ));
     };
+    if answers.len() != writes.len() {
+        let error = answers.into_iter().find_map(Result::err);
+        let short = || fred::error::Error::new(fred::error::ErrorKind::Protocol, "too few answers");
+        return Err(error.unwrap_or_else(short));
+    }
     for (answer, write) in answers.into_iter().zip(writes) {
         match (answer, write) {
             (Ok(_), Write::Trade(..)) => add(&link.counters.trades, 1),

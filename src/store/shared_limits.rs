@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::config::Options;
-use fred::types::{Expiration, SetOptions};
+use fred::types::{Expiration, SetOptions, Value};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
@@ -195,14 +195,8 @@ impl SharedLimits {
                 .await?;
             let () = pipeline.incr(&key).await?;
             let () = pipeline.pttl(&key).await?;
-            let mut answers = pipeline.try_all::<Option<i64>>().await.into_iter();
-            // The first one says OK or nothing, which is no number.
-            let _ = answers.next();
-            let mut number = || match answers.next() {
-                Some(answer) => answer.map(|number| number.unwrap_or(0)),
-                None => Ok(0),
-            };
-            let (count, left) = (number()?, number()?);
+            // The first answer is OK or nothing.
+            let (_, count, left): (Value, i64, i64) = pipeline.all().await?;
             if left < 0 {
                 // It ended between the two, and began anew without an end.
                 let () = client.pexpire(&key, milliseconds(window), None).await?;
