@@ -42,6 +42,8 @@ const EXIT_CONFIG: u8 = 64;
 const EXIT_DATA: u8 = 65;
 /// A port or file cannot be had, or the log failed.
 const EXIT_IO: u8 = 74;
+/// How long the printed line of a start waits for the demo's console users.
+const DEMO_USERS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a stop waits at least for history to be written.
 const HISTORY_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -554,7 +556,7 @@ fn run(config: &Config) -> Result<(), Failure> {
     };
     let history = Projector::start(config.database(), recovered.tail(), history)
         .map_err(io_failure("history"))?;
-    if let Some(credentials) = &credentials {
+    let planted = credentials.as_ref().map(|credentials| {
         let of = |login: &ConsoleCredentials| {
             (
                 login.name.clone(),
@@ -563,8 +565,9 @@ fn run(config: &Config) -> Result<(), Failure> {
             )
         };
         let logins = credentials.console.iter().map(of).collect();
-        users::plant(config.database(), logins).map_err(io_failure("console users"))?;
-    }
+        users::plant(config.database(), logins).map_err(io_failure("console users"))
+    });
+    let planted = planted.transpose()?;
     let keystore = LiveKeystore::new(keystore, Some(keystore_path(config)));
     let venue = recovered
         .start(&settings, binary, fix, keystore.clone(), &commands, &clock)
@@ -605,6 +608,12 @@ fn run(config: &Config) -> Result<(), Failure> {
     state.readiness.set_started();
     let stop: Arc<AtomicBool> = Arc::default();
     let bot = bot(config, credentials.as_ref(), binary_address, &stop);
+    // Whose keys are printed can use them. A database that is away keeps nobody waiting for long.
+    let patience = Instant::now() + DEMO_USERS_PATIENCE;
+    while planted.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < patience
+    {
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
     announce(
         config,
         &[

@@ -171,7 +171,10 @@ impl Store {
 ///
 /// # Errors
 /// When no thread or runtime can be had.
-pub fn plant(url: DatabaseUrl, users: Vec<(String, String, String)>) -> std::io::Result<()> {
+pub fn plant(
+    url: DatabaseUrl,
+    users: Vec<(String, String, String)>,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
     const RETRY: Duration = Duration::from_millis(200);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -198,5 +201,4 @@ pub fn plant(url: DatabaseUrl, users: Vec<(String, String, String)>) -> std::io:
                 tracing::warn!(%error, "the demo's console users could not be made");
             }
         })
-        .map(drop)
 }

@@ -5,7 +5,9 @@ Usage: console.py VENUE-PROGRAM [FOLDER-FOR-WHAT-WAS-SEEN]
 
 Starts the venue on free ports in a folder of its own, trades over its binary door with the program's
 own client, and drives headless Chromium. Screenshots are compared with those beside this file, with
-what differs by its nature (times, rates, latencies) painted over; UPDATE=1 writes them anew.
+what differs by its nature (times, rates, latencies) painted over; UPDATE=1 writes them anew. ONLY=text
+runs the tests with that in their names, CONSOLE=src/admin/console takes the page's files from there, so
+that work on them needs no build.
 """
 
 import os
@@ -87,10 +89,12 @@ class Browser:
         expect.set_options(timeout=PATIENCE_MS)
         self.wrong = []
         # A refused login, and the stream while the venue is away, are what the tests do on purpose.
-        self.allowed = re.compile(r"status of 401|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE")
+        self.allowed = re.compile(r"status of (401|503)|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE")
         self.page.on("console", lambda message: self._note(message.text) if message.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self._note(str(error)))
         self.page.on("request", lambda request: None if request.url.startswith(f"http://{venue.address}/") else self._note(f"asks elsewhere: {request.url}"))
+        if folder := os.environ.get("CONSOLE"):
+            self.page.route(re.compile(r":\d+/(console/.*)?$"), lambda route: route.fulfill(path=f"{folder}/{route.request.url.rsplit('/', 1)[1] or 'index.html'}"))
         self.page.goto(f"http://{venue.address}/")
 
     def _note(self, text):
@@ -99,8 +103,8 @@ class Browser:
 
     def login(self, role):
         user = self.venue.console_user(role)
-        self.page.get_by_label("User").fill(user["name"])
-        self.page.get_by_label("Password").fill(user["password"])
+        self.page.get_by_label("User", exact=True).fill(user["name"])
+        self.page.get_by_label("Password", exact=True).fill(user["password"])
         self.page.get_by_role("button", name="Log in").click()
         expect(self.page.locator("#desk")).to_be_visible()
         return self
@@ -125,8 +129,8 @@ class Browser:
 
 def a_wrong_password_is_refused_and_says_so(browser, venue):
     at = Browser(browser, venue)
-    at.page.get_by_label("User").fill("operator")
-    at.page.get_by_label("Password").fill("not it, and long enough")
+    at.page.get_by_label("User", exact=True).fill("operator")
+    at.page.get_by_label("Password", exact=True).fill("not it, and long enough")
     at.page.get_by_role("button", name="Log in").click()
     expect(at.page.locator("#login-error")).not_to_be_empty()
     expect(at.page.locator("#desk")).to_be_hidden()
@@ -250,7 +254,7 @@ def it_looks_as_it_did(browser, venue, seen):
         with Image.open(picture) as now, Image.open(expected) as then:
             assert now.size == then.size, f"{name}: {now.size}, expected {then.size}"
             difference = ImageChops.difference(now.convert("L"), then.convert("L")).point(lambda level: 255 if level > 48 else 0)
-            share = sum(1 for pixel in difference.getdata() if pixel) / (now.size[0] * now.size[1])
+            share = difference.histogram()[255] / (now.size[0] * now.size[1])
         assert share <= PIXELS_DIFFERENT_MAX, f"{name}: {share:.1%} of the picture is another; see {picture}"
         at.close()
 
