@@ -22,6 +22,7 @@ use trading_engine::gateway::GatewaySettings;
 use trading_engine::gateway::keystore::{Keystore, LiveKeystore};
 use trading_engine::journal::disk::{Disk, OsDisk};
 use trading_engine::journal::{JournalError, event_log, inspect};
+use trading_engine::market_data::feed::MarketData;
 use trading_engine::metric_names as names;
 use trading_engine::shutdown::SidePorts;
 use trading_engine::store::migrate;

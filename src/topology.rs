@@ -27,7 +27,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use trading_engine_protocol::types::{
-    InstrumentId, Reason, Sequence, SessionId, TradingPhase, UtcNanos,
+    InstrumentId, Reason, Sequence, SessionId, TradeId, TradingPhase, UtcNanos,
 };
 
 use crate::admin::desk::{Desk, set_phase};
@@ -162,6 +162,13 @@ pub fn recover(
     };
     let mut market = market_of(&engine);
     let from_snapshot = engine.sequence().0;
+    if from_snapshot > 0 {
+        let tail = TailSource::new(Arc::clone(&event_disk), log_id, event_log.head());
+        let first_trade = engine.first_trade_of_day();
+        if let Err(error) = remember_day(&mut market, &tail, from_snapshot, first_trade) {
+            tracing::warn!(%error, "statistics of the day begin with this start");
+        }
+    }
     engine.touch();
     let mut bytes = Vec::new();
     let mut failed = None;
@@ -216,6 +223,50 @@ fn market_of(engine: &Engine) -> Market {
         &orders,
     );
     market
+}
+
+/// Commands before a snapshot in which the day's first trade is looked for at first.
+const DAY_LOOK: u64 = 1 << 16;
+
+/// Statistics and trades of the day before command `until`, which a snapshot of the core does not have.
+fn remember_day(
+    market: &mut Market,
+    log: &TailSource,
+    until: u64,
+    first_trade: TradeId,
+) -> Result<(), JournalError> {
+    // A day has no place in the log that a snapshot knows: further and further back, until a trade of
+    // the day before is met.
+    let mut look = DAY_LOOK;
+    let from = loop {
+        let from = until.saturating_sub(look).max(1);
+        if from == 1 || oldest_trade(log, from, until)?.is_some_and(|oldest| oldest < first_trade) {
+            break from;
+        }
+        look = look.saturating_mul(4);
+    };
+    let mut events = log.from_sequence(from)?;
+    while let Some((_, header, body)) = events.read_next()? {
+        if header.sequence.0 > until {
+            break;
+        }
+        market.remember(header, &body);
+        market.keep_trades(TAPE_RECORDS);
+    }
+    Ok(())
+}
+
+fn oldest_trade(log: &TailSource, from: u64, until: u64) -> Result<Option<TradeId>, JournalError> {
+    let mut events = log.from_sequence(from)?;
+    while let Some((_, header, body)) = events.read_next()? {
+        match body {
+            _ if header.sequence.0 > until => break,
+            EventBody::Fill(fill) => return Ok(Some(fill.trade_id)),
+            EventBody::QuoteFill(quote) => return Ok(Some(quote.fill.trade_id)),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 fn replay_one(

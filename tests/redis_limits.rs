@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use support::market::Floor;
 use support::redis::Redis as Server;
-use trading_engine::store::redis::{Redis, RedisThread, RedisUrl};
+use trading_engine::store::redis::{RedisThread, RedisUrl};
 use trading_engine::store::shared_limits::{Lockout, Rate, SharedLimits};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,6 +20,7 @@ const RULE: Lockout = Lockout {
     failures: 5,
     window: HOUR,
     locked: HOUR,
+    locked_max: HOUR.saturating_mul(3),
 };
 
 /// One process of the API.
@@ -105,7 +106,7 @@ fn a_lockout_holds_everywhere_and_success_forgets() {
             for failure in 1..RULE.failures {
                 let limits = if failure % 2 == 0 { &one } else { &other };
                 assert_eq!(limits.limits.failed("mallory", RULE).await, None);
-                assert_eq!(one.limits.locked("mallory", RULE).await, None);
+                assert_eq!(one.limits.locked("mallory").await, None);
             }
             // What an instance itself counted is forgotten only where the login succeeded; the
             // common count is what is asked first.
@@ -116,10 +117,14 @@ fn a_lockout_holds_everywhere_and_success_forgets() {
             one.limits.failed("mallory", RULE).await;
         }
         for instance in [&one, &other] {
-            let locked = instance.limits.locked("mallory", RULE).await;
+            let locked = instance.limits.locked("mallory").await;
             assert!(locked.is_some_and(|left| left > HOUR / 2), "{locked:?}");
-            assert_eq!(instance.limits.locked("alice", RULE).await, None);
+            assert_eq!(instance.limits.locked("alice").await, None);
         }
+        // Each further failure doubles the lock, wherever it is.
+        assert_eq!(other.limits.failed("mallory", RULE).await, Some(HOUR * 2));
+        assert_eq!(one.limits.failed("mallory", RULE).await, Some(HOUR * 3));
+        assert!(other.limits.locked("mallory").await > Some(HOUR * 2));
     });
 }
 
@@ -143,7 +148,7 @@ fn while_redis_is_away_each_counts_alone_and_a_lock_stays() {
     block_on(async {
         let begun = Instant::now();
         assert!(!one.limits.allow("10.0.0.1", RATE).await.is_allowed);
-        assert!(one.limits.locked("mallory", RULE).await.is_some());
+        assert!(one.limits.locked("mallory").await.is_some());
         // The other one has not seen any of it.
         for _ in 0..RATE.uses {
             assert!(other.limits.allow("10.0.0.1", RATE).await.is_allowed);
@@ -163,7 +168,7 @@ fn while_redis_is_away_each_counts_alone_and_a_lock_stays() {
     block_on(async {
         loop {
             let alone = one.limits.decided_alone();
-            let locked = one.limits.locked("mallory", RULE).await;
+            let locked = one.limits.locked("mallory").await;
             assert!(locked.is_some());
             if one.limits.decided_alone() == alone {
                 break;
@@ -176,7 +181,7 @@ fn while_redis_is_away_each_counts_alone_and_a_lock_stays() {
 
 #[test]
 fn without_redis_windows_end() {
-    let limits = SharedLimits::new(Redis::none());
+    let limits = SharedLimits::alone();
     let rate = Rate {
         uses: 1,
         window: Duration::from_millis(100),
@@ -199,7 +204,7 @@ fn without_redis_windows_end() {
 /// More names than there is room for share one count instead of growing memory.
 #[test]
 fn a_flood_of_names_limits_itself() {
-    let limits = SharedLimits::new(Redis::none());
+    let limits = SharedLimits::alone();
     block_on(async {
         let mut refused = 0;
         for name in 0..70_000 {

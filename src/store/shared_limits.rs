@@ -41,12 +41,22 @@ pub struct Rate {
 /// After how many failures something is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lockout {
-    /// Failures in a window that lock.
+    /// Failures that lock; each further one doubles the lock.
     pub failures: u64,
-    /// How long failures are remembered.
+    /// How long failures are remembered, from the first one, and from the end of a lock.
     pub window: Duration,
-    /// For how long it is locked, from the failure that locks.
+    /// The first lock.
     pub locked: Duration,
+    /// No lock is longer.
+    pub locked_max: Duration,
+}
+
+impl Lockout {
+    fn lock(&self, failures: u64) -> Option<Duration> {
+        let beyond = failures.checked_sub(self.failures)?;
+        let doubled = self.locked.saturating_mul(1 << beyond.min(20));
+        Some(doubled.min(self.locked_max))
+    }
 }
 
 /// Whether a use is within its rate.
@@ -70,7 +80,7 @@ struct Window {
 /// See the top of the file. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct SharedLimits {
-    redis: Redis,
+    redis: Option<Redis>,
     local: Arc<Local>,
 }
 
@@ -90,8 +100,17 @@ impl std::fmt::Debug for Local {
 }
 
 impl SharedLimits {
-    /// Shared through `redis`, if there is one.
+    /// Shared through `redis`.
     pub fn new(redis: Redis) -> Self {
+        Self::with(Some(redis))
+    }
+
+    /// Of this process alone.
+    pub fn alone() -> Self {
+        Self::with(None)
+    }
+
+    fn with(redis: Option<Redis>) -> Self {
         Self {
             redis,
             local: Arc::new(Local {
@@ -124,39 +143,40 @@ impl SharedLimits {
     }
 
     /// For how long `name` is locked still, `None` = it is not.
-    pub async fn locked(&self, name: &str, rule: Lockout) -> Option<Duration> {
-        let key = key("lockout", name);
+    pub async fn locked(&self, name: &str) -> Option<Duration> {
+        let key = key("lock", name);
+        // A lock that this process set while Redis was away holds here.
         let here = self.local.look(&key);
-        let (count, ends_in) = match self.look_there(&key).await {
-            // A lock this process set while Redis was away holds here.
-            Some(there) if there.0 >= here.0 => there,
-            Some(_) | None => here,
-        };
-        (count >= rule.failures).then_some(ends_in)
+        here.max(self.look_there(&key).await)
     }
 
     /// A login as `name` failed: for how long it is locked now, `None` = it is not.
     pub async fn failed(&self, name: &str, rule: Lockout) -> Option<Duration> {
-        let key = key("lockout", name);
-        let here = self.local.count(&key, rule.window);
-        let there = self.count_there(&key, rule.window).await;
-        let count = there.map_or(here.0, |there| there.0.max(here.0));
-        if count < rule.failures {
-            return None;
-        }
-        self.local.extend(&key, count, rule.locked);
-        self.extend_there(&key, rule.locked).await;
-        Some(rule.locked)
+        let failures = key("failures", name);
+        let here = self.local.count(&failures, rule.window).0;
+        let there = self.count_there(&failures, rule.window).await;
+        let count = there.map_or(here, |there| there.0.max(here));
+        let locked = rule.lock(count)?;
+        let lock = key("lock", name);
+        let remembered = rule.window.max(locked.saturating_add(rule.window));
+        self.local.extend(&failures, count, remembered);
+        self.local.extend(&lock, 1, locked);
+        self.lock_there(&failures, remembered, &lock, locked).await;
+        Some(locked)
     }
 
     /// A login as `name` succeeded: its failures are forgotten.
     pub async fn succeeded(&self, name: &str) {
-        let key = key("lockout", name);
-        self.local.forget(&key);
-        let Some((client, full)) = self.there(&key) else {
+        let keys = [key("failures", name), key("lock", name)];
+        keys.iter().for_each(|key| self.local.forget(key));
+        let [failures, lock] = keys;
+        let (Some((client, failures)), Some((_, lock))) =
+            (self.there(&failures), self.there(&lock))
+        else {
             return;
         };
-        let done = timeout(ANSWER_TIME, client.del::<(), _>(full)).await;
+        let asked = client.del::<(), _>(vec![failures, lock]);
+        let done = timeout(ANSWER_TIME, asked).await;
         self.judge(done.map(|done| done.is_ok()));
     }
 
@@ -164,7 +184,7 @@ impl SharedLimits {
         &self,
         key: &str,
     ) -> Option<(fred::clients::WithOptions<fred::clients::Client>, String)> {
-        let (client, prefix) = self.redis.client()?;
+        let (client, prefix) = self.redis.as_ref()?.client();
         let now = self.local.began.elapsed().as_millis();
         if now < u128::from(self.local.not_before.load(Ordering::Relaxed)) {
             self.local.alone.fetch_add(1, Ordering::Relaxed);
@@ -209,24 +229,29 @@ impl SharedLimits {
         answer.ok()?.ok()
     }
 
-    async fn look_there(&self, key: &str) -> Option<(u64, Duration)> {
+    async fn look_there(&self, key: &str) -> Option<Duration> {
         let (client, key) = self.there(key)?;
-        let asked = async {
-            let count: Option<u64> = client.get(&key).await?;
-            let left: i64 = client.pttl(&key).await?;
-            let left = u64::try_from(left).map_or(Duration::ZERO, Duration::from_millis);
-            Ok::<_, fred::error::Error>((count.unwrap_or(0), left))
-        };
-        let answer = timeout(ANSWER_TIME, asked).await;
+        let answer = timeout(ANSWER_TIME, client.pttl::<i64, _>(&key)).await;
         self.judge(answer.as_ref().map(Result::is_ok));
-        answer.ok()?.ok()
+        // Less than nothing: there is no such key.
+        let left = u64::try_from(answer.ok()?.ok()?).ok()?;
+        Some(Duration::from_millis(left))
     }
 
-    async fn extend_there(&self, key: &str, by: Duration) {
-        let Some((client, key)) = self.there(key) else {
+    async fn lock_there(&self, failures: &str, remembered: Duration, lock: &str, locked: Duration) {
+        let (Some((client, failures)), Some((_, lock))) = (self.there(failures), self.there(lock))
+        else {
             return;
         };
-        let asked = client.pexpire::<(), _>(&key, milliseconds(by), None);
+        let asked = async {
+            let pipeline = client.pipeline().with_options(&options());
+            let () = pipeline
+                .pexpire(&failures, milliseconds(remembered), None)
+                .await?;
+            let ends = Some(Expiration::PX(milliseconds(locked)));
+            let () = pipeline.set(&lock, 1, ends, None, false).await?;
+            pipeline.all::<Value>().await
+        };
         let done = timeout(ANSWER_TIME, asked).await;
         self.judge(done.map(|done| done.is_ok()));
     }
@@ -284,20 +309,20 @@ impl Local {
         })
     }
 
-    fn look(&self, key: &str) -> (u64, Duration) {
+    /// How long a key lasts still.
+    fn look(&self, key: &str) -> Option<Duration> {
         self.with(|windows, now| {
             let known = windows.get(key).filter(|window| window.ends > now);
-            known.map_or((0, Duration::ZERO), |window| {
-                (window.count, window.ends - now)
-            })
+            known.map(|window| window.ends - now)
         })
     }
 
+    /// A key has this count, and lasts for so long from now on.
     fn extend(&self, key: &str, count: u64, by: Duration) {
         self.with(|windows, now| {
-            if let Some(known) = windows.get_mut(key) {
-                known.count = known.count.max(count);
-                known.ends = now + by;
+            if windows.len() < KEYS_MAX || windows.contains_key(key) {
+                let ends = now + by;
+                windows.insert(key.to_owned(), Window { count, ends });
             }
         });
     }
