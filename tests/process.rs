@@ -129,7 +129,16 @@ fn a_hard_limit_too_small_for_the_connections_is_named_before_any_port_opens() {
 #[test]
 fn demo_keys_are_refused_in_production_in_settings_and_in_the_journal() {
     let data = tempfile::tempdir().unwrap();
-    let ended = refused(data.path(), &[("ENV", "production"), ("DEMO", "true")]);
+    let production = [
+        ("ENV", "production"),
+        ("DATABASE_URL", "postgres://nowhere.invalid/venue"),
+        ("REDIS_URL", "redis://127.0.0.1"),
+        ("JWT_SECRET", "a secret of this test, 32 bytes and more"),
+    ];
+    let ended = refused(
+        data.path(),
+        &[&production[..], &[("DEMO", "true")]].concat(),
+    );
     assert_eq!(ended.code, Some(64));
     assert!(
         ended.complained.contains("DEMO=\"true\""),
@@ -138,12 +147,6 @@ fn demo_keys_are_refused_in_production_in_settings_and_in_the_journal() {
     );
 
     assert_eq!(Server::start(data.path(), &[]).terminate(), Some(0));
-    let production = [
-        ("ENV", "production"),
-        ("DATABASE_URL", "postgres://127.0.0.1/te"),
-        ("REDIS_URL", "redis://127.0.0.1"),
-        ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
-    ];
     let ended = refused(data.path(), &production);
     assert_eq!(ended.code, Some(64), "{}", ended.complained);
     assert!(

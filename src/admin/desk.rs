@@ -490,3 +490,91 @@ fn is_outcome(kind: u8) -> bool {
     .iter()
     .any(|known| *known as u8 == kind)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::command::{CommandBody, read};
+    use zerocopy::IntoBytes as _;
+
+    type Sent = Arc<Mutex<Vec<Vec<u8>>>>;
+
+    /// A desk whose commands go nowhere.
+    fn desk(held: &[u32]) -> (Desk, Sent) {
+        let sent: Sent = Arc::default();
+        let into = Arc::clone(&sent);
+        let send = move |batch: &[Vec<u8>]| {
+            lock(&into).extend_from_slice(batch);
+            true
+        };
+        let (clock, _) = Clock::manual(UtcNanos(1_000));
+        let held = held.iter().map(|id| InstrumentId(*id));
+        (
+            Desk::new(Arc::new(send), Box::new(|| false), clock, held),
+            sent,
+        )
+    }
+
+    fn phases(sent: &Sent) -> Vec<(u32, u8)> {
+        let all = std::mem::take(&mut *lock(sent));
+        let phase = |bytes: &Vec<u8>| {
+            let mut words = vec![0u64; bytes.len() / 8];
+            words.as_mut_bytes().copy_from_slice(bytes);
+            match read(words.as_bytes()) {
+                Ok((_, CommandBody::SetPhase(set))) => Some((set.instrument.0, set.phase)),
+                _ => None,
+            }
+        };
+        all.iter().filter_map(phase).collect()
+    }
+
+    #[test]
+    fn the_schedule_passes_over_what_an_operator_halted_until_it_is_released() {
+        let (desk, sent) = desk(&[]);
+        let all = || [1, 2, 3].map(InstrumentId);
+        let closed = TradingPhase::Closed;
+        assert!(desk.scheduled_phase(closed, all()));
+        assert_eq!(phases(&sent), [(0, closed.as_u8())]);
+        let halt = set_phase(InstrumentId(2), TradingPhase::Halted);
+        let ask = Ask {
+            kind: CommandKind::SetPhase,
+            bytes: halt,
+        };
+        let two = vec![InstrumentId(2)];
+        // It holds as soon as it is sent: the schedule's next time is behind it in the log.
+        desk.send(std::slice::from_ref(&ask), Hold::Halt(two.clone()))
+            .unwrap();
+        phases(&sent);
+        assert!(desk.scheduled_phase(closed, all()));
+        assert_eq!(phases(&sent), [(1, closed.as_u8()), (3, closed.as_u8())]);
+        desk.send(&[ask], Hold::Release(two)).unwrap();
+        phases(&sent);
+        assert!(desk.scheduled_phase(closed, all()));
+        assert_eq!(phases(&sent), [(0, closed.as_u8())]);
+    }
+
+    #[test]
+    fn what_was_halted_before_a_start_is_passed_over_after_it() {
+        let (desk, sent) = desk(&[1]);
+        assert!(desk.scheduled_phase(TradingPhase::Continuous, [1, 2].map(InstrumentId)));
+        assert_eq!(phases(&sent), [(2, TradingPhase::Continuous.as_u8())]);
+    }
+
+    #[test]
+    fn batches_have_times_of_their_own_and_too_many_of_them_wait_for_nothing() {
+        let (desk, _) = desk(&[]);
+        let tick = Ask::new(crate::engine::command::Tick::default());
+        let mut last = 0;
+        let mut waiting = Vec::new();
+        for _ in 0..WAITING_MAX {
+            let (at, outcome) = desk
+                .send(std::slice::from_ref(&tick), Hold::Unchanged)
+                .unwrap();
+            assert!(at > last);
+            last = at;
+            waiting.push(outcome);
+        }
+        let refused = desk.send(&[tick], Hold::Unchanged);
+        assert_eq!(refused.map(drop), Err(DeskError::Busy));
+    }
+}

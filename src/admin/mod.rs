@@ -13,7 +13,6 @@ pub mod health;
 mod metrics;
 pub mod mirror;
 mod server;
-mod shared_throttle;
 pub mod throttle;
 pub mod users;
 

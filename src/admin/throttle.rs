@@ -10,12 +10,14 @@ const OF_NAME: Lockout = Lockout {
     failures: 5,
     window: Duration::from_secs(300),
     locked: Duration::from_secs(60),
+    locked_max: Duration::from_secs(900),
 };
 /// Whatever the names: an address that guesses is locked, too.
 const OF_ADDRESS: Lockout = Lockout {
     failures: 30,
     window: Duration::from_secs(300),
     locked: Duration::from_secs(300),
+    locked_max: Duration::from_secs(900),
 };
 
 /// Bounds of requests and logins.
@@ -50,8 +52,8 @@ impl Throttle {
 
     /// How long logins of a name from an address are not looked at.
     pub async fn locked(&self, address: &str, name: &str) -> Option<Duration> {
-        let of_name = self.limits.locked(&pair(address, name), OF_NAME).await;
-        let of_address = self.limits.locked(&alone(address), OF_ADDRESS).await;
+        let of_name = self.limits.locked(&pair(address, name)).await;
+        let of_address = self.limits.locked(&alone(address)).await;
         of_name.max(of_address)
     }
 

@@ -3,6 +3,7 @@
 
 pub mod busy;
 pub mod counting;
+pub mod http;
 pub mod market;
 pub mod naive;
 pub mod peers;

@@ -1,0 +1,457 @@
+//! Who gets into the admin API: logins, roles, every wrong token there is, and what strangers are told.
+
+mod support;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ed25519_dalek::SigningKey;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use support::http::{Api, password, raw};
+use support::server::Server;
+
+const SECRET: &str = "a secret of this test, 32 bytes and more";
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+}
+
+fn base64(bytes: &[u8], alphabet: &[u8; 64]) -> String {
+    let mut out = String::new();
+    for three in bytes.chunks(3) {
+        let word = three
+            .iter()
+            .fold(0u32, |word, byte| word << 8 | u32::from(*byte));
+        let word = word << (8 * (3 - three.len()));
+        for at in 0..=three.len() {
+            let digit = word >> (18 - 6 * at) & 0x3F;
+            out.push(char::from(alphabet[digit as usize]));
+        }
+    }
+    out
+}
+
+const PLAIN: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+fn pem(kind: &str, der: &[u8]) -> String {
+    let mut text = base64(der, PLAIN);
+    while text.len() % 4 != 0 {
+        text.push('=');
+    }
+    format!("-----BEGIN {kind} KEY-----\n{text}\n-----END {kind} KEY-----\n")
+}
+
+/// A key pair as PEM: public, private.
+fn key_pair(seed: u8) -> (String, String) {
+    let key = SigningKey::from_bytes(&[seed; 32]);
+    let private = [
+        &[
+            0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
+        ][..],
+        &[seed; 32],
+    ]
+    .concat();
+    let public = [
+        &[0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0][..],
+        key.verifying_key().as_bytes(),
+    ]
+    .concat();
+    (pem("PUBLIC", &public), pem("PRIVATE", &private))
+}
+
+/// The `kid` of a token.
+fn header_of(token: &str) -> Header {
+    jsonwebtoken::decode_header(token).unwrap()
+}
+
+fn claims(changes: Value) -> Value {
+    let mut claims = json!({
+        "iss": "trading-engine", "aud": "trading-engine-admin", "sub": "viewer", "role": "viewer",
+        "iat": now(), "nbf": now(), "exp": now() + 600, "auth_time": now(),
+    });
+    for (name, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(name);
+        } else {
+            claims[name] = value.clone();
+        }
+    }
+    claims
+}
+
+fn signed(header: &Header, claims: &Value, key: &EncodingKey) -> String {
+    encode(header, claims, key).unwrap()
+}
+
+#[test]
+fn no_wrong_token_of_any_kind_gets_in() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[("JWT_SECRET", SECRET)]);
+    let viewer = Api::login(&server, "viewer");
+    let good = viewer.token.clone().unwrap();
+    let header = header_of(&good);
+    assert_eq!(header.alg, Algorithm::HS256);
+    let key = EncodingKey::from_secret(SECRET.as_bytes()).unwrap();
+    let get = |token: &str| viewer.with_token(token).get("/api/v1/venue").status;
+    // What the venue would make itself is right, so each of the others is wrong for its own reason.
+    assert_eq!(get(&signed(&header, &claims(json!({})), &key)), 200);
+    assert_eq!(get(&good), 200);
+
+    let with = |change: &dyn Fn(&mut Header)| {
+        let mut header = header.clone();
+        change(&mut header);
+        header
+    };
+    let other = EncodingKey::from_secret(b"another secret, also of 32 bytes or more").unwrap();
+    let (none, tampered, unsigned) = {
+        let parts: Vec<&str> = good.split('.').collect();
+        let none = base64(br#"{"alg":"none","typ":"JWT"}"#, URL);
+        let payload = claims(json!({"role": "operator"})).to_string();
+        let payload = base64(payload.as_bytes(), URL);
+        (
+            format!("{none}.{}.", parts[1]),
+            format!("{}.{payload}.{}", parts[0], parts[2]),
+            format!("{}.{}.", parts[0], parts[1]),
+        )
+    };
+    let attacks: Vec<(&str, String)> = vec![
+        ("none", none),
+        ("tampered", tampered),
+        ("unsigned", unsigned),
+        ("empty", String::new()),
+        ("no token", "x".into()),
+        ("another key", signed(&header, &claims(json!({})), &other)),
+        (
+            "another algorithm",
+            signed(
+                &with(&|h| h.alg = Algorithm::HS512),
+                &claims(json!({})),
+                &key,
+            ),
+        ),
+        (
+            "unknown key id",
+            signed(
+                &with(&|h| h.kid = Some("x".into())),
+                &claims(json!({})),
+                &key,
+            ),
+        ),
+        (
+            "no key id",
+            signed(&with(&|h| h.kid = None), &claims(json!({})), &key),
+        ),
+        (
+            "expired",
+            signed(
+                &header,
+                &claims(json!({"iat": now() - 700, "nbf": now() - 700, "exp": now() - 100})),
+                &key,
+            ),
+        ),
+        (
+            "early",
+            signed(&header, &claims(json!({"nbf": now() + 100})), &key),
+        ),
+        (
+            "of the future",
+            signed(&header, &claims(json!({"iat": now() + 100})), &key),
+        ),
+        (
+            "lives too long",
+            signed(&header, &claims(json!({"exp": now() + 1_000})), &key),
+        ),
+        (
+            "lives for ever",
+            signed(&header, &claims(json!({"exp": null})), &key),
+        ),
+        (
+            "no start",
+            signed(&header, &claims(json!({"nbf": null})), &key),
+        ),
+        (
+            "another audience",
+            signed(&header, &claims(json!({"aud": "somebody"})), &key),
+        ),
+        (
+            "no audience",
+            signed(&header, &claims(json!({"aud": null})), &key),
+        ),
+        (
+            "another issuer",
+            signed(&header, &claims(json!({"iss": "somebody"})), &key),
+        ),
+        (
+            "no issuer",
+            signed(&header, &claims(json!({"iss": null})), &key),
+        ),
+        (
+            "no role",
+            signed(&header, &claims(json!({"role": null})), &key),
+        ),
+        (
+            "unknown role",
+            signed(&header, &claims(json!({"role": "root"})), &key),
+        ),
+        (
+            "nobody",
+            signed(&header, &claims(json!({"sub": null})), &key),
+        ),
+        (
+            "no name",
+            signed(&header, &claims(json!({"sub": "a b"})), &key),
+        ),
+    ];
+    for (what, token) in attacks {
+        let answer = viewer.with_token(&token).get("/api/v1/venue");
+        let problem = answer.problem(401);
+        assert!(answer.header("www-authenticate").is_some(), "{what}");
+        // What is wrong with it is nobody's business.
+        assert_eq!(
+            problem["detail"], "a valid bearer token is needed",
+            "{what}"
+        );
+    }
+    // Only as a header, once, with its scheme.
+    let stranger = Api::stranger(server.http);
+    let none = stranger.get(&format!("/api/v1/venue?access_token={good}"));
+    none.problem(401);
+    let headers = [
+        format!("Authorization: {good}\r\n"),
+        format!("Authorization: Basic {good}\r\n"),
+        format!("Authorization: Bearer {good}\r\nAuthorization: Bearer {good}\r\n"),
+    ];
+    for headers in headers {
+        let answer = stranger.send_with("GET", "/api/v1/venue", None, &headers);
+        answer.problem(401);
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_venue_with_a_key_pair_takes_no_token_that_its_public_key_signed_as_a_secret() {
+    let data = tempfile::tempdir().unwrap();
+    let (public, private) = key_pair(7);
+    let [public_file, private_file] =
+        [("public.pem", &public), ("private.pem", &private)].map(|(name, text)| {
+            let path = data.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        });
+    let settings = [
+        ("JWT_PUBLIC_KEY_FILE", public_file.as_str()),
+        ("JWT_PRIVATE_KEY_FILE", private_file.as_str()),
+    ];
+    let server = Server::start(&data.path().join("d"), &settings);
+    let viewer = Api::login(&server, "viewer");
+    let header = header_of(viewer.token.as_ref().unwrap());
+    assert_eq!(header.alg, Algorithm::EdDSA);
+    viewer.get("/api/v1/venue").ok();
+    let key = EncodingKey::from_ed_pem(private.as_bytes()).unwrap();
+    let get = |token: &str| viewer.with_token(token).get("/api/v1/venue").status;
+    assert_eq!(get(&signed(&header, &claims(json!({})), &key)), 200);
+
+    let confused = Header {
+        alg: Algorithm::HS256,
+        ..header.clone()
+    };
+    let secrets = [
+        public.as_bytes().to_vec(),
+        public.trim().as_bytes().to_vec(),
+    ];
+    for secret in secrets {
+        let secret = EncodingKey::from_secret(&secret).unwrap();
+        assert_eq!(get(&signed(&confused, &claims(json!({})), &secret)), 401);
+    }
+    let (_, another) = key_pair(8);
+    let another = EncodingKey::from_ed_pem(another.as_bytes()).unwrap();
+    assert_eq!(get(&signed(&header, &claims(json!({})), &another)), 401);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn each_role_may_do_what_is_its_own_and_nothing_above() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let users = ["viewer", "support", "risk", "operator"].map(|name| Api::login(&server, name));
+    // The least role, and something of it that does nothing but answer.
+    let asked: [(usize, &str, &str, Option<Value>); 9] = [
+        (0, "GET", "/api/v1/sessions", None),
+        (0, "GET", "/api/v1/audit", None),
+        (1, "POST", "/api/v1/sessions/999/disconnect", None),
+        (1, "POST", "/api/v1/sessions/999/cancel-orders", None),
+        (2, "POST", "/api/v1/instruments/NOTHING/halt", None),
+        (
+            2,
+            "POST",
+            "/api/v1/kill-switch",
+            Some(json!({"scope": "session", "target": "999"})),
+        ),
+        (3, "GET", "/api/v1/users", None),
+        (3, "POST", "/api/v1/trades/999/bust", None),
+        (3, "POST", "/api/v1/sessions/999/keys", None),
+    ];
+    for (least, method, path, body) in asked {
+        for (role, user) in users.iter().enumerate() {
+            let answer = user.send(method, path, body.as_ref());
+            if role < least {
+                answer.problem(403);
+            } else {
+                assert!(matches!(answer.status, 200 | 404), "{path}: {answer:?}");
+            }
+        }
+    }
+    Api::stranger(server.http).get("/api/v1/users").problem(401);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn logins_fail_alike_and_too_many_of_them_lock() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let operator = Api::login(&server, "operator");
+    let stranger = Api::stranger(server.http);
+    let login = |name: &str, password: &str| {
+        let body = json!({"username": name, "password": password});
+        stranger.post("/api/v1/login", &body)
+    };
+    let right = password(&server.credentials(), "risk");
+    let wrong = login("risk", "not the password").problem(401);
+    assert_eq!(login("nobody", "not the password").problem(401), wrong);
+    operator
+        .put(
+            "/api/v1/users/gone",
+            &json!({"role": "viewer", "password": "long enough, is it", "disabled": true}),
+        )
+        .ok();
+    assert_eq!(login("gone", "long enough, is it").problem(401), wrong);
+    // A right one forgets the failures before.
+    login("risk", &right).ok();
+    for _ in 0..5 {
+        login("risk", "not the password").problem(401);
+    }
+    let locked = login("risk", &right);
+    locked.problem(429);
+    assert!(locked.header("retry-after").is_some());
+    login("viewer", &password(&server.credentials(), "viewer")).ok();
+
+    // A refreshed token is as good; somebody disabled gets none.
+    let made = operator.put(
+        "/api/v1/users/temp",
+        &json!({"role": "risk", "password": "long enough, is it"}),
+    );
+    assert_eq!(made.ok()["role"], "risk");
+    let token = login("temp", "long enough, is it").ok()["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let temp = stranger.with_token(&token);
+    let again = temp.ask("/api/v1/token/refresh").ok();
+    assert_eq!(again["role"], "risk");
+    temp.with_token(again["token"].as_str().unwrap())
+        .get("/api/v1/venue")
+        .ok();
+    operator
+        .put(
+            "/api/v1/users/temp",
+            &json!({"role": "viewer", "disabled": true}),
+        )
+        .ok();
+    temp.ask("/api/v1/token/refresh").problem(401);
+    // Who changes users cannot shut themselves out.
+    operator
+        .put("/api/v1/users/operator", &json!({"role": "viewer"}))
+        .problem(409);
+    let listed = operator.get("/api/v1/users").ok();
+    assert!(!listed.to_string().contains("argon2"), "{listed}");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn whatever_is_wrong_is_a_problem_and_every_answer_has_its_headers() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[("API_RATE_LIMIT", "200")]);
+    let operator = Api::login(&server, "operator");
+    operator.get("/api/v1/nothing").problem(404);
+    operator.get("/nothing").problem(404);
+    operator.get("/api/v1/instruments/NOTHING").problem(404);
+    operator.get("/api/v1/firms/x").problem(404);
+    let answer = operator.send("DELETE", "/api/v1/firms/1", None);
+    answer.problem(405);
+    assert!(answer.header("allow").is_some(), "{answer:?}");
+    operator.get("/api/v1/instruments?limit=0").problem(400);
+    operator.get("/api/v1/instruments?limit=x").problem(400);
+    operator.get("/api/v1/instruments?cursor=x").problem(400);
+    operator.get("/api/v1/instruments?what=1").problem(400);
+    operator.get("/api/v1/orders?cursor=1.2.3").problem(400);
+    operator.get("/api/v1/orders?since=yesterday").problem(400);
+    operator
+        .put("/api/v1/firms/9", &json!({"name": "X", "more": 1}))
+        .problem(422);
+    operator.put("/api/v1/firms/9", &json!({})).problem(422);
+    operator
+        .put("/api/v1/firms/9", &json!({"name": "a b"}))
+        .problem(422);
+    let token = operator.token.clone().unwrap();
+    let put = |kind: &str, body: &str| {
+        let request = format!(
+            "PUT /api/v1/firms/9 HTTP/1.1\r\nHost: v\r\nConnection: close\r\n\
+             Authorization: Bearer {token}\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        raw(server.http, request.as_bytes())
+    };
+    put("Content-Type: application/json\r\n", "{").problem(400);
+    put("", "{\"name\": \"X\"}").problem(415);
+    put("Content-Type: text/plain\r\n", "{\"name\": \"X\"}").problem(415);
+    put("Content-Type: application/json\r\n", &" ".repeat(70_000)).problem(413);
+
+    let id = "0123e567-e89b-42d3-a456-426614174000";
+    let answer = operator.send_with(
+        "GET",
+        "/api/v1/venue",
+        None,
+        &format!("X-Request-Id: {id}\r\n"),
+    );
+    assert_eq!(answer.header("x-request-id"), Some(id));
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("cache-control", "no-store"),
+        ("x-frame-options", "DENY"),
+    ] {
+        assert_eq!(answer.header(name), Some(value));
+    }
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'"));
+    let odd = operator.send_with("GET", "/api/v1/venue", None, "X-Request-Id: a b c\r\n");
+    assert_ne!(odd.header("x-request-id"), Some("a b c"));
+
+    let document = Api::stranger(server.http).get("/api/v1/openapi.json").ok();
+    assert!(document["paths"]["/api/v1/kill-switch"]["post"].is_object());
+    let page = Api::stranger(server.http).get("/docs");
+    assert_eq!(page.status, 200);
+    assert!(
+        !page.body.contains("http://") && !page.body.contains("https://"),
+        "{page:?}"
+    );
+
+    // At last: too many.
+    let mut answer = operator.get("/api/v1/venue");
+    for _ in 0..300 {
+        if answer.status != 200 {
+            break;
+        }
+        answer = operator.get("/api/v1/venue");
+    }
+    answer.problem(429);
+    assert!(answer.header("retry-after").is_some());
+    let metrics = support::server::get(server.metrics, "/metrics").1;
+    let line =
+        "trading_engine_http_requests_total{method=\"GET\",route=\"/api/v1/venue\",status=\"2xx\"}";
+    assert!(metrics.contains(line), "{metrics}");
+    assert_eq!(server.terminate(), Some(0));
+}

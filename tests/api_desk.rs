@@ -1,0 +1,652 @@
+//! What the venue's people do through the admin API, and what clients of both doors feel of it.
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use support::http::Api;
+use support::server::{self, Server};
+use support::talk::{BinaryTalk, FixTalk, PATIENCE};
+use trading_engine::client::credentials::{BinaryCredentials, FixCredentials, Secret};
+use trading_engine_protocol::binary::NULL_PRICE;
+use trading_engine_protocol::binary::message::{
+    Fill, LogonRejected, Logout, NewOrder, OrderAccepted, OrderCanceled, OrderRejected,
+    TradeAmended,
+};
+use trading_engine_protocol::types::{Decimal8, Reason};
+
+/// A venue of this test, and its people.
+struct World {
+    server: Server,
+    operator: Api,
+    _data: tempfile::TempDir,
+}
+
+impl World {
+    fn start(settings: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let server = Server::start(data.path(), settings);
+        Self {
+            operator: Api::login(&server, "operator"),
+            server,
+            _data: data,
+        }
+    }
+
+    fn binary(&self, key: &str) -> BinaryTalk {
+        let credentials = self.server.credentials();
+        BinaryTalk::logged_on(self.server.binary, credentials.binary(key).unwrap(), 30_000)
+    }
+
+    /// Waits until something of the API is as it should be: history follows at a distance.
+    fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let value = self.operator.get(path).ok();
+            if is_so(&value) {
+                return value;
+            }
+            assert!(Instant::now() < until, "{path}: {value}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
+
+fn accepted(talk: &mut BinaryTalk, id: u64, side: u8, quantity: i64, price: i64) {
+    let order = talk.order(id, side, quantity, price);
+    talk.send(&order);
+    assert_eq!(talk.expect_a::<OrderAccepted>().cl_ord_id, id);
+}
+
+fn rejected(talk: &mut BinaryTalk, id: u64, quantity: i64, price: i64, why: Reason) {
+    let order = talk.order(id, 1, quantity, price);
+    talk.send(&order);
+    let answer = talk.expect_a::<OrderRejected>();
+    assert_eq!((answer.cl_ord_id, answer.reason), (id, why.code()));
+}
+
+#[test]
+fn a_kill_switch_cancels_and_blocks_until_it_is_released() {
+    let world = World::start(&[]);
+    let risk = Api::login(&world.server, "risk");
+    let mut alpha = world.binary("alpha-1");
+    for (id, scope, target) in [
+        (10, "session", Some("2")),
+        (20, "firm", Some("1")),
+        (30, "instrument", Some("TEST-A")),
+        (40, "venue", None),
+    ] {
+        accepted(&mut alpha, id, 1, 10, 50);
+        let body = json!({"scope": scope, "target": target});
+        let killed = risk.post("/api/v1/kill-switch", &body).ok();
+        assert_eq!(killed["canceled"], 1, "{killed}");
+        let canceled = alpha.expect_a::<OrderCanceled>();
+        assert_eq!(canceled.reason, Reason::KilledBySwitch.code());
+        rejected(&mut alpha, id + 1, 10, 50, Reason::TradingBlocked);
+        let on = risk.get("/api/v1/kill-switches").ok();
+        assert_eq!(on["items"][0]["scope"], scope, "{on}");
+        assert_eq!(on["items"][0]["by_venue"], true);
+        let body = json!({"scope": scope, "target": target, "release": true});
+        risk.post("/api/v1/kill-switch", &body).ok();
+        let on = risk.get("/api/v1/kill-switches").ok();
+        assert_eq!(on["items"], json!([]));
+    }
+    accepted(&mut alpha, 50, 1, 10, 50);
+    // All its orders, and it goes on.
+    let support = Api::login(&world.server, "support");
+    let killed = support.ask("/api/v1/sessions/2/cancel-orders").ok();
+    assert_eq!(killed["canceled"], 1);
+    alpha.expect_a::<OrderCanceled>();
+    accepted(&mut alpha, 51, 1, 10, 50);
+    for body in [
+        json!({"scope": "session", "target": "999"}),
+        json!({"scope": "instrument", "target": "NOTHING"}),
+    ] {
+        risk.post("/api/v1/kill-switch", &body).problem(404);
+    }
+    for body in [
+        json!({"scope": "venue", "target": "1"}),
+        json!({"scope": "firm"}),
+    ] {
+        risk.post("/api/v1/kill-switch", &body).problem(422);
+    }
+}
+
+#[test]
+fn limits_refuse_what_is_beyond_them() {
+    let world = World::start(&[]);
+    let mut alpha = world.binary("alpha-1");
+    let set = json!({"firm": 1, "instrument": "TEST-A", "quantity_lots": 10, "notional": "400.5"});
+    let answer = world.operator.put("/api/v1/limits", &set).ok();
+    assert_eq!(answer["limits"], set);
+    rejected(&mut alpha, 1, 11, 50, Reason::LimitQuantity);
+    rejected(&mut alpha, 2, 9, 50, Reason::LimitNotional);
+    accepted(&mut alpha, 3, 1, 8, 50);
+    let all = world.operator.get("/api/v1/limits?firm=1").ok();
+    assert_eq!(all["items"], json!([set]));
+    // A set is replaced as a whole.
+    world
+        .operator
+        .put(
+            "/api/v1/limits",
+            &json!({"firm": 1, "instrument": "TEST-A"}),
+        )
+        .ok();
+    accepted(&mut alpha, 4, 1, 11, 50);
+    let unknown = json!({"firm": 99, "quantity_lots": 1});
+    let problem = world.operator.put("/api/v1/limits", &unknown).problem(422);
+    assert_eq!(problem["reason"], "InvalidDefinition");
+    world
+        .operator
+        .put("/api/v1/limits", &json!({"firm": 1, "quantity_lots": 0}))
+        .problem(422);
+}
+
+#[test]
+fn a_halt_stops_an_instrument_and_all_phases_pass_it_over_until_it_is_resumed() {
+    let world = World::start(&[]);
+    let risk = Api::login(&world.server, "risk");
+    let mut alpha = world.binary("alpha-1");
+    let halted = risk.ask("/api/v1/instruments/TEST-A/halt").ok();
+    assert_eq!(
+        halted["changed"],
+        json!([{"symbol": "TEST-A", "phase": "halted", "previous": "continuous"}])
+    );
+    rejected(&mut alpha, 1, 10, 50, Reason::InstrumentNotTrading);
+    let view = risk.get("/api/v1/instruments/TEST-A").ok();
+    assert_eq!(
+        (&view["phase"], &view["held"]),
+        (&json!("halted"), &json!(true))
+    );
+    // Again is the same.
+    risk.ask("/api/v1/instruments/TEST-A/halt").ok();
+    let all = risk
+        .post("/api/v1/phases", &json!({"phase": "pre-open"}))
+        .ok();
+    assert_eq!(all["changed"].as_array().unwrap().len(), 4, "{all}");
+    let all = risk
+        .post("/api/v1/phases", &json!({"phase": "continuous"}))
+        .ok();
+    assert_eq!(all["changed"].as_array().unwrap().len(), 4, "{all}");
+    rejected(&mut alpha, 2, 10, 50, Reason::InstrumentNotTrading);
+    let resumed = risk
+        .post(
+            "/api/v1/instruments/TEST-A/resume",
+            &json!({"phase": "volatility-auction"}),
+        )
+        .ok();
+    assert_eq!(resumed["changed"][0]["phase"], "volatility-auction");
+    accepted(&mut alpha, 3, 1, 10, 50);
+    risk.ask("/api/v1/instruments/TEST-A/resume").ok();
+    accepted(&mut alpha, 4, 1, 10, 50);
+    risk.ask("/api/v1/instruments/TEST-A/resume").problem(409);
+    // Unless asked otherwise.
+    risk.ask("/api/v1/instruments/TEST-A/halt").ok();
+    let body = json!({"phase": "continuous", "including_halted": true});
+    let all = risk.post("/api/v1/phases", &body).ok();
+    assert_eq!(all["changed"].as_array().unwrap().len(), 1, "{all}");
+    accepted(&mut alpha, 5, 1, 10, 50);
+}
+
+#[test]
+fn an_instrument_and_a_session_that_are_defined_while_it_runs_trade() {
+    let world = World::start(&[]);
+    let operator = &world.operator;
+    let mut alpha = world.binary("alpha-1");
+    let definition = json!({
+        "price_decimals": 2, "price_unit": "0.05", "lot_size": "10", "tick": "0.05",
+        "price_min": "1", "price_max": "100", "quantity_min": "10", "quantity_max": "1000",
+        "quantity_increment": "10", "protection_ticks": 10,
+    });
+    operator.put("/api/v1/instruments/NEW", &definition).ok();
+    let answer = operator.get("/api/v1/instruments/NEW");
+    let view = answer.ok();
+    assert_eq!(view["definition"]["price_max"], "100");
+    let id = u32::try_from(view["id"].as_u64().unwrap()).unwrap();
+    let order = NewOrder {
+        cl_ord_id: 1,
+        price: 150_000_000,
+        qty: 20 * Decimal8::ONE,
+        stop_price: NULL_PRICE,
+        instrument_id: id,
+        side: 1,
+        ord_type: 2,
+        ..zerocopy::FromZeros::new_zeroed()
+    };
+    alpha.send(&order);
+    assert_eq!(alpha.expect_a::<OrderAccepted>().cl_ord_id, 1);
+
+    // Who changes it over what somebody else changed meanwhile is told.
+    let tag = answer.header("etag").unwrap().to_owned();
+    let headers = format!("If-Match: {tag}\r\n");
+    let mut changed = definition.clone();
+    changed["quantity_max"] = json!("500");
+    let put = |definition: &Value| {
+        operator.send_with("PUT", "/api/v1/instruments/NEW", Some(definition), &headers)
+    };
+    put(&changed).ok();
+    put(&definition).problem(412);
+    let mut wrong = definition.clone();
+    wrong["tick"] = json!("0.07");
+    operator.put("/api/v1/instruments/NEW", &wrong).problem(422);
+    operator
+        .post(
+            "/api/v1/instruments/NEW/reference",
+            &json!({"price": "2.03"}),
+        )
+        .problem(422);
+    operator
+        .post(
+            "/api/v1/instruments/NEW/reference",
+            &json!({"price": "2.05"}),
+        )
+        .ok();
+    let view = operator.get("/api/v1/instruments/NEW").ok();
+    assert_eq!(view["reference_price"], "2.05");
+
+    operator
+        .put("/api/v1/firms/7", &json!({"name": "SEVEN"}))
+        .ok();
+    let session = json!({"firm": 7, "protocol": "binary", "name": "seven-1"});
+    operator.put("/api/v1/sessions/700", &session).ok();
+    let mut seven = log_on(&world, operator, 700, "seven-1");
+    let order = NewOrder { side: 2, ..order };
+    seven.send(&order);
+    let fill = seven.expect_a::<Fill>();
+    assert_eq!(
+        (fill.last_price, fill.last_qty),
+        (150_000_000, 20 * Decimal8::ONE)
+    );
+    let fix = json!({"firm": 7, "protocol": "fix", "name": "SEVEN1", "user": 3});
+    operator.put("/api/v1/sessions/701", &fix).ok();
+    let key = operator.ask("/api/v1/sessions/701/keys").ok();
+    assert_eq!(
+        (&key["kind"], &key["username"]),
+        (&json!("password"), &json!("seven1"))
+    );
+    FixTalk::logged_on(world.server.fix, &fix_entry(701, &key), 30);
+    let listed = world.until("/api/v1/sessions/701", |session| {
+        session["connected"] == true
+    });
+    assert_eq!(listed["definition"]["user"], 3);
+
+    // All of it is there after a restart.
+    let World { server, _data, .. } = world;
+    assert_eq!(server.terminate(), Some(0));
+    let server = Server::start(_data.path(), &[]);
+    let operator = Api::login(&server, "operator");
+    assert_eq!(
+        operator.get("/api/v1/instruments/NEW").ok()["reference_price"],
+        "2.05"
+    );
+    assert_eq!(
+        operator.get("/api/v1/sessions/700").ok()["definition"]["firm"],
+        7
+    );
+}
+
+/// The state that replay of the journal gives, as the program says it.
+fn replayed(data: &Path) -> String {
+    let output = server::command(data, &[])
+        .args(["journal", "replay"])
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn fix_entry(session: u32, key: &Value) -> FixCredentials {
+    let text = |name: &str| key[name].as_str().unwrap().to_owned();
+    FixCredentials {
+        session,
+        comp_id: text("name"),
+        username: text("username"),
+        password: text("secret"),
+        roles: Vec::new(),
+        user: 0,
+    }
+}
+
+fn binary_entry(session: u32, key_id: &str, secret: &str) -> BinaryCredentials {
+    BinaryCredentials {
+        session,
+        key_id: key_id.to_owned(),
+        roles: Vec::new(),
+        user: 0,
+        secret: Secret::Hmac(secret.to_owned()),
+    }
+}
+
+/// Draws a secret and logs on with it.
+fn log_on(world: &World, operator: &Api, session: u32, key_id: &str) -> BinaryTalk {
+    let key = operator
+        .ask(&format!("/api/v1/sessions/{session}/keys"))
+        .ok();
+    let entry = binary_entry(session, key_id, key["secret"].as_str().unwrap());
+    BinaryTalk::logged_on(world.server.binary, &entry, 30_000)
+}
+
+#[test]
+fn a_key_that_was_drawn_anew_works_at_once_and_the_old_one_does_not() {
+    let world = World::start(&[]);
+    let operator = &world.operator;
+    let credentials = world.server.credentials();
+    let old = credentials.binary("beta-1").unwrap().clone();
+    drop(world.binary("beta-1"));
+    drop(log_on(&world, operator, old.session, "beta-1"));
+    let refused = |entry: &BinaryCredentials| {
+        let mut talk = BinaryTalk::connect(world.server.binary);
+        talk.logon(entry, 30_000, 0);
+        talk.expect_a::<LogonRejected>().reason
+    };
+    assert_eq!(refused(&old), Reason::NotAuthorized.code());
+    // One that signs states its next key.
+    operator.ask("/api/v1/sessions/2/keys").problem(409);
+    let key = "aa".repeat(32);
+    operator
+        .post("/api/v1/sessions/2/keys", &json!({"public_key": key}))
+        .ok();
+    assert_eq!(
+        operator.get("/api/v1/sessions/2").ok()["definition"]["public_key"],
+        key
+    );
+    let signs = credentials.binary("alpha-1").unwrap();
+    assert_eq!(refused(signs), Reason::NotAuthorized.code());
+
+    let old = credentials
+        .fix
+        .iter()
+        .find(|entry| entry.session == 1)
+        .unwrap();
+    let key = operator.ask("/api/v1/sessions/1/keys").ok();
+    let secret = key["secret"].as_str().unwrap().to_owned();
+    let mut talk = FixTalk::connect(world.server.fix, &old.comp_id);
+    talk.logon(old, 30, true);
+    assert!(talk.next_message().is_none(), "the old password");
+    FixTalk::logged_on(world.server.fix, &fix_entry(1, &key), 30);
+
+    // Each is in the audit, and no secret is anywhere but in the keystore's hashes.
+    let audit = world.until("/api/v1/audit?action=KeyRotated", |page| {
+        page["items"].as_array().unwrap().len() == 2
+    });
+    assert_eq!(audit["items"][0]["actor"], "operator");
+    assert_eq!(audit["items"][0]["target"], 1);
+    let World { server, _data, .. } = world;
+    assert_eq!(server.terminate(), Some(0));
+    for folder in ["journal", "events"] {
+        for file in std::fs::read_dir(_data.path().join(folder)).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            let found = bytes
+                .windows(secret.len())
+                .any(|part| part == secret.as_bytes());
+            assert!(!found, "a secret in {folder}");
+        }
+    }
+    // The next life knows the new one.
+    let server = Server::start(_data.path(), &[]);
+    FixTalk::logged_on(server.fix, &fix_entry(1, &key), 30);
+}
+
+#[test]
+fn a_disconnect_closes_the_connection_of_either_door() {
+    let world = World::start(&[]);
+    let support = Api::login(&world.server, "support");
+    let mut alpha = world.binary("alpha-1");
+    support.ask("/api/v1/sessions/2/disconnect").ok();
+    assert_eq!(
+        alpha.expect_a::<Logout>().reason,
+        Reason::DisconnectedByVenue.code()
+    );
+    assert!(alpha.next_frame().is_none(), "it is closed");
+    let session = support.get("/api/v1/sessions/2").ok();
+    assert_eq!(session["connected"], false);
+    assert_eq!(session["closed_because"], "Disconnected by the venue");
+    support.ask("/api/v1/sessions/2/disconnect").problem(409);
+    world.binary("alpha-1");
+
+    let credentials = world.server.credentials();
+    let entry = credentials
+        .fix
+        .iter()
+        .find(|entry| entry.session == 1)
+        .unwrap();
+    let mut fix = FixTalk::logged_on(world.server.fix, entry, 30);
+    support.ask("/api/v1/sessions/1/disconnect").ok();
+    assert!(fix.next_message().is_none(), "it is closed");
+    FixTalk::logged_on(world.server.fix, entry, 30);
+}
+
+#[test]
+fn a_bust_and_a_correction_reach_both_sides() {
+    let world = World::start(&[]);
+    let operator = &world.operator;
+    let mut alpha = world.binary("alpha-1");
+    let mut beta = world.binary("beta-1");
+    let mut trade = |id: u64, quantity| {
+        accepted(&mut alpha, id, 1, 10, 50);
+        let order = beta.order(id, 2, quantity, 50);
+        beta.send(&order);
+        let fill = alpha.expect_a::<Fill>();
+        assert_eq!(beta.expect_a::<Fill>().trade_id, fill.trade_id);
+        fill.trade_id
+    };
+    let (first, second) = (trade(1, 4), trade(2, 6));
+    operator.ask(&format!("/api/v1/trades/{first}/bust")).ok();
+    for talk in [&mut alpha, &mut beta] {
+        let amended = talk.expect_a::<TradeAmended>();
+        assert_eq!((amended.trade_id, amended.new_price), (first, NULL_PRICE));
+        assert_eq!(amended.cum_qty, 0);
+    }
+    let path = format!("/api/v1/trades/{second}/correct");
+    operator
+        .post(&path, &json!({"price": "50.005"}))
+        .problem(422);
+    operator.post(&path, &json!({"price": "49.5"})).ok();
+    for talk in [&mut alpha, &mut beta] {
+        let amended = talk.expect_a::<TradeAmended>();
+        assert_eq!(
+            (amended.trade_id, amended.new_price),
+            (second, 49_5000_0000)
+        );
+    }
+    let again = operator
+        .ask(&format!("/api/v1/trades/{first}/bust"))
+        .problem(409);
+    assert_eq!(again["reason"], "TradeAlreadyBusted");
+    operator.ask("/api/v1/trades/999/bust").problem(404);
+    let busted = world.until(&format!("/api/v1/trades/{first}"), |trade| {
+        trade["busted"] == true
+    });
+    assert_eq!(busted["symbol"], "TEST-A");
+    let path = "/api/v1/instruments/TEST-A/trades";
+    let public = world.until(path, |trades| trades["items"][0]["state"] == "corrected");
+    assert_eq!(public["items"][0]["corrected_price"], "49.5");
+    assert_eq!(public["items"][1]["state"], "busted");
+
+    // An order by any of its ids.
+    let by_trade = operator
+        .get(&format!("/api/v1/orders/{first}?by=trade"))
+        .ok();
+    assert_eq!(by_trade["items"].as_array().unwrap().len(), 2);
+    let one = &by_trade["items"][0];
+    let id = one["order_id"].as_str().unwrap();
+    let by_id = operator.get(&format!("/api/v1/orders/{id}")).ok();
+    assert_eq!(&by_id["items"][0], one);
+    let (client, session) = (one["client_order_id"].as_str().unwrap(), &one["session"]);
+    let by_client = operator
+        .get(&format!(
+            "/api/v1/orders/{client}?by=client&session={session}"
+        ))
+        .ok();
+    assert_eq!(&by_client["items"][0], one);
+    let orders = operator.get("/api/v1/orders?limit=1").ok();
+    let next = orders["next"].as_str().unwrap();
+    let rest = operator
+        .get(&format!("/api/v1/orders?limit=1&cursor={next}"))
+        .ok();
+    assert_ne!(orders["items"], rest["items"]);
+}
+
+#[test]
+fn every_write_is_in_the_audit_with_who_and_what_came_of_it_and_replay_agrees() {
+    let world = World::start(&[]);
+    let operator = &world.operator;
+    let risk = Api::login(&world.server, "risk");
+    let id = "0123e567-e89b-42d3-a456-426614174000";
+    let headers = format!("X-Request-Id: {id}\r\n");
+    risk.send_with("POST", "/api/v1/instruments/ACME/halt", None, &headers)
+        .ok();
+    risk.ask("/api/v1/instruments/ACME/resume").ok();
+    risk.post(
+        "/api/v1/kill-switch",
+        &json!({"scope": "firm", "target": "2"}),
+    )
+    .ok();
+    risk.put("/api/v1/limits", &json!({"firm": 1, "open_orders": 100}))
+        .ok();
+    operator
+        .put("/api/v1/firms/1", &json!({"name": "ANOTHER"}))
+        .problem(422);
+    operator
+        .put("/api/v1/firms/9", &json!({"name": "NINE"}))
+        .ok();
+    operator
+        .put(
+            "/api/v1/tick-tables/3",
+            &json!({"steps": [{"from": 0, "tick": 5}]}),
+        )
+        .ok();
+    operator
+        .put(
+            "/api/v1/users/new",
+            &json!({"role": "viewer", "password": "long enough, is it"}),
+        )
+        .ok();
+    operator
+        .post("/api/v1/day-roll", &json!({"trading_day": 20991231}))
+        .ok();
+    let audit = world.until("/api/v1/audit?limit=9", |page| {
+        let items = page["items"].as_array().unwrap();
+        items.len() == 9 && items[0]["action"] == "DayRoll" && items[0]["ended_sequence"].is_u64()
+    });
+    let rows: Vec<_> = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .map(|row| {
+            (
+                row["actor"].as_str().unwrap(),
+                row["action"].as_str().unwrap(),
+                !row["reason"].is_null(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            ("risk", "SetPhase", false),
+            ("risk", "SetPhase", false),
+            ("risk", "KillSwitch", false),
+            ("risk", "SetLimits", false),
+            ("operator", "DefineFirm", true),
+            ("operator", "DefineFirm", false),
+            ("operator", "DefineTickTable", false),
+            ("operator", "UserChanged", false),
+            ("operator", "DayRoll", false),
+        ]
+    );
+    let first = &audit["items"][8];
+    assert_eq!(
+        first["request"].as_str().unwrap().replace('-', ""),
+        id.replace('-', "")
+    );
+    assert_eq!(first["role"], "risk");
+    assert!(
+        first["address"].as_str().unwrap().ends_with("127.0.0.1"),
+        "{first}"
+    );
+
+    let World { server, _data, .. } = world;
+    assert_eq!(server.terminate(), Some(0));
+    let replayed = hash_in(&replayed(_data.path()));
+    // A start recovers the same, and says so.
+    let mut child = server::command(_data.path(), &[("LOG_LEVEL", "info")])
+        .env("NO_COLOR", "1")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let recovered = said.find_map(|line| {
+        let line = line.unwrap();
+        line.contains("state_hash").then(|| hash_in(&line))
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(recovered, Some(replayed));
+}
+
+/// The state hash that a line speaks of.
+fn hash_in(text: &str) -> String {
+    let at = text.find("state_hash").unwrap_or_else(|| panic!("{text}"));
+    let rest = text[at + "state_hash".len()..].trim_start_matches(|c: char| !c.is_ascii_hexdigit());
+    let hash: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
+    assert_eq!(hash.len(), 16, "{text}");
+    hash
+}
+
+#[test]
+fn a_stream_tells_what_changes_as_it_changes() {
+    let world = World::start(&[]);
+    let viewer = Api::login(&world.server, "viewer");
+    let mut socket = std::net::TcpStream::connect(world.server.http).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let token = viewer.token.as_ref().unwrap();
+    write!(
+        socket,
+        "GET /api/v1/stream?symbols=TEST-A HTTP/1.1\r\nHost: v\r\nAuthorization: Bearer {token}\r\n\r\n"
+    )
+    .unwrap();
+    let mut lines = BufReader::new(socket).lines();
+    let mut name = String::new();
+    let mut next = |wanted: &str| loop {
+        let line = lines.next().unwrap().unwrap();
+        if let Some(event) = line.strip_prefix("event: ") {
+            name = event.to_owned();
+        } else if let Some(data) = line.strip_prefix("data: ")
+            && name == wanted
+        {
+            return serde_json::from_str::<Value>(data).unwrap();
+        }
+    };
+    let book = next("book");
+    assert_eq!(
+        (&book["symbol"], &book["bids"]),
+        (&json!("TEST-A"), &json!([]))
+    );
+    let mut alpha = world.binary("alpha-1");
+    let mut beta = world.binary("beta-1");
+    accepted(&mut alpha, 1, 1, 10, 50);
+    let book = next("book");
+    assert_eq!(
+        book["bids"],
+        json!([{"price": "50", "quantity": "10", "orders": 1}])
+    );
+    let order = beta.order(1, 2, 4, 50);
+    beta.send(&order);
+    let trade = next("trade");
+    assert_eq!(
+        (&trade["price"], &trade["quantity"]),
+        (&json!("50"), &json!("4"))
+    );
+    let risk = Api::login(&world.server, "risk");
+    risk.ask("/api/v1/instruments/TEST-A/halt").ok();
+    let status = next("status");
+    assert!(status["symbol"] == "TEST-A", "{status}");
+    let pulse = next("venue");
+    assert_eq!(pulse["venue"]["status"], "ok");
+    assert!(pulse["stages"].is_array() && pulse["sessions"].is_array());
+}
