@@ -14,7 +14,10 @@
 //!
 //! A mass quote of 20 two-sided entries is one command of `quotes`, and is shown by the side too.
 //!
-//! `cargo bench --bench engine [-- --instructions] [FILTER]`
+//! `--each` counts single commands of `full` under callgrind, by what became of them: a mean says
+//! little where one command in ten is many fills.
+//!
+//! `cargo bench --bench engine [-- --instructions | --each] [FILTER]`
 
 #[path = "support/ours.rs"]
 mod ours;
@@ -32,7 +35,8 @@ use std::time::Instant;
 
 use ours::{Buffer, COMMANDS, LINES, Line, Prepared, Trade, apply, bare, engine, prepare};
 use support::Singles;
-use trading_engine::engine::command;
+use trading_engine::engine::event::EventBody;
+use trading_engine::engine::{Engine, command};
 
 const BLOCK: usize = 10_000;
 /// How often a stream is run from its start.
@@ -175,8 +179,95 @@ fn one_of_quotes(name: &str, count: usize) {
     }
 }
 
+/// Commands before those that `--each` counts one by one, and how many those are.
+const WARM: usize = 20_000;
+const COUNTED: usize = 4_000;
+
+/// What became of a command.
+const OUTCOMES: [&str; 5] = ["rests", "trades", "canceled", "replaced", "else"];
+
+/// One command of `full`, look-ahead included, in a place that callgrind knows by its name.
+#[inline(never)]
+fn counted_command(engine: &mut Engine, prepared: &Prepared, at: usize, sink: &mut Buffer) {
+    prepared.look_ahead(engine, at);
+    apply(engine, prepared.log.get(at), sink);
+}
+
+/// What a child under callgrind does for `--each`.
+fn one_by_one(line: &Line) {
+    let prepared = prepare(line, WARM + COUNTED);
+    let mut sink = Buffer::new();
+    let mut engine = engine(&prepared, &mut sink);
+    for at in 0..WARM {
+        apply(
+            &mut engine,
+            prepared.log.get(prepared.prefill + at),
+            &mut sink,
+        );
+    }
+    for at in WARM..WARM + COUNTED {
+        counted_command(&mut engine, &prepared, prepared.prefill + at, &mut sink);
+    }
+}
+
+/// What became of each counted command, as its place in [`OUTCOMES`].
+fn outcomes(prepared: &Prepared) -> Vec<usize> {
+    let mut sink = Buffer::new();
+    let mut engine = engine(prepared, &mut sink);
+    let outcome = |at: usize| {
+        sink.at = 0;
+        apply(
+            &mut engine,
+            prepared.log.get(prepared.prefill + at),
+            &mut sink,
+        );
+        let mut outcome = 4;
+        let written = &sink.bytes[..sink.at];
+        venue::for_each_event(written, |_, body| match body {
+            EventBody::OrderAccepted(_) => outcome = 0,
+            EventBody::Fill(_) => outcome = 1,
+            EventBody::OrderCanceled(_) if outcome == 4 => outcome = 2,
+            EventBody::OrderReplaced(_) => outcome = 3,
+            _ => {}
+        });
+        outcome
+    };
+    let all: Vec<usize> = (0..WARM + COUNTED).map(outcome).collect();
+    all[WARM..].to_vec()
+}
+
+/// Instructions of single commands: mean and median of all, then those of each outcome.
+fn each_command(line: &Line) {
+    let counts = support::each_call("engine::counted_command", line.name);
+    let outcomes = outcomes(&prepare(line, WARM + COUNTED));
+    assert_eq!(counts.len(), outcomes.len(), "one count a command");
+    let show = |mut counts: Vec<u64>| {
+        counts.sort_unstable();
+        if counts.is_empty() {
+            print!("{:>16}", "-");
+            return;
+        }
+        let mean = counts.iter().sum::<u64>() / counts.len() as u64;
+        print!("{:>8} /{:>6}", mean, counts[counts.len() / 2]);
+    };
+    print!("{:<24}", line.name);
+    show(counts.clone());
+    for outcome in 0..OUTCOMES.len() {
+        let with = counts.iter().zip(&outcomes);
+        show(
+            with.filter(|(_, of)| **of == outcome)
+                .map(|(count, _)| *count)
+                .collect(),
+        );
+    }
+    println!();
+}
+
 /// What a child under callgrind does: `full mixed 1 1000` and a count.
 fn one(name: &str, count: usize) {
+    if let Some(name) = name.strip_prefix("each ") {
+        return one_by_one(LINES.iter().find(|line| line.name == name).expect("a line"));
+    }
     if let Some(name) = name
         .strip_prefix("full ")
         .filter(|name| name.starts_with("quotes"))
@@ -224,7 +315,15 @@ fn main() {
     let chosen = LINES
         .iter()
         .filter(|line| filter.is_none_or(|word| line.name.contains(word.as_str())));
-    if instructions {
+    if arguments.iter().any(|argument| argument == "--each") {
+        println!("instructions of single commands, mean / median: stream, instruments, resting");
+        print!("{:<24}{:>16}", "", "all");
+        for outcome in OUTCOMES {
+            print!("{outcome:>16}");
+        }
+        println!();
+        chosen.for_each(each_command);
+    } else if instructions {
         println!("instructions a command: stream, instruments, resting orders");
         println!("{:<24}{:>8}{:>8}", "", "bare", "full");
         for line in chosen {

@@ -14,7 +14,7 @@ use support::resp::{Reply, Resp};
 use support::server::Server;
 use support::talk::BinaryTalk;
 use trading_engine::market_data::feed::TAPE_RECORDS;
-use trading_engine::store::redis::{RedisThread, RedisUrl};
+use trading_engine::store::redis::{RedisHealth, RedisThread, RedisUrl};
 use trading_engine_protocol::binary::message::{Fill, OrderAccepted};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -392,6 +392,7 @@ fn trades_that_were_forgotten_are_a_gap_in_the_stream() {
     let handle = thread.redis();
     let missed = handle
         .counters()
+        .expect("there is one")
         .trades_missed
         .load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!(missed, 510);
@@ -419,15 +420,16 @@ fn a_server_that_refuses_writes_is_down_and_says_why() {
         .unwrap();
     let handle = thread.redis();
     let ping = || runtime.block_on(handle.ping());
-    until("it is up", || ping().is_ok());
+    until("it is up", || matches!(ping(), RedisHealth::Ok(_)));
     // Somebody else's key is in the way.
     client.ask(&["SET", &stream, "not a stream"]);
     floor.trade(1, 5, 1);
-    until("it says why it is down", || {
-        ping().is_err_and(|reason| reason.contains("WRONGTYPE"))
-    });
+    until(
+        "it says why it is down",
+        || matches!(ping(), RedisHealth::Down(why) if why.contains("WRONGTYPE")),
+    );
     client.ask(&["DEL", &stream]);
-    until("it is up again", || ping().is_ok());
+    until("it is up again", || matches!(ping(), RedisHealth::Ok(_)));
     check_stream(&mut client, &prefix, 1);
     drop(floor);
     thread.stop();

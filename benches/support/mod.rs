@@ -135,6 +135,39 @@ fn collected(name: &str, count: u64) -> Result<u64, String> {
         .ok_or_else(|| format!("valgrind said: {}", text.trim()))
 }
 
+/// Instructions of each call that a child makes of a function, by its full name, in their order. The
+/// child is started with `--one "each NAME" 0`.
+///
+/// # Panics
+/// As [`each`].
+pub fn each_call(function: &str, name: &str) -> Vec<u64> {
+    let own = std::env::current_exe().expect("an own path");
+    let profile = std::env::temp_dir().join(format!("each-call-{}", std::process::id()));
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--combine-dumps=yes"])
+        .arg(format!("--callgrind-out-file={}", profile.display()))
+        .arg(format!("--toggle-collect={function}"))
+        .arg(format!("--dump-after={function}"))
+        .arg(own)
+        .args(["--one", &format!("each {name}"), "0"])
+        .output()
+        .expect("valgrind runs");
+    let text = std::fs::read_to_string(&profile).unwrap_or_default();
+    std::fs::remove_file(&profile).ok();
+    let totals = text.lines().filter_map(|line| line.strip_prefix("totals:"));
+    let mut counts: Vec<u64> = totals
+        .filter_map(|total| total.trim().parse().ok())
+        .collect();
+    // What is dumped at the end is behind the last call.
+    counts.pop();
+    assert!(
+        output.status.success() && !counts.is_empty(),
+        "valgrind said: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    counts
+}
+
 /// Times of single operations in ns, less what reading the clock costs.
 pub struct Singles {
     clock: quanta::Clock,

@@ -184,7 +184,7 @@ impl SharedLimits {
         &self,
         key: &str,
     ) -> Option<(fred::clients::WithOptions<fred::clients::Client>, String)> {
-        let (client, prefix) = self.redis.as_ref()?.client();
+        let (client, prefix) = self.redis.as_ref()?.client()?;
         let now = self.local.began.elapsed().as_millis();
         if now < u128::from(self.local.not_before.load(Ordering::Relaxed)) {
             self.local.alone.fetch_add(1, Ordering::Relaxed);
