@@ -309,12 +309,21 @@ fn main() {
         .iter()
         .any(|argument| argument == "--instructions");
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let quoting = quotes::LINES
-        .iter()
-        .filter(|(name, ..)| filter.is_none_or(|word| name.contains(word.as_str())));
-    let chosen = LINES
-        .iter()
-        .filter(|line| filter.is_none_or(|word| line.name.contains(word.as_str())));
+    let names = LINES.iter().map(|line| line.name);
+    let mut names = names.chain(quotes::LINES.iter().map(|line| line.0));
+    // A whole name means that line alone.
+    let whole = filter.is_some_and(|word| names.any(|name| name == word));
+    let is_meant = |name: &str| {
+        filter.is_none_or(|word| {
+            if whole {
+                name == word
+            } else {
+                name.contains(word.as_str())
+            }
+        })
+    };
+    let quoting = quotes::LINES.iter().filter(|(name, ..)| is_meant(name));
+    let chosen = LINES.iter().filter(|line| is_meant(line.name));
     if arguments.iter().any(|argument| argument == "--each") {
         println!("instructions of single commands, mean / median: stream, instruments, resting");
         print!("{:<24}{:>16}", "", "all");

@@ -12,7 +12,7 @@ use trading_engine::engine::order::{Flags, NIL, Orders};
 use trading_engine::engine::{Engine, Progress};
 use trading_engine::limits::EngineLimits;
 use trading_engine::ring::{prefer_large_pages, prefetch};
-use trading_engine_protocol::types::{OrderId, SessionId, Side};
+use trading_engine_protocol::types::OrderId;
 
 use crate::venue::{self, Driver, SESSION};
 use crate::workload::{Fnv, Kind, Shape, Step, Stream};
@@ -208,10 +208,6 @@ impl Bare {
                 let slot = self
                     .orders
                     .take(instrument as u16, tick, lots, Flags::default());
-                let cold = &mut self.orders.cold[slot as usize];
-                cold.session = SessionId(1);
-                cold.state.side = if buy { 1 } else { 2 };
-                cold.state.quantity.0 = lots;
                 let id = self.orders.order_id(slot);
                 self.cross(slot, buy, rests, trades);
                 Some(id)
@@ -224,19 +220,17 @@ impl Bare {
             }
             Ask::Replace { order, tick, lots } => {
                 let slot = self.orders.find(order)?;
-                let hot = self.orders.hot[slot as usize];
-                let buy = self.orders.cold[slot as usize].side() == Side::Buy;
+                let at_rest = self.orders.slots[slot as usize];
+                let (hot, place) = (at_rest.hot, at_rest.place);
                 if tick == hot.tick && lots <= hot.leaves {
-                    let (side, key) = self.ladder(u32::from(hot.instrument), buy, tick);
-                    let place = self.ladders.place(side, key);
                     self.ladders.at_mut(place).lots -= hot.leaves - lots;
-                    self.orders.hot[slot as usize].leaves = lots;
+                    self.orders.slots[slot as usize].hot.leaves = lots;
                 } else {
                     self.take_off(slot);
-                    let hot = &mut self.orders.hot[slot as usize];
+                    let hot = &mut self.orders.slots[slot as usize].hot;
                     hot.tick = tick;
                     hot.leaves = lots;
-                    self.cross(slot, buy, true, trades);
+                    self.cross(slot, place.side() & 1 == 0, true, trades);
                 }
                 Some(order)
             }
@@ -245,16 +239,13 @@ impl Bare {
 
     #[inline]
     fn take_off(&mut self, slot: u32) {
-        let hot = self.orders.hot[slot as usize];
-        let buy = self.orders.cold[slot as usize].side() == Side::Buy;
-        let (side, key) = self.ladder(u32::from(hot.instrument), buy, hot.tick);
-        let place = self.ladders.place(side, key);
+        let place = self.orders.slots[slot as usize].place;
         self.ladders.remove(&mut self.orders, place, slot);
     }
 
     #[inline]
     fn cross(&mut self, taker: u32, buy: bool, rests: bool, trades: &mut Vec<Trade>) {
-        let hot = self.orders.hot[taker as usize];
+        let hot = self.orders.slots[taker as usize].hot;
         let (opposite, worst) = self.ladder(u32::from(hot.instrument), !buy, hot.tick);
         let mut open = hot.leaves;
         loop {
@@ -264,7 +255,7 @@ impl Bare {
             }
             let place = self.ladders.place(opposite, best);
             let maker = self.ladders.at(place).head;
-            let resting = self.orders.hot[maker as usize];
+            let resting = self.orders.slots[maker as usize].hot;
             let lots = open.min(resting.leaves);
             open -= lots;
             trades.push((
@@ -278,11 +269,11 @@ impl Bare {
                 self.orders.put_back(maker);
             } else {
                 self.ladders.at_mut(place).lots -= lots;
-                self.orders.hot[maker as usize].leaves -= lots;
+                self.orders.slots[maker as usize].hot.leaves -= lots;
             }
         }
         if open > 0 && rests {
-            self.orders.hot[taker as usize].leaves = open;
+            self.orders.slots[taker as usize].hot.leaves = open;
             let (side, key) = self.ladder(u32::from(hot.instrument), buy, hot.tick);
             self.ladders.append(&mut self.orders, side, key, taker);
         } else {

@@ -173,7 +173,7 @@ impl Engine {
         let state = match self.orders.find(fill.order.order_id) {
             None => &fill.order,
             Some(slot) => {
-                let cold = &self.orders.cold[slot as usize];
+                let cold = &self.orders.slots[slot as usize].cold;
                 let same = cold.session == fill.session
                     && cold.state.instrument == fill.order.instrument
                     && cold.state.side == fill.order.side;
@@ -217,7 +217,7 @@ impl Engine {
             ..TradeAmended::default()
         };
         if let Some(slot) = self.orders.find(fill.order.order_id) {
-            let cold = &mut self.orders.cold[slot as usize];
+            let cold = &mut self.orders.slots[slot as usize].cold;
             // What is open stays so, of an order that is smaller by what did not happen.
             let undone = cold.state.cumulative.0 - booked.cumulative.0;
             cold.state.quantity.0 -= undone;

@@ -221,11 +221,11 @@ impl Engine {
             }
             let mut slot = self.ladders.level(ladder, key).head;
             while slot != NIL {
-                let order_type = self.orders.cold[slot as usize].state.order_type;
+                let order_type = self.orders.slots[slot as usize].cold.state.order_type;
                 if order_type != OrderType::Market.as_u8() {
                     return true;
                 }
-                slot = self.orders.hot[slot as usize].next;
+                slot = self.orders.slots[slot as usize].hot.next;
             }
             false
         })
@@ -277,7 +277,7 @@ impl Engine {
     /// One trade of the first orders of two levels.
     fn trade_both(&mut self, places: [Place; 2], price: Price, sink: &mut impl EventSink) {
         let slots = places.map(|place| self.ladders.at(place).head);
-        let leaves = slots.map(|slot| self.orders.hot[slot as usize].leaves);
+        let leaves = slots.map(|slot| self.orders.slots[slot as usize].hot.leaves);
         let lots = leaves[0].min(leaves[1]);
         let mut again = [false; 2];
         for at in 0..2 {
@@ -286,7 +286,8 @@ impl Engine {
                 continue;
             }
             self.ladders.remove(&mut self.orders, places[at], slots[at]);
-            let iceberg = self.orders.hot[slots[at] as usize]
+            let iceberg = self.orders.slots[slots[at] as usize]
+                .hot
                 .flags
                 .any(Flags::ICEBERG);
             if iceberg && self.orders.extra[slots[at] as usize].hidden > 0 {
@@ -312,7 +313,7 @@ impl Engine {
             if again[at] {
                 let (side, key) = (places[at].side(), places[at].key());
                 self.ladders.append(&mut self.orders, side, key, slots[at]);
-            } else if self.orders.hot[slots[at] as usize].leaves == 0 {
+            } else if self.orders.slots[slots[at] as usize].hot.leaves == 0 {
                 self.release(slots[at], OrderStatus::Filled);
             }
         }
@@ -321,7 +322,7 @@ impl Engine {
     /// The book of an order's instrument is not what it was.
     #[inline(always)]
     pub(super) fn book_changed(&mut self, slot: u32) {
-        let id = self.orders.hot[slot as usize].instrument;
+        let id = self.orders.slots[slot as usize].hot.instrument;
         if self.instruments[usize::from(id)].phase != TradingPhase::Continuous {
             self.arm_indicative(id);
         }

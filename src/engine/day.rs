@@ -132,7 +132,7 @@ impl Engine {
         let last = self.scratch.len().min(next + ORDERS_PER_STEP);
         for index in next..last {
             if let Some(slot) = self.orders.find(OrderId(self.scratch[index]))
-                && self.orders.cold[slot as usize].ends_with_day()
+                && self.orders.slots[slot as usize].cold.ends_with_day()
             {
                 self.take_off(slot);
                 self.end(slot, OrderStatus::Expired, Reason::EndOfDay, sink);
@@ -185,15 +185,15 @@ impl Engine {
             let Some(slot) = self.orders.find(OrderId(self.scratch[index])) else {
                 continue;
             };
-            let cold = &self.orders.cold[slot as usize];
+            let cold = &self.orders.slots[slot as usize].cold;
             let hash = self.ids.hash(cold.session, &cold.state.client_order_id);
             // There is room and no duplicate: every open order has one id of its own.
             if let Some(bucket) = self.ids.insert(hash) {
                 self.ids.set_slot(bucket, slot);
-                self.orders.cold[slot as usize].bucket = bucket;
+                self.orders.slots[slot as usize].cold.bucket = bucket;
             }
-            let status = self.orders.cold[slot as usize].open_status();
-            let hot = &self.orders.hot[slot as usize];
+            let status = self.orders.slots[slot as usize].cold.open_status();
+            let hot = &self.orders.slots[slot as usize].hot;
             let waiting = hot.flags.any(Flags::WAITING.with(Flags::PARKED));
             let body = OrderRestated {
                 shown: Quantity(if waiting { 0 } else { hot.leaves }),

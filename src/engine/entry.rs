@@ -80,10 +80,12 @@ impl Engine {
         let slot = self
             .orders
             .take(instrument, admission.tick, order.quantity.0, flags);
-        let cold = &mut self.orders.cold[slot as usize];
+        let order_id = self.orders.order_id(slot);
+        let cold = &mut self.orders.slots[slot as usize].cold;
         cold.session = session;
         cold.bucket = bucket;
         let state = &mut cold.state;
+        state.order_id = order_id;
         state.client_order_id = order.client_order_id;
         state.price = admission.price;
         state.quantity = order.quantity;
@@ -132,7 +134,7 @@ impl Engine {
             ..OrderAcceptedWithTerms::default()
         };
         self.report(sink, slot, OrderStatus::New, Reason::None, &body);
-        let flags = self.orders.hot[slot as usize].flags;
+        let flags = self.orders.slots[slot as usize].hot.flags;
         if flags.any(Flags::DATED) {
             self.add_expiry(slot, terms.expire_at);
         }
@@ -191,7 +193,7 @@ impl Engine {
     #[inline(never)]
     fn begin_counting(&mut self, slot: u32, terms: &OrderTerms) {
         // What a stop counts at is among its terms.
-        if self.orders.hot[slot as usize].flags.any(Flags::TERMS) {
+        if self.orders.slots[slot as usize].hot.flags.any(Flags::TERMS) {
             let extra = &mut self.orders.extra[slot as usize];
             extra.terms = *terms;
             extra.hidden = 0;

@@ -89,7 +89,7 @@ impl Engine {
             match target {
                 Target::Sessions(owners, _) => self.collect(owners, |_, _| true),
                 Target::Instrument(id) => self.collect(Owners::All, |engine, slot| {
-                    engine.orders.cold[slot as usize].state.instrument == id
+                    engine.orders.slots[slot as usize].cold.state.instrument == id
                 }),
             }
         }

@@ -35,6 +35,16 @@ pub struct Level {
 
 const _: () = assert!(size_of::<Level>() == 32);
 
+/// The levels of 64 neighbouring keys.
+#[derive(Clone, Copy, FromZeros)]
+#[repr(C, align(64))]
+struct Page {
+    levels: [Level; LEVELS_PER_PAGE],
+    /// Bit = the level has orders.
+    occupied: u64,
+    reserved: [u64; 7],
+}
+
 struct SideIndex {
     /// Bit = a word of `pages` is not zero.
     top: u64,
@@ -42,8 +52,10 @@ struct SideIndex {
     pages: [u64; 64],
 }
 
-/// Where an occupied level is: found once, used while the level stays occupied.
+/// Where an occupied level is: found once, used while the level stays occupied. Orders at rest
+/// remember theirs.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Place {
     side: u32,
     key: u32,
@@ -51,6 +63,13 @@ pub struct Place {
 }
 
 impl Place {
+    /// In no level.
+    pub const NOWHERE: Self = Self {
+        side: 0,
+        key: 0,
+        page: NIL,
+    };
+
     /// Which side.
     pub fn side(self) -> u32 {
         self.side
@@ -69,10 +88,8 @@ pub struct Ladders {
     best: Box<[u32]>,
     sides: Box<[SideIndex]>,
     /// Page number + 1 per (side, page), 0 = none.
-    directory: Box<[u32]>,
-    levels: Box<[[Level; LEVELS_PER_PAGE]]>,
-    /// Occupied levels per page.
-    occupied: Box<[u64]>,
+    directory: Box<[[u32; PAGES_PER_SIDE]]>,
+    pages: Box<[Page]>,
     /// Free pages, last in, first out.
     free: Vec<u32>,
 }
@@ -99,18 +116,29 @@ impl Ladders {
                     pages: [0; 64],
                 })
                 .collect(),
-            directory: vec![0; sides * PAGES_PER_SIDE].into_boxed_slice(),
+            directory: <[[u32; PAGES_PER_SIDE]]>::new_box_zeroed_with_elems(sides)
+                .expect("Invariant: the directory fits the address space"),
             // Zero pages are touched only as prices are.
-            levels: <[[Level; LEVELS_PER_PAGE]]>::new_box_zeroed_with_elems(pages as usize)
+            pages: <[Page]>::new_box_zeroed_with_elems(pages as usize)
                 .expect("Invariant: the page pool fits the address space"),
-            occupied: vec![0; pages as usize].into_boxed_slice(),
             free: (0..pages).rev().collect(),
         }
     }
 
+    /// What the directory says of a key: page number + 1, 0 = none.
+    #[inline(always)]
+    fn entry(&self, side: u32, key: u32) -> u32 {
+        self.directory[side as usize][(key >> 6) as usize % PAGES_PER_SIDE]
+    }
+
+    #[inline(always)]
+    fn entry_mut(&mut self, side: u32, key: u32) -> &mut u32 {
+        &mut self.directory[side as usize][(key >> 6) as usize % PAGES_PER_SIDE]
+    }
+
     #[inline(always)]
     fn page(&self, side: u32, key: u32) -> Option<usize> {
-        let page = self.directory[side as usize * PAGES_PER_SIDE + (key >> 6) as usize];
+        let page = self.entry(side, key);
         (page != 0).then(|| page as usize - 1)
     }
 
@@ -122,14 +150,14 @@ impl Ladders {
 
     /// Makes the levels resident; the directory is touched as instruments trade.
     pub fn touch(&mut self) {
-        for page in &mut self.levels {
-            page[0] = std::hint::black_box(page[0]);
+        for page in &mut self.pages {
+            page.occupied = std::hint::black_box(page.occupied);
         }
     }
 
     /// Start and length of each table.
     pub fn memory(&self, each: &mut impl FnMut(*const u8, usize)) {
-        each(self.levels.as_ptr().cast(), size_of_val(&*self.levels));
+        each(self.pages.as_ptr().cast(), size_of_val(&*self.pages));
         each(
             self.directory.as_ptr().cast(),
             size_of_val(&*self.directory),
@@ -150,19 +178,18 @@ impl Ladders {
     #[inline(always)]
     pub fn place(&self, side: u32, key: u32) -> Place {
         // An empty directory entry gives a page beyond the pool, which the next look refuses.
-        let page = self.directory[side as usize * PAGES_PER_SIDE + (key >> 6) as usize];
-        let page = page.wrapping_sub(1);
+        let page = self.entry(side, key).wrapping_sub(1);
         Place { side, key, page }
     }
 
     #[inline(always)]
     pub fn at(&self, place: Place) -> &Level {
-        &self.levels[place.page as usize][place.key as usize & 63]
+        &self.pages[place.page as usize].levels[place.key as usize & 63]
     }
 
     #[inline(always)]
     pub fn at_mut(&mut self, place: Place) -> &mut Level {
-        &mut self.levels[place.page as usize][place.key as usize & 63]
+        &mut self.pages[place.page as usize].levels[place.key as usize & 63]
     }
 
     /// The level at an occupied key.
@@ -175,7 +202,7 @@ impl Ladders {
         let index = &self.sides[side as usize];
         let (word, bit) = ((key >> 12), (key >> 6) & 63);
         if let Some(page) = self.page(side, key) {
-            let levels = at_or_below(self.occupied[page], key & 63);
+            let levels = at_or_below(self.pages[page].occupied, key & 63);
             if levels != 0 {
                 return Some(key & !63 | highest_bit(levels));
             }
@@ -200,35 +227,28 @@ impl Ladders {
             word << 6 | highest_bit(index.pages[word as usize])
         };
         let page = self.page(side, page_key << 6)?;
-        Some(page_key << 6 | highest_bit(self.occupied[page]))
+        Some(page_key << 6 | highest_bit(self.pages[page].occupied))
     }
 
     /// Puts an order at the back of its level. The caller checked [`Ladders::has_room`].
     #[inline]
     pub fn append(&mut self, orders: &mut Orders, side: u32, key: u32, slot: u32) {
-        let entry = side as usize * PAGES_PER_SIDE + (key >> 6) as usize;
-        if self.directory[entry] == 0 {
-            let page = self
-                .free
-                .pop()
-                .expect("Invariant: room for a page was checked");
-            self.directory[entry] = page + 1;
-            let index = &mut self.sides[side as usize];
-            index.pages[(key >> 12) as usize] |= 1 << ((key >> 6) & 63);
-            index.top |= 1 << (key >> 12);
+        let mut page = self.entry(side, key).wrapping_sub(1);
+        if page == NIL {
+            page = self.open_page(side, key);
         }
-        let page = self.directory[entry] as usize - 1;
-        let bit = 1u64 << (key & 63);
-        let level = &mut self.levels[page][key as usize & 63];
-        let hot = &orders.hot[slot as usize];
-        let leaves = hot.leaves;
-        let hidden = if hot.flags.any(Flags::ICEBERG) {
-            orders.extra[slot as usize].hidden
-        } else {
-            0
-        };
-        if self.occupied[page] & bit == 0 {
-            self.occupied[page] |= bit;
+        let place = Place { side, key, page };
+        let order = &mut orders.slots[slot as usize];
+        order.place = place;
+        let leaves = order.hot.leaves;
+        let mut hidden = 0;
+        if order.hot.flags.any(Flags::ICEBERG) {
+            hidden = orders.extra[slot as usize].hidden;
+        }
+        let at = &mut self.pages[page as usize];
+        let level = &mut at.levels[key as usize & 63];
+        if level.count == 0 {
+            at.occupied |= 1 << (key & 63);
             *level = Level {
                 lots: leaves,
                 head: slot,
@@ -238,24 +258,38 @@ impl Ladders {
                 hidden,
             };
             let best = &mut self.best[side as usize];
-            if *best == NIL || key > *best {
+            // `NIL` + 1 is 0: every key is better than none.
+            if key >= best.wrapping_add(1) {
                 *best = key;
             }
         } else {
-            let tail = level.tail;
-            orders.hot[tail as usize].next = slot;
-            orders.hot[slot as usize].prev = tail;
-            level.tail = slot;
+            let tail = std::mem::replace(&mut level.tail, slot);
             level.lots += leaves;
             level.hidden += hidden;
             level.count += 1;
+            order.hot.prev = tail;
+            orders.slots[tail as usize].hot.next = slot;
         }
+    }
+
+    /// The first order in 64 keys.
+    #[cold]
+    fn open_page(&mut self, side: u32, key: u32) -> u32 {
+        let page = self
+            .free
+            .pop()
+            .expect("Invariant: room for a page was checked");
+        *self.entry_mut(side, key) = page + 1;
+        let index = &mut self.sides[side as usize];
+        index.pages[(key >> 12) as usize] |= 1 << ((key >> 6) & 63);
+        index.top |= 1 << (key >> 12);
+        page
     }
 
     /// Takes an order out of its level. Its leaves still count in the level's lots.
     #[inline(always)]
     pub fn remove(&mut self, orders: &mut Orders, place: Place, slot: u32) {
-        let hot = &mut orders.hot[slot as usize];
+        let hot = &mut orders.slots[slot as usize].hot;
         let (prev, next, leaves) = (hot.prev, hot.next, hot.leaves);
         hot.next = NIL;
         hot.prev = NIL;
@@ -274,35 +308,54 @@ impl Ladders {
         }
         match prev {
             NIL => level.head = next,
-            prev => orders.hot[prev as usize].next = next,
+            prev => orders.slots[prev as usize].hot.next = next,
         }
         match next {
             NIL => level.tail = prev,
-            next => orders.hot[next as usize].prev = prev,
+            next => orders.slots[next as usize].hot.prev = prev,
         }
     }
 
+    /// The level is empty now.
+    #[inline]
     fn vacate(&mut self, place: Place) {
         let Place { side, key, page } = place;
-        let occupied = &mut self.occupied[page as usize];
+        let occupied = &mut self.pages[page as usize].occupied;
         *occupied &= !(1 << (key & 63));
-        if *occupied == 0 {
-            self.directory[side as usize * PAGES_PER_SIDE + (key >> 6) as usize] = 0;
-            self.free.push(page);
-            let index = &mut self.sides[side as usize];
-            let word = &mut index.pages[(key >> 12) as usize];
-            *word &= !(1 << ((key >> 6) & 63));
-            if *word == 0 {
-                index.top &= !(1 << (key >> 12));
-            }
-        }
+        let left = *occupied;
         if self.best[side as usize] == key {
-            let below = at_or_below(self.occupied[page as usize], key & 63);
-            self.best[side as usize] = if below == 0 {
-                self.at_or_below(side, key).unwrap_or(NIL)
+            // What is left of this page is below.
+            self.best[side as usize] = if left == 0 {
+                self.next_below(side, key)
             } else {
-                key & !63 | highest_bit(below)
+                key & !63 | highest_bit(left)
             };
+        }
+        if left == 0 {
+            self.close_page(place);
+        }
+    }
+
+    /// Highest occupied key of the pages below this key's, `NIL` = none.
+    #[inline(never)]
+    fn next_below(&self, side: u32, key: u32) -> u32 {
+        (key & !63)
+            .checked_sub(1)
+            .and_then(|below| self.at_or_below(side, below))
+            .unwrap_or(NIL)
+    }
+
+    /// The last order in 64 keys is gone.
+    #[inline(never)]
+    fn close_page(&mut self, place: Place) {
+        let Place { side, key, page } = place;
+        *self.entry_mut(side, key) = 0;
+        self.free.push(page);
+        let index = &mut self.sides[side as usize];
+        let word = &mut index.pages[(key >> 12) as usize];
+        *word &= !(1 << ((key >> 6) & 63));
+        if *word == 0 {
+            index.top &= !(1 << (key >> 12));
         }
     }
 

@@ -58,36 +58,36 @@ impl Engine {
     /// An order came to rest: last in its session's list, because ids ascend.
     #[inline]
     pub(super) fn list(&mut self, slot: u32) {
-        let session = self.orders.cold[slot as usize].session;
+        let session = self.orders.slots[slot as usize].cold.session;
         let state = &mut self.sessions[session.0 as usize];
         let before = state.newest;
         state.newest = slot;
         if before == NIL {
             state.oldest = slot;
         } else {
-            self.orders.own[before as usize].next = slot;
+            self.orders.slots[before as usize].own.next = slot;
         }
-        self.orders.own[slot as usize] = Own {
+        self.orders.slots[slot as usize].own = Own {
             next: NIL,
             prev: before,
         };
-        let hot = &mut self.orders.hot[slot as usize];
+        let hot = &mut self.orders.slots[slot as usize].hot;
         hot.flags = hot.flags.with(Flags::LISTED);
     }
 
     /// An order that was at rest ended.
     #[inline]
     pub(super) fn unlist(&mut self, slot: u32) {
-        let session = self.orders.cold[slot as usize].session;
-        let Own { next, prev } = self.orders.own[slot as usize];
+        let session = self.orders.slots[slot as usize].cold.session;
+        let Own { next, prev } = self.orders.slots[slot as usize].own;
         let state = &mut self.sessions[session.0 as usize];
         match prev {
             NIL => state.oldest = next,
-            prev => self.orders.own[prev as usize].next = next,
+            prev => self.orders.slots[prev as usize].own.next = next,
         }
         match next {
             NIL => state.newest = prev,
-            next => self.orders.own[next as usize].prev = prev,
+            next => self.orders.slots[next as usize].own.prev = prev,
         }
     }
 
@@ -100,7 +100,7 @@ impl Engine {
         std::iter::from_fn(move || {
             let slot = next;
             (slot != NIL).then(|| {
-                next = self.orders.own[slot as usize].next;
+                next = self.orders.slots[slot as usize].own.next;
                 slot
             })
         })
@@ -171,8 +171,8 @@ impl Engine {
 
     /// Whether an order passes all filters.
     fn is_meant(&self, request: &MassCancel, slot: u32) -> bool {
-        let state = &self.orders.cold[slot as usize].state;
-        let hot = &self.orders.hot[slot as usize];
+        let state = &self.orders.slots[slot as usize].cold.state;
+        let hot = &self.orders.slots[slot as usize].hot;
         let product = || {
             let instrument = &self.instruments[usize::from(hot.instrument)];
             instrument.definition.product
@@ -265,9 +265,13 @@ impl Engine {
             let quotes_only = self.sessions[session.0 as usize].quotes_only;
             self.collect(Owners::Session(session), |engine, slot| {
                 let instructions =
-                    Instructions(engine.orders.cold[slot as usize].state.instructions);
+                    Instructions(engine.orders.slots[slot as usize].cold.state.instructions);
                 let exempt = quotes_only || instructions.has(Instructions::DISCONNECT_EXEMPT);
-                engine.orders.hot[slot as usize].flags.any(Flags::QUOTE) || !exempt
+                engine.orders.slots[slot as usize]
+                    .hot
+                    .flags
+                    .any(Flags::QUOTE)
+                    || !exempt
             });
             Reason::CanceledOnDisconnect
         } else {

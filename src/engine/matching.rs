@@ -10,7 +10,7 @@ use trading_engine_protocol::types::{
 };
 
 use super::event::{EventSink, Fill, OrderCanceled, OrderRestated};
-use super::instrument::{ladder_side, stop_side};
+use super::instrument::ladder_side;
 use super::ladder::Place;
 use super::order::{Flags, NIL};
 use super::{Engine, Progress, Work};
@@ -58,8 +58,8 @@ impl Engine {
     /// Where the order in `slot` belongs, and how far it may reach.
     #[inline(always)]
     fn reach(&self, slot: u32) -> Reach {
-        let hot = &self.orders.hot[slot as usize];
-        let side = self.orders.cold[slot as usize].side();
+        let hot = &self.orders.slots[slot as usize].hot;
+        let side = self.orders.slots[slot as usize].cold.side();
         let instrument = &self.instruments[usize::from(hot.instrument)];
         let limit = instrument.key(side.opposite(), hot.tick);
         let mut worst = limit;
@@ -77,9 +77,14 @@ impl Engine {
 
     /// Whether so many lots of the order could trade now.
     pub(super) fn can_fill(&mut self, slot: u32, lots: u64) -> bool {
-        self.anchor(self.orders.hot[slot as usize].instrument);
+        self.anchor(self.orders.slots[slot as usize].hot.instrument);
         let reach = self.reach(slot);
-        let own = on_meeting(self.orders.cold[slot as usize].state.self_trade_prevention);
+        let own = on_meeting(
+            self.orders.slots[slot as usize]
+                .cold
+                .state
+                .self_trade_prevention,
+        );
         let mut missing = lots;
         let keys = self.ladders.keys(reach.opposite);
         for key in keys.take_while(|&key| key >= reach.worst) {
@@ -98,14 +103,14 @@ impl Engine {
             let mut hidden = 0;
             while next != NIL {
                 let maker = next;
-                next = self.orders.hot[maker as usize].next;
+                next = self.orders.slots[maker as usize].hot.next;
                 if self.same_owner(slot, maker, firm_wide) {
                     if on_meeting == OnMeeting::CancelResting {
                         continue;
                     }
                     return false;
                 }
-                let shown = self.orders.hot[maker as usize].leaves;
+                let shown = self.orders.slots[maker as usize].hot.leaves;
                 hidden += self.orders.open(maker) - shown;
                 if shown >= missing {
                     return true;
@@ -123,7 +128,7 @@ impl Engine {
     /// Matches the order in `slot`, which is in no level, or lets it rest where nothing trades.
     #[inline]
     pub(super) fn match_on(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
-        let hot = &self.orders.hot[slot as usize];
+        let hot = &self.orders.slots[slot as usize].hot;
         let id = hot.instrument;
         if self.instruments[usize::from(id)].phase != TradingPhase::Continuous
             || hot.flags.any(Flags::AT_THE_CLOSE)
@@ -138,7 +143,7 @@ impl Engine {
     #[inline(always)]
     pub(super) fn match_from(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
         let reach = self.reach(slot);
-        let hot = &self.orders.hot[slot as usize];
+        let hot = &self.orders.slots[slot as usize].hot;
         let mut open = hot.leaves;
         let careful = hot.flags.any(Flags::SELF_TRADE);
         let quote = hot.flags.only(Flags::QUOTE);
@@ -158,14 +163,14 @@ impl Engine {
             trades += 1;
             let place = self.ladders.place(reach.opposite, best);
             let maker = self.ladders.at(place).head;
-            let maker_hot = &self.orders.hot[maker as usize];
+            let maker_hot = &self.orders.slots[maker as usize].hot;
             let (tick, flags) = (maker_hot.tick, maker_hot.flags);
             if careful && self.prevent_self_trade(place, maker, slot, sink) {
                 if !self.orders.is_live(slot) {
                     self.note_trades(instrument, first, last);
                     return self.after_match(instrument, sink);
                 }
-                open = self.orders.hot[slot as usize].leaves;
+                open = self.orders.slots[slot as usize].hot.leaves;
                 continue;
             }
             if last == NIL {
@@ -193,7 +198,7 @@ impl Engine {
         } else if reach.worst > reach.limit && self.band_stops(&reach) {
             self.note_trades(instrument, first, last);
             return self.interrupt(slot, sink);
-        } else if self.orders.hot[slot as usize].flags.any(Flags::RESTS) {
+        } else if self.orders.slots[slot as usize].hot.flags.any(Flags::RESTS) {
             self.rest(slot, &reach, sink);
         } else {
             self.end_remainder(slot, sink);
@@ -226,7 +231,7 @@ impl Engine {
         open: u64,
         sink: &mut impl EventSink,
     ) -> (u64, bool) {
-        let flags = self.orders.hot[maker as usize].flags;
+        let flags = self.orders.slots[maker as usize].hot.flags;
         // A maker that is filled is gone afterwards.
         let protected = flags.any(Flags::PROTECTED).then(|| self.protected(maker));
         let lots = if flags.any(Flags::ICEBERG) {
@@ -249,7 +254,7 @@ impl Engine {
         open: u64,
         sink: &mut impl EventSink,
     ) -> u64 {
-        let maker_leaves = self.orders.hot[maker as usize].leaves;
+        let maker_leaves = self.orders.slots[maker as usize].hot.leaves;
         let lots = maker_leaves.min(open);
         debug_assert!(
             lots > 0,
@@ -277,7 +282,7 @@ impl Engine {
         open: u64,
         sink: &mut impl EventSink,
     ) -> u64 {
-        let shown = self.orders.hot[maker as usize].leaves;
+        let shown = self.orders.slots[maker as usize].hot.leaves;
         if shown > open || self.orders.extra[maker as usize].hidden == 0 {
             return self.trade::<true>(place, maker, taker, open, sink);
         }
@@ -294,7 +299,7 @@ impl Engine {
         let extra = &mut self.orders.extra[slot as usize];
         let next = extra.terms.display.0.min(extra.hidden);
         extra.hidden -= next;
-        self.orders.hot[slot as usize].leaves += next;
+        self.orders.slots[slot as usize].hot.leaves += next;
     }
 
     #[inline(always)]
@@ -305,7 +310,7 @@ impl Engine {
         lots: u64,
         sink: &mut impl EventSink,
     ) {
-        let price = self.orders.cold[maker as usize].state.price;
+        let price = self.orders.slots[maker as usize].cold.state.price;
         let trade_id = self.next_trade_id();
         for (slot, liquidity) in [(maker, Liquidity::Added), (taker, Liquidity::Removed)] {
             let status = self.fill(slot, lots, price);
@@ -327,7 +332,11 @@ impl Engine {
     /// Books a fill on one order and says what it is now.
     #[inline(always)]
     pub(super) fn fill(&mut self, slot: u32, lots: u64, price: Price) -> OrderStatus {
-        if self.orders.hot[slot as usize].flags.any(Flags::LIMITED) {
+        if self.orders.slots[slot as usize]
+            .hot
+            .flags
+            .any(Flags::LIMITED)
+        {
             return self.fill_counted(slot, lots, price);
         }
         self.book_fill(slot, lots, price)
@@ -344,14 +353,14 @@ impl Engine {
 
     #[inline(always)]
     fn book_fill(&mut self, slot: u32, lots: u64, price: Price) -> OrderStatus {
-        let hot = &mut self.orders.hot[slot as usize];
+        let hot = &mut self.orders.slots[slot as usize].hot;
         hot.leaves -= lots;
         let left = hot.leaves;
-        let cold = &mut self.orders.cold[slot as usize];
+        let cold = &mut self.orders.slots[slot as usize].cold;
         cold.fill(lots, price);
         debug_assert!(
-            self.orders.open(slot) + self.orders.cold[slot as usize].state.cumulative.0
-                == self.orders.cold[slot as usize].state.quantity.0,
+            self.orders.open(slot) + self.orders.slots[slot as usize].cold.state.cumulative.0
+                == self.orders.slots[slot as usize].cold.state.quantity.0,
             "Invariant: leaves + filled = ordered"
         );
         // What an iceberg hides is only there while something is shown.
@@ -364,7 +373,7 @@ impl Engine {
 
     fn same_owner(&self, one: u32, other: u32, firm_wide: bool) -> bool {
         let [one, other] = [one, other].map(|slot| {
-            let cold = &self.orders.cold[slot as usize];
+            let cold = &self.orders.slots[slot as usize].cold;
             let firm = self.sessions[cold.session.0 as usize].definition.firm;
             (firm, cold.state.account)
         });
@@ -379,7 +388,10 @@ impl Engine {
         taker: u32,
         sink: &mut impl EventSink,
     ) -> bool {
-        let instruction = self.orders.cold[taker as usize].state.self_trade_prevention;
+        let instruction = self.orders.slots[taker as usize]
+            .cold
+            .state
+            .self_trade_prevention;
         let Some((on_meeting, firm_wide)) = on_meeting(instruction) else {
             return false;
         };
@@ -403,8 +415,8 @@ impl Engine {
 
     /// Both lose the smaller one's lots; who has none left is canceled, the other is restated.
     fn shrink_both(&mut self, place: Place, maker: u32, taker: u32, sink: &mut impl EventSink) {
-        let shown = self.orders.hot[maker as usize].leaves;
-        let lots = shown.min(self.orders.hot[taker as usize].leaves);
+        let shown = self.orders.slots[maker as usize].hot.leaves;
+        let lots = shown.min(self.orders.slots[taker as usize].hot.leaves);
         if lots < shown {
             self.ladders.at_mut(place).lots -= lots;
             self.shrink(maker, lots, sink);
@@ -420,7 +432,7 @@ impl Engine {
                 self.ladders.append(&mut self.orders, side, key, maker);
             }
         }
-        if self.orders.hot[taker as usize].leaves == lots {
+        if self.orders.slots[taker as usize].hot.leaves == lots {
             let reason = Reason::SelfTradePrevented;
             self.end(taker, OrderStatus::Canceled, reason, sink);
         } else {
@@ -430,16 +442,16 @@ impl Engine {
 
     fn shrink(&mut self, slot: u32, lots: u64, sink: &mut impl EventSink) {
         let counted = self.counted(slot);
-        self.orders.hot[slot as usize].leaves -= lots;
+        self.orders.slots[slot as usize].hot.leaves -= lots;
         if let Some(before) = counted {
             self.recount(slot, before);
         }
-        let cold = &mut self.orders.cold[slot as usize];
+        let cold = &mut self.orders.slots[slot as usize].cold;
         cold.state.quantity.0 -= lots;
         let status = cold.open_status();
         let body = OrderRestated {
             reduced: Quantity(lots),
-            shown: Quantity(self.orders.hot[slot as usize].leaves),
+            shown: Quantity(self.orders.slots[slot as usize].hot.leaves),
             ..OrderRestated::default()
         };
         self.report(sink, slot, status, Reason::SelfTradePrevented, &body);
@@ -448,7 +460,7 @@ impl Engine {
     /// What is left of an order waits at its price for others.
     #[inline(always)]
     fn rest(&mut self, slot: u32, reach: &Reach, sink: &mut impl EventSink) {
-        let flags = self.orders.hot[slot as usize].flags;
+        let flags = self.orders.slots[slot as usize].hot.flags;
         if flags.any(Flags::TERMS) {
             // A stop's place at its limit was not known to be there before.
             if !self.ladders.has_room(reach.ladder, reach.key) {
@@ -461,7 +473,7 @@ impl Engine {
                 return;
             }
             if flags.any(Flags::ICEBERG) {
-                let hot = &mut self.orders.hot[slot as usize];
+                let hot = &mut self.orders.slots[slot as usize].hot;
                 let extra = &mut self.orders.extra[slot as usize];
                 let shown = hot.leaves.min(extra.terms.display.0);
                 extra.hidden = hot.leaves - shown;
@@ -487,7 +499,7 @@ impl Engine {
     /// An ended order leaves the slab; its id stays used.
     #[inline(always)]
     pub(super) fn release(&mut self, slot: u32, status: OrderStatus) {
-        let flags = self.orders.hot[slot as usize].flags;
+        let flags = self.orders.slots[slot as usize].hot.flags;
         if flags.any(Flags::LISTED) {
             self.unlist(slot);
         }
@@ -498,14 +510,14 @@ impl Engine {
             self.quote_ended(slot);
         } else {
             self.ids
-                .set_ended(self.orders.cold[slot as usize].bucket, status);
+                .set_ended(self.orders.slots[slot as usize].cold.bucket, status);
         }
         self.orders.put_back(slot);
     }
 
     /// Ends what did not trade of an order that does not rest.
     fn end_remainder(&mut self, slot: u32, sink: &mut impl EventSink) {
-        let reason = if self.orders.cold[slot as usize].is_market() {
+        let reason = if self.orders.slots[slot as usize].cold.is_market() {
             Reason::MarketRemainder
         } else {
             Reason::ImmediateOrCancelRemainder
@@ -532,13 +544,13 @@ impl Engine {
         request: ClientOrderId,
         sink: &mut impl EventSink,
     ) {
-        let flags = self.orders.hot[slot as usize].flags;
+        let flags = self.orders.slots[slot as usize].hot.flags;
         if flags.any(Flags::QUOTE) {
             return self.end_quote(slot, status, reason, request, sink);
         }
         let canceled = self.orders.open(slot);
         let counted = self.counted(slot);
-        self.orders.hot[slot as usize].leaves = 0;
+        self.orders.slots[slot as usize].hot.leaves = 0;
         if flags.any(Flags::ICEBERG) {
             self.orders.extra[slot as usize].hidden = 0;
         }
@@ -557,21 +569,13 @@ impl Engine {
     /// Where an order at rest is: its level, or a waiting stop's.
     #[inline(always)]
     pub(super) fn place_of(&self, slot: u32) -> Place {
-        let hot = &self.orders.hot[slot as usize];
-        let side = self.orders.cold[slot as usize].side();
-        let instrument = &self.instruments[usize::from(hot.instrument)];
-        if hot.flags.any(Flags::WAITING) {
-            let key = instrument.stop_key(side, self.orders.extra[slot as usize].stop_tick);
-            return self.ladders.place(stop_side(hot.instrument, side), key);
-        }
-        let key = instrument.key(side, hot.tick);
-        self.ladders.place(ladder_side(hot.instrument, side), key)
+        self.orders.slots[slot as usize].place
     }
 
     /// Takes an order at rest out of its level; what it hides is open like the rest of it.
     #[inline]
     pub(super) fn take_off(&mut self, slot: u32) {
-        let flags = self.orders.hot[slot as usize].flags;
+        let flags = self.orders.slots[slot as usize].hot.flags;
         if flags.any(Flags::PARKED) {
             self.unpark(slot);
             return;
@@ -581,16 +585,16 @@ impl Engine {
         self.book_changed(slot);
         if flags.any(Flags::ICEBERG) {
             let hidden = std::mem::take(&mut self.orders.extra[slot as usize].hidden);
-            self.orders.hot[slot as usize].leaves += hidden;
+            self.orders.slots[slot as usize].hot.leaves += hidden;
         }
         if flags.any(Flags::WAITING) {
-            let instrument = self.orders.hot[slot as usize].instrument;
+            let instrument = self.orders.slots[slot as usize].hot.instrument;
             self.instruments[usize::from(instrument)].stops -= 1;
         }
     }
 
     /// The side of an order.
     pub(super) fn side_of(&self, slot: u32) -> Side {
-        self.orders.cold[slot as usize].side()
+        self.orders.slots[slot as usize].cold.side()
     }
 }

@@ -712,7 +712,7 @@ impl Engine {
         side: Side,
     ) -> impl Iterator<Item = (SessionId, OrderState)> + '_ {
         self.at_rest(instrument, side).map(|slot| {
-            let cold = &self.orders.cold[slot as usize];
+            let cold = &self.orders.slots[slot as usize].cold;
             let state = self.order_state(slot, ExecId(0), cold.open_status());
             (cold.session, state)
         })
@@ -721,8 +721,8 @@ impl Engine {
     /// Every open order, with what events alone would have told of it.
     pub fn open_orders_in_full(&self, mut each: impl FnMut(&OpenOrder)) {
         for slot in (0..self.orders.used()).filter(|&slot| self.orders.is_live(slot)) {
-            let hot = &self.orders.hot[slot as usize];
-            let cold = &self.orders.cold[slot as usize];
+            let hot = &self.orders.slots[slot as usize].hot;
+            let cold = &self.orders.slots[slot as usize].cold;
             let iceberg = hot.flags.any(Flags::ICEBERG);
             let quote = hot.flags.any(Flags::QUOTE);
             each(&OpenOrder {
@@ -792,7 +792,7 @@ impl Engine {
             std::iter::from_fn(move || {
                 let slot = next;
                 (slot != NIL).then(|| {
-                    next = self.orders.hot[slot as usize].next;
+                    next = self.orders.slots[slot as usize].hot.next;
                     slot
                 })
             })
@@ -817,7 +817,7 @@ impl Engine {
             exec_id,
             leaves: Quantity(self.orders.open(slot)),
             status: status.as_u8(),
-            ..self.orders.cold[slot as usize].state
+            ..self.orders.slots[slot as usize].cold.state
         }
     }
 
@@ -834,13 +834,13 @@ impl Engine {
     ) {
         let exec_id = self.next_exec_id();
         let leaves = self.orders.open(slot);
-        let cold = &mut self.orders.cold[slot as usize];
+        let cold = &mut self.orders.slots[slot as usize].cold;
         cold.state.exec_id = exec_id;
         cold.state.leaves = Quantity(leaves);
         cold.state.status = status.as_u8();
         let session = cold.session;
         let header = self.next_header(session, reason, 0).of::<B>();
-        let order = &self.orders.cold[slot as usize].state;
+        let order = &self.orders.slots[slot as usize].cold.state;
         sink.write([header.as_bytes(), order.as_bytes(), body.rest()]);
     }
 

@@ -1,5 +1,5 @@
-//! Orders in one slab, allocated once: a hot half that matching decides from, a cold half that
-//! reports are made from.
+//! Orders in one slab, allocated once: each a hot part that matching decides from and a cold part
+//! that reports are made from.
 
 use trading_engine_protocol::types::{
     OrderId, OrderStatus, OrderType, Price, SessionId, Side, TimeInForce,
@@ -7,6 +7,7 @@ use trading_engine_protocol::types::{
 
 use super::command::OrderTerms;
 use super::event::OrderState;
+use super::ladder::Place;
 
 use crate::limits::{ORDER_ENTRY_BITS, ORDER_SLOT_BITS};
 
@@ -99,9 +100,9 @@ impl Flags {
     }
 }
 
-/// What matching reads: 32 bytes, two to a cache line.
+/// What matching reads.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(32))]
+#[repr(C)]
 pub struct Hot {
     /// Behind this order in its level (towards the tail), or next free slot.
     pub next: u32,
@@ -121,7 +122,7 @@ pub struct Hot {
 
 /// What reports say of the order, as they say it: a report copies it as it lies here.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub struct Cold {
     /// The order as its last report stated it; `leaves` is the slab's hot one, brought here when
     /// something is reported.
@@ -147,6 +148,16 @@ pub struct Extra {
     pub deadline: u32,
 }
 
+impl Extra {
+    /// Of an order that has nothing of it.
+    pub const NONE: Self = Self {
+        terms: OrderTerms::NONE,
+        hidden: 0,
+        stop_tick: 0,
+        deadline: NIL,
+    };
+}
+
 /// Neighbours in the list of a session's orders at rest, in ascending order id.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -155,8 +166,50 @@ pub struct Own {
     pub prev: u32,
 }
 
+/// An order: what matching and its neighbours look at is the first cache line, what is reported are
+/// the two behind it. One index finds all of it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Slot {
+    pub hot: Hot,
+    /// Where its level is, while it is in one: written by [`super::ladder::Ladders::append`] alone.
+    pub place: Place,
+    pub own: Own,
+    reserved: [u32; 3],
+    pub cold: Cold,
+}
+
 const _: () = assert!(size_of::<Hot>() == 32 && size_of::<Cold>() == 128);
+const _: () = assert!(size_of::<Slot>() == 192 && std::mem::offset_of!(Slot, cold) == 64);
 const _: () = assert!(size_of::<Extra>() == 64);
+
+impl Slot {
+    /// One that never held an order.
+    fn empty() -> Self {
+        Self {
+            hot: Hot {
+                next: NIL,
+                prev: NIL,
+                tick: 0,
+                instrument: 0,
+                flags: Flags(0),
+                leaves: 0,
+                entry: 0,
+            },
+            place: Place::NOWHERE,
+            own: Own {
+                next: NIL,
+                prev: NIL,
+            },
+            reserved: [0; 3],
+            cold: Cold {
+                state: OrderState::default(),
+                session: SessionId(0),
+                bucket: NIL,
+            },
+        }
+    }
+}
 
 impl Cold {
     /// Which side it is on.
@@ -236,11 +289,9 @@ fn order_id(entry: u64, slot: u32) -> OrderId {
 
 /// The slab.
 pub struct Orders {
-    pub hot: Vec<Hot>,
-    pub cold: Vec<Cold>,
+    pub slots: Vec<Slot>,
     pub extra: Vec<Extra>,
-    pub own: Vec<Own>,
-    /// Slots there are; the halves have room for them and grow into it.
+    /// Slots there are; the tables have room for them and grow into it.
     capacity: usize,
     /// First free slot; the list is last in, first out.
     free: u32,
@@ -253,10 +304,8 @@ impl Orders {
     pub fn new(capacity: u32) -> Self {
         let capacity = capacity as usize;
         Self {
-            hot: Vec::with_capacity(capacity),
-            cold: Vec::with_capacity(capacity),
+            slots: Vec::with_capacity(capacity),
             extra: Vec::with_capacity(capacity),
-            own: Vec::with_capacity(capacity),
             capacity,
             free: NIL,
             entries: 0,
@@ -265,7 +314,7 @@ impl Orders {
     }
 
     pub fn has_room(&self) -> bool {
-        self.free != NIL || self.hot.len() < self.capacity
+        self.free != NIL || self.slots.len() < self.capacity
     }
 
     /// Whether the id space has an entry left.
@@ -281,8 +330,8 @@ impl Orders {
         self.entries
     }
 
-    /// Takes a slot; the caller checked [`Orders::has_room`] and [`Orders::has_ids`]. Its cold half
-    /// still has the last order's content but for the id: the caller writes every field.
+    /// Takes a slot; the caller checked [`Orders::has_room`] and [`Orders::has_ids`]. Its cold part
+    /// still has the last order's content: the caller writes every field.
     #[inline(always)]
     pub fn take(&mut self, instrument: u16, tick: u32, leaves: u64, flags: Flags) -> u32 {
         self.entries += 1;
@@ -291,9 +340,9 @@ impl Orders {
         if slot == NIL {
             slot = self.grow();
         }
-        let hot = &mut self.hot[slot as usize];
-        self.free = hot.next;
-        *hot = Hot {
+        let order = &mut self.slots[slot as usize];
+        self.free = order.hot.next;
+        order.hot = Hot {
             next: NIL,
             prev: NIL,
             tick,
@@ -302,7 +351,6 @@ impl Orders {
             leaves,
             entry: self.entries,
         };
-        self.cold[slot as usize].state.order_id = order_id(self.entries, slot);
         slot
     }
 
@@ -310,41 +358,19 @@ impl Orders {
     #[cold]
     fn grow(&mut self) -> u32 {
         debug_assert!(
-            self.hot.len() < self.capacity,
+            self.slots.len() < self.capacity,
             "Invariant: room was checked"
         );
         let slot = self.used();
-        self.hot.push(Hot {
-            next: NIL,
-            prev: NIL,
-            tick: 0,
-            instrument: 0,
-            flags: Flags::default(),
-            leaves: 0,
-            entry: 0,
-        });
-        self.cold.push(Cold {
-            state: OrderState::default(),
-            session: SessionId(0),
-            bucket: NIL,
-        });
-        self.extra.push(Extra {
-            terms: OrderTerms::NONE,
-            hidden: 0,
-            stop_tick: 0,
-            deadline: NIL,
-        });
-        self.own.push(Own {
-            next: NIL,
-            prev: NIL,
-        });
+        self.slots.push(Slot::empty());
+        self.extra.push(Extra::NONE);
         slot
     }
 
     /// Gives a slot back; the order is in no level any more.
     #[inline]
     pub fn put_back(&mut self, slot: u32) {
-        let hot = &mut self.hot[slot as usize];
+        let hot = &mut self.slots[slot as usize].hot;
         hot.entry = 0;
         hot.leaves = 0;
         hot.next = self.free;
@@ -355,13 +381,13 @@ impl Orders {
     /// Whether there is an order in the slot.
     #[inline(always)]
     pub fn is_live(&self, slot: u32) -> bool {
-        self.hot[slot as usize].entry != 0
+        self.slots[slot as usize].hot.entry != 0
     }
 
     /// Open lots, shown or not.
     #[inline(always)]
     pub fn open(&self, slot: u32) -> u64 {
-        let hot = &self.hot[slot as usize];
+        let hot = &self.slots[slot as usize].hot;
         if hot.flags.any(Flags::ICEBERG) {
             hot.leaves + self.extra[slot as usize].hidden
         } else {
@@ -371,7 +397,7 @@ impl Orders {
 
     #[inline]
     pub fn order_id(&self, slot: u32) -> OrderId {
-        order_id(self.hot[slot as usize].entry, slot)
+        order_id(self.slots[slot as usize].hot.entry, slot)
     }
 
     /// The slot of a live order.
@@ -380,7 +406,7 @@ impl Orders {
         #[allow(clippy::cast_possible_truncation, reason = "masked to 24 bits")]
         let slot = (id.0 & ((1 << ORDER_SLOT_BITS) - 1)) as u32;
         let entry = id.0 >> ORDER_SLOT_BITS;
-        let hot = self.hot.get(slot as usize)?;
+        let hot = &self.slots.get(slot as usize)?.hot;
         (entry != 0 && hot.entry == entry).then_some(slot)
     }
 
@@ -391,10 +417,13 @@ impl Orders {
 
     /// A slot from a snapshot; the caller counted them.
     pub fn push(&mut self, hot: Hot, cold: Cold, extra: Extra, own: Own) {
-        self.hot.push(hot);
-        self.cold.push(cold);
+        self.slots.push(Slot {
+            hot,
+            own,
+            cold,
+            ..Slot::empty()
+        });
         self.extra.push(extra);
-        self.own.push(own);
     }
 
     /// Goes on with what was pushed. Returns whether the free list holds the free slots, once each.
@@ -402,17 +431,17 @@ impl Orders {
         self.entries = entries;
         self.free = first_free;
         self.live = live;
-        let mut seen = vec![false; self.hot.len()];
+        let mut seen = vec![false; self.slots.len()];
         let mut next = first_free;
         let mut count = 0;
         while next != NIL {
             let at = next as usize;
-            if self.hot.get(at).is_none_or(|hot| hot.entry != 0) || seen[at] {
+            if self.slots.get(at).is_none_or(|slot| slot.hot.entry != 0) || seen[at] {
                 return false;
             }
             seen[at] = true;
             count += 1;
-            next = self.hot[at].next;
+            next = self.slots[at].hot.next;
         }
         count == free.len()
     }
@@ -421,21 +450,20 @@ impl Orders {
     pub fn used(&self) -> u32 {
         #[allow(clippy::cast_possible_truncation, reason = "at most 2^24 slots")]
         {
-            self.hot.len() as u32
+            self.slots.len() as u32
         }
     }
 
     /// Makes the memory resident.
     pub fn touch(&mut self) {
-        touch_spare(&mut self.hot);
-        touch_spare(&mut self.cold);
-        touch_spare(&mut self.own);
+        touch_spare(&mut self.slots);
     }
 
     /// Start and length of each table.
     pub fn memory(&self, each: &mut impl FnMut(*const u8, usize)) {
-        each(self.hot.as_ptr().cast(), self.capacity * size_of::<Hot>());
-        each(self.cold.as_ptr().cast(), self.capacity * size_of::<Cold>());
-        each(self.own.as_ptr().cast(), self.capacity * size_of::<Own>());
+        each(
+            self.slots.as_ptr().cast(),
+            self.capacity * size_of::<Slot>(),
+        );
     }
 }

@@ -146,7 +146,7 @@ impl Engine {
     /// find the price.
     #[inline(never)]
     pub(super) fn interrupt(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
-        let id = self.orders.hot[slot as usize].instrument;
+        let id = self.orders.slots[slot as usize].hot.instrument;
         let reason = Reason::VolatilityInterruption;
         self.end(slot, OrderStatus::Canceled, reason, sink);
         self.begin_transition(id, TradingPhase::VolatilityAuction, reason)
@@ -261,7 +261,7 @@ impl Engine {
         ids.clear();
         for side in [Side::Buy, Side::Sell] {
             let slots = self.orders_in(ladder_side(id, side));
-            let meant = slots.filter(|&slot| self.orders.hot[slot as usize].flags.any(ends));
+            let meant = slots.filter(|&slot| self.orders.slots[slot as usize].hot.flags.any(ends));
             ids.extend(meant.map(|slot| self.orders.order_id(slot).0));
         }
         if closed {
@@ -276,7 +276,7 @@ impl Engine {
         let last = self.scratch.len().min(next + ENDS_PER_STEP);
         for index in next..last {
             if let Some(slot) = self.orders.find(OrderId(self.scratch[index])) {
-                let quote = self.orders.hot[slot as usize].flags.any(Flags::QUOTE);
+                let quote = self.orders.slots[slot as usize].hot.flags.any(Flags::QUOTE);
                 let (status, reason) = if quote {
                     (OrderStatus::Canceled, Reason::PhaseEnded)
                 } else {
@@ -292,7 +292,7 @@ impl Engine {
     /// An order where nothing trades now, or that is for another time: it rests, or is parked.
     #[inline(never)]
     pub(super) fn collect_order(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
-        let hot = &self.orders.hot[slot as usize];
+        let hot = &self.orders.slots[slot as usize].hot;
         let phase = self.instruments[usize::from(hot.instrument)].phase;
         // One that came into the book in its auction stays there, whatever the phase is now.
         let is_new = hot.flags.any(Flags::AT_THE_CLOSE) && !hot.flags.any(Flags::LISTED);
@@ -308,7 +308,7 @@ impl Engine {
 
     /// An at-the-close order waits, behind those that do.
     fn park(&mut self, slot: u32) {
-        let hot = &mut self.orders.hot[slot as usize];
+        let hot = &mut self.orders.slots[slot as usize].hot;
         let flags = hot.flags;
         hot.flags = flags.with(Flags::PARKED);
         self.park_last(slot);
@@ -319,31 +319,31 @@ impl Engine {
 
     /// Puts a parked order behind all others.
     pub(super) fn park_last(&mut self, slot: u32) {
-        let hot = &mut self.orders.hot[slot as usize];
+        let hot = &mut self.orders.slots[slot as usize].hot;
         let instrument = &mut self.instruments[usize::from(hot.instrument)];
         let before = std::mem::replace(&mut instrument.last_parked, slot);
         hot.prev = before;
         hot.next = NIL;
         match before {
             NIL => instrument.first_parked = slot,
-            before => self.orders.hot[before as usize].next = slot,
+            before => self.orders.slots[before as usize].hot.next = slot,
         }
     }
 
     /// It is in no list any more. The flag stays: a replace parks it again.
     pub(super) fn unpark(&mut self, slot: u32) {
-        let hot = &mut self.orders.hot[slot as usize];
+        let hot = &mut self.orders.slots[slot as usize].hot;
         let (next, prev) = (hot.next, hot.prev);
         hot.next = NIL;
         hot.prev = NIL;
         let instrument = &mut self.instruments[usize::from(hot.instrument)];
         match prev {
             NIL => instrument.first_parked = next,
-            prev => self.orders.hot[prev as usize].next = next,
+            prev => self.orders.slots[prev as usize].hot.next = next,
         }
         match next {
             NIL => instrument.last_parked = prev,
-            next => self.orders.hot[next as usize].prev = prev,
+            next => self.orders.slots[next as usize].hot.prev = prev,
         }
     }
 
@@ -353,7 +353,7 @@ impl Engine {
         std::iter::from_fn(move || {
             let slot = next;
             (slot != NIL).then(|| {
-                next = self.orders.hot[slot as usize].next;
+                next = self.orders.slots[slot as usize].hot.next;
                 slot
             })
         })
@@ -367,13 +367,13 @@ impl Engine {
                 return true;
             }
             self.unpark(slot);
-            let hot = &mut self.orders.hot[slot as usize];
+            let hot = &mut self.orders.slots[slot as usize].hot;
             hot.flags = hot.flags.without(Flags::PARKED);
-            let status = self.orders.cold[slot as usize].open_status();
+            let status = self.orders.slots[slot as usize].cold.open_status();
             let body = OrderTriggered::default();
             self.report(sink, slot, status, Reason::AuctionBegun, &body);
             let side = self.side_of(slot);
-            let hot = &self.orders.hot[slot as usize];
+            let hot = &self.orders.slots[slot as usize].hot;
             let key = self.instruments[usize::from(id)].key(side, hot.tick);
             match self.check_level(ladder_side(id, side), key) {
                 Ok(()) => self.rest_at_limit(slot, sink),

@@ -438,7 +438,7 @@ impl Engine {
 
     /// What has to be known of a protected order that is about to trade, and may be gone then.
     pub(super) fn protected(&self, slot: u32) -> Protected {
-        let cold = &self.orders.cold[slot as usize];
+        let cold = &self.orders.slots[slot as usize].cold;
         Protected {
             session: cold.session,
             group: cold.state.protection_group,
@@ -495,18 +495,21 @@ impl Engine {
         for session in self.sessions_of(Owners::Firm(firm)) {
             let slots = self
                 .orders_of(session)
-                .filter(|&slot| meant(&self.orders.cold[slot as usize]));
+                .filter(|&slot| meant(&self.orders.slots[slot as usize].cold));
             pulled.extend(slots.map(|slot| self.orders.order_id(slot).0));
         }
-        let listed = self.orders.hot[taker as usize].flags.any(Flags::LISTED);
-        if !listed && meant(&self.orders.cold[taker as usize]) {
+        let listed = self.orders.slots[taker as usize]
+            .hot
+            .flags
+            .any(Flags::LISTED);
+        if !listed && meant(&self.orders.slots[taker as usize].cold) {
             pulled.push(self.orders.order_id(taker).0);
         }
         pulled.sort_unstable();
         // Their ids are above all others, and ascend.
         pulled.extend(self.quoting.entering().iter().filter(|&&id| {
             let slot = self.orders.find(OrderId(id));
-            slot.is_some_and(|slot| meant(&self.orders.cold[slot as usize]))
+            slot.is_some_and(|slot| meant(&self.orders.slots[slot as usize].cold))
         }));
         self.protection.pulled = pulled;
     }
@@ -542,7 +545,7 @@ impl Engine {
 
     /// Ends one of them, wherever it is.
     fn pull(&mut self, slot: u32, taker: u32, sink: &mut impl EventSink) {
-        let hot = &self.orders.hot[slot as usize];
+        let hot = &self.orders.slots[slot as usize].hot;
         if slot == taker {
             // One that is filled has its end already.
             if hot.leaves == 0 {

@@ -316,8 +316,8 @@ impl Engine {
         let slot = record.and_then(|record| self.quotes.record(record).slot(side));
         match slot {
             Some(slot) => {
-                let state = &self.orders.cold[slot as usize].state;
-                let open = Quantity(self.orders.hot[slot as usize].leaves);
+                let state = &self.orders.slots[slot as usize].cold.state;
+                let open = Quantity(self.orders.slots[slot as usize].hot.leaves);
                 (state.order_id, state.price, open)
             }
             None => (gone, Price(0), Quantity(0)),
@@ -351,7 +351,7 @@ impl Engine {
         instrument.check_quantity(Quantity(lots))?;
         let tick = self.limit_tick(instrument, price)?;
         if let Some(slot) = old {
-            let hot = &self.orders.hot[slot as usize];
+            let hot = &self.orders.slots[slot as usize].hot;
             if hot.tick == tick && lots <= hot.leaves {
                 self.keep(slot, lots, common.head.quote_id);
                 return Ok(QuoteStatus::Kept);
@@ -383,12 +383,13 @@ impl Engine {
         }
         let slot = self.orders.take(id, tick, lots, common.flags);
         self.quotes.record_mut(record).set_slot(side, slot);
-        let cold = &mut self.orders.cold[slot as usize];
+        let order_id = self.orders.order_id(slot);
+        let cold = &mut self.orders.slots[slot as usize].cold;
         describe(cold, common, side, price, lots);
+        cold.state.order_id = order_id;
         cold.state.instrument = named.name.instrument;
         cold.bucket = record;
-        let order_id = cold.state.order_id.0;
-        self.quoting.entering.push(order_id);
+        self.quoting.entering.push(order_id.0);
         if common.flags.any(Flags::LIMITED) {
             self.count(slot);
         }
@@ -414,7 +415,7 @@ impl Engine {
     fn withdraw(&mut self, slot: u32) {
         self.take_off(slot);
         if let Some(before) = self.counted(slot) {
-            self.orders.hot[slot as usize].leaves = 0;
+            self.orders.slots[slot as usize].hot.leaves = 0;
             self.recount(slot, before);
         }
         self.release(slot, OrderStatus::Canceled);
@@ -423,30 +424,30 @@ impl Engine {
     /// A quote at rest gets smaller, or only another id, and keeps its place.
     #[inline]
     fn keep(&mut self, slot: u32, lots: u64, quote_id: ClientOrderId) {
-        let less = self.orders.hot[slot as usize].leaves - lots;
+        let less = self.orders.slots[slot as usize].hot.leaves - lots;
         if less > 0 {
             let counted = self.counted(slot);
             let place = self.place_of(slot);
             self.ladders.at_mut(place).lots -= less;
-            self.orders.hot[slot as usize].leaves = lots;
+            self.orders.slots[slot as usize].hot.leaves = lots;
             if let Some(before) = counted {
                 self.recount(slot, before);
             }
         }
-        let state = &mut self.orders.cold[slot as usize].state;
+        let state = &mut self.orders.slots[slot as usize].cold.state;
         state.quantity.0 -= less;
         state.client_order_id = quote_id;
     }
 
     /// A quote ended: its record has nothing on that side any more.
     pub(super) fn quote_ended(&mut self, slot: u32) {
-        let cold = &self.orders.cold[slot as usize];
+        let cold = &self.orders.slots[slot as usize].cold;
         let (record, side) = (cold.bucket, cold.side());
         self.quotes.record_mut(record).clear_slot(side);
     }
 
     fn entry_id_of(&self, slot: u32) -> ClientOrderId {
-        let record = self.orders.cold[slot as usize].bucket;
+        let record = self.orders.slots[slot as usize].cold.bucket;
         self.quotes.record(record).entry_id
     }
 
@@ -491,7 +492,7 @@ impl Engine {
 
     /// Whether a quote that is about to enter would trade at once; or why it cannot enter.
     fn check_entering(&self, slot: u32) -> Result<bool, Reason> {
-        let hot = &self.orders.hot[slot as usize];
+        let hot = &self.orders.slots[slot as usize].hot;
         let id = hot.instrument;
         if self.may_quote(id).is_err() {
             return Err(Reason::PhaseEnded);
@@ -514,7 +515,7 @@ impl Engine {
         fill: Fill,
         sink: &mut impl EventSink,
     ) {
-        if !self.orders.hot[slot as usize].flags.any(Flags::QUOTE) {
+        if !self.orders.slots[slot as usize].hot.flags.any(Flags::QUOTE) {
             return self.report(sink, slot, status, Reason::None, &fill);
         }
         let body = QuoteFill {
@@ -535,7 +536,7 @@ impl Engine {
         sink: &mut impl EventSink,
     ) {
         let counted = self.counted(slot);
-        let open = std::mem::take(&mut self.orders.hot[slot as usize].leaves);
+        let open = std::mem::take(&mut self.orders.slots[slot as usize].hot.leaves);
         if let Some(before) = counted {
             self.recount(slot, before);
         }
@@ -593,8 +594,8 @@ impl Engine {
         }
         let mut ids = std::mem::take(&mut self.scratch);
         let meant = |slot: u32| {
-            let state = &self.orders.cold[slot as usize].state;
-            self.orders.hot[slot as usize].flags.any(Flags::QUOTE)
+            let state = &self.orders.slots[slot as usize].cold.state;
+            self.orders.slots[slot as usize].hot.flags.any(Flags::QUOTE)
                 && match scope {
                     QuoteCancelScope::All | QuoteCancelScope::Entry => true,
                     QuoteCancelScope::Instrument => state.instrument == request.instrument,

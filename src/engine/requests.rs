@@ -59,7 +59,7 @@ impl Engine {
         let session = self.asking.0;
         let unknown = || Err(Refusal::unknown(Reason::UnknownOrder));
         let named = self.find_no_quote(order_id);
-        let by_id = named.filter(|&slot| self.orders.cold[slot as usize].session == session);
+        let by_id = named.filter(|&slot| self.orders.slots[slot as usize].cold.session == session);
         if original.is_none() {
             return match by_id {
                 Some(slot) => Ok(Target { slot }),
@@ -70,10 +70,10 @@ impl Engine {
             return unknown();
         };
         let live = known.slot.filter(|&slot| {
-            let cold = &self.orders.cold[slot as usize];
+            let cold = &self.orders.slots[slot as usize].cold;
             self.orders.is_live(slot)
                 // A quote may have the slot now, and call itself like the order that had it.
-                && !self.orders.hot[slot as usize].flags.any(Flags::QUOTE)
+                && !self.orders.slots[slot as usize].hot.flags.any(Flags::QUOTE)
                 && cold.session == session
                 && cold.state.client_order_id == *original
         });
@@ -96,7 +96,7 @@ impl Engine {
     #[inline]
     fn find_no_quote(&self, order_id: OrderId) -> Option<u32> {
         let slot = self.orders.find(order_id)?;
-        let quote = self.orders.hot[slot as usize].flags.any(Flags::QUOTE);
+        let quote = self.orders.slots[slot as usize].hot.flags.any(Flags::QUOTE);
         (!quote).then_some(slot)
     }
 
@@ -130,7 +130,7 @@ impl Engine {
         }
         let slot = self.target(cancel.order_id, &cancel.original)?.slot;
         self.check_stated(slot, cancel.instrument, cancel.side)?;
-        let instrument = usize::from(self.orders.hot[slot as usize].instrument);
+        let instrument = usize::from(self.orders.slots[slot as usize].hot.instrument);
         if self.instruments[instrument].phase == TradingPhase::Closed {
             return Err(self.refusal(slot, Reason::InstrumentNotTrading));
         }
@@ -145,8 +145,8 @@ impl Engine {
         instrument: InstrumentId,
         side: u8,
     ) -> Result<(), Refusal> {
-        let hot = &self.orders.hot[slot as usize];
-        let cold = &self.orders.cold[slot as usize];
+        let hot = &self.orders.slots[slot as usize].hot;
+        let cold = &self.orders.slots[slot as usize].cold;
         let instrument_differs = instrument.0 != 0 && instrument.0 != u32::from(hot.instrument);
         if instrument_differs || (side != 0 && side != cold.state.side) {
             return Err(self.refusal(slot, Reason::TermsMismatch));
@@ -158,7 +158,7 @@ impl Engine {
         Refusal {
             reason,
             order_id: self.orders.order_id(slot),
-            status: self.orders.cold[slot as usize].open_status(),
+            status: self.orders.slots[slot as usize].cold.open_status(),
         }
     }
 
@@ -208,7 +208,7 @@ impl Engine {
             return Err(self.refusal(slot, Reason::ClientOrderIdCapacity));
         }
         self.check_stated(slot, replace.instrument, replace.side)?;
-        let cold = &self.orders.cold[slot as usize];
+        let cold = &self.orders.slots[slot as usize].cold;
         let stated = |stated: u8, none: u8, actual: u8| stated == none || stated == actual;
         if !stated(replace.order_type, 0, cold.state.order_type)
             || !stated(replace.time_in_force, NOT_STATED, cold.state.time_in_force)
@@ -237,8 +237,8 @@ impl Engine {
         replace: &ReplaceOrder,
         terms: &OrderTerms,
     ) -> Result<(u32, u32, OrderTerms), Reason> {
-        let hot = self.orders.hot[slot as usize];
-        let cold = &self.orders.cold[slot as usize];
+        let hot = self.orders.slots[slot as usize].hot;
+        let cold = &self.orders.slots[slot as usize].cold;
         let side = cold.side();
         let instrument = &self.instruments[usize::from(hot.instrument)];
         if matches!(
@@ -321,9 +321,9 @@ impl Engine {
         quantity: Quantity,
         asked: &OrderTerms,
     ) -> Result<(u32, OrderTerms), Reason> {
-        let hot = &self.orders.hot[slot as usize];
+        let hot = &self.orders.slots[slot as usize].hot;
         let extra = &self.orders.extra[slot as usize];
-        let state = &self.orders.cold[slot as usize].state;
+        let state = &self.orders.slots[slot as usize].cold.state;
         let mut after = extra.terms;
         let mut stop_tick = extra.stop_tick;
         if asked.stop_price != NO_PRICE {
@@ -369,19 +369,19 @@ impl Engine {
     ) -> Progress {
         let &Change { slot, tick, .. } = change;
         let at = slot as usize;
-        let flags = self.orders.hot[at].flags;
+        let flags = self.orders.slots[at].hot.flags;
         let waiting = flags.any(Flags::WAITING);
         let previous_leaves = self.orders.open(slot);
-        let previous_price = self.orders.cold[at].state.price;
-        let original = self.orders.cold[at].state.client_order_id;
+        let previous_price = self.orders.slots[at].cold.state.price;
+        let original = self.orders.slots[at].cold.state.client_order_id;
         let open = replace
             .quantity
             .0
-            .saturating_sub(self.orders.cold[at].state.cumulative.0);
+            .saturating_sub(self.orders.slots[at].cold.state.cumulative.0);
         let same_price = if waiting {
             change.stop_tick == self.orders.extra[at].stop_tick
         } else {
-            tick == self.orders.hot[at].tick
+            tick == self.orders.slots[at].hot.tick
         };
         let counted = self.counted(slot);
         let mut keeps = same_price && open <= previous_leaves && open > 0;
@@ -392,7 +392,7 @@ impl Engine {
             self.shrink_in_place(slot, open, change);
         } else {
             self.take_off(slot);
-            self.orders.hot[at].leaves = open;
+            self.orders.slots[at].hot.leaves = open;
         }
         if flags.any(Flags::TERMS) {
             let extra = &mut self.orders.extra[at];
@@ -404,14 +404,14 @@ impl Engine {
                 self.add_expiry(slot, change.terms.expire_at);
             }
         }
-        let hot = &mut self.orders.hot[at];
+        let hot = &mut self.orders.slots[at].hot;
         hot.tick = tick;
         let price = if waiting && replace.price == NO_PRICE {
             previous_price
         } else {
             self.instruments[usize::from(hot.instrument)].price_of(tick)
         };
-        let cold = &mut self.orders.cold[at];
+        let cold = &mut self.orders.slots[at].cold;
         cold.state.client_order_id = replace.client_order_id;
         cold.state.quantity = Quantity(cold.state.cumulative.0 + open);
         cold.state.price = price;
@@ -423,7 +423,7 @@ impl Engine {
         let (status, reason) = if open == 0 {
             (OrderStatus::Filled, Reason::ReplacedToFilled)
         } else {
-            (self.orders.cold[at].open_status(), Reason::None)
+            (self.orders.slots[at].cold.open_status(), Reason::None)
         };
         let body = OrderReplaced {
             original,
@@ -458,14 +458,14 @@ impl Engine {
     #[inline]
     fn shrink_in_place(&mut self, slot: u32, open: u64, change: &Change) {
         let at = slot as usize;
-        if self.orders.hot[at].flags.any(Flags::PARKED) {
-            self.orders.hot[at].leaves = open;
+        if self.orders.slots[at].hot.flags.any(Flags::PARKED) {
+            self.orders.slots[at].hot.leaves = open;
             return;
         }
         self.book_changed(slot);
         let place = self.place_of(slot);
         let level = self.ladders.at_mut(place);
-        let hot = &mut self.orders.hot[at];
+        let hot = &mut self.orders.slots[at].hot;
         let shown = if hot.flags.any(Flags::ICEBERG) && !hot.flags.any(Flags::WAITING) {
             let extra = &mut self.orders.extra[at];
             let shown = hot.leaves.min(change.terms.display.0).min(open);

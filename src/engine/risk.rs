@@ -414,19 +414,23 @@ impl Engine {
 
     /// The price at which an open order counts.
     fn counted_price(&self, slot: u32) -> Price {
-        let waits_for_market = self.orders.hot[slot as usize].flags.any(Flags::WAITING)
-            && self.orders.cold[slot as usize].state.order_type == OrderType::Stop.as_u8();
-        let for_auction = self.orders.hot[slot as usize]
+        let waits_for_market = self.orders.slots[slot as usize]
+            .hot
+            .flags
+            .any(Flags::WAITING)
+            && self.orders.slots[slot as usize].cold.state.order_type == OrderType::Stop.as_u8();
+        let for_auction = self.orders.slots[slot as usize]
+            .hot
             .flags
             .any(Flags::AT_THE_OPENING.with(Flags::AT_THE_CLOSE));
         if waits_for_market {
             self.orders.extra[slot as usize].terms.stop_price
-        } else if for_auction && self.orders.cold[slot as usize].is_market() {
+        } else if for_auction && self.orders.slots[slot as usize].cold.is_market() {
             // It takes any price: the worst there is.
-            let instrument = self.orders.hot[slot as usize].instrument;
+            let instrument = self.orders.slots[slot as usize].hot.instrument;
             self.instruments[usize::from(instrument)].furthest_price()
         } else {
-            self.orders.cold[slot as usize].state.price
+            self.orders.slots[slot as usize].cold.state.price
         }
     }
 
@@ -434,7 +438,7 @@ impl Engine {
     #[inline(never)]
     pub(super) fn open_of(&self, slot: u32) -> Open {
         let lots = self.orders.open(slot);
-        let instrument = self.orders.cold[slot as usize].state.instrument;
+        let instrument = self.orders.slots[slot as usize].cold.state.instrument;
         Open {
             orders: u32::from(lots > 0),
             lots,
@@ -481,7 +485,7 @@ impl Engine {
             .map_or_else(Open::default, |slot| self.open_of(slot));
         let same_account = new
             .instead_of
-            .is_none_or(|slot| self.orders.cold[slot as usize].state.account == new.account);
+            .is_none_or(|slot| self.orders.slots[slot as usize].cold.state.account == new.account);
         let instrument = &self.instruments[new.instrument.0 as usize];
         let center = match (instrument.traded, instrument.reference) {
             (0, 0) => None,
@@ -532,7 +536,7 @@ impl Engine {
 
     /// A stop that is about to be in the market.
     pub(super) fn check_released(&self, slot: u32, price: Price) -> Result<(), Reason> {
-        let cold = &self.orders.cold[slot as usize];
+        let cold = &self.orders.slots[slot as usize].cold;
         self.check_limits(&Candidate {
             session: cold.session,
             account: cold.state.account,
@@ -548,7 +552,7 @@ impl Engine {
     }
 
     fn each_set(&mut self, slot: u32, each: impl FnMut(&mut Limits)) {
-        let cold = &self.orders.cold[slot as usize];
+        let cold = &self.orders.slots[slot as usize].cold;
         let (session, state) = (cold.session, &cold.state);
         self.each_set_of(session, state.account, state.instrument, each);
     }
@@ -584,7 +588,10 @@ impl Engine {
     /// What an order counts for, if limits count it: for [`Engine::recount`] after a change.
     #[inline(always)]
     pub(super) fn counted(&self, slot: u32) -> Option<Open> {
-        let limited = self.orders.hot[slot as usize].flags.any(Flags::LIMITED);
+        let limited = self.orders.slots[slot as usize]
+            .hot
+            .flags
+            .any(Flags::LIMITED);
         limited.then(|| self.open_of(slot))
     }
 
@@ -599,7 +606,7 @@ impl Engine {
     /// The duplicate check remembers an accepted order.
     #[inline(never)]
     pub(super) fn remember_order(&mut self, slot: u32) {
-        let cold = &self.orders.cold[slot as usize];
+        let cold = &self.orders.slots[slot as usize].cold;
         let state = &cold.state;
         let seen = Seen {
             at: self.sequenced_at.0,
@@ -617,7 +624,7 @@ impl Engine {
     #[inline(never)]
     pub(super) fn count_execution(&mut self, slot: u32, before: Open, lots: u64, price: Price) {
         let side = self.side_of(slot);
-        let instrument = self.orders.cold[slot as usize].state.instrument;
+        let instrument = self.orders.slots[slot as usize].cold.state.instrument;
         let notional = self.notional(instrument, price, lots);
         let open = self.open_of(slot);
         let now = self.sequenced_at;
@@ -650,9 +657,14 @@ impl Engine {
         }
         let mut counted = vec![(0, [0; 2], [0; 2]); self.risk.sets.len()];
         for slot in (0..self.orders.used()).filter(|&slot| self.orders.is_live(slot)) {
-            let cold = &self.orders.cold[slot as usize];
+            let cold = &self.orders.slots[slot as usize].cold;
             let session = &self.sessions[cold.session.0 as usize];
-            if self.orders.hot[slot as usize].flags.any(Flags::LIMITED) != session.limited {
+            if self.orders.slots[slot as usize]
+                .hot
+                .flags
+                .any(Flags::LIMITED)
+                != session.limited
+            {
                 return Err(wrong);
             }
             let (firm, state) = (session.definition.firm.0, &cold.state);
@@ -790,10 +802,10 @@ impl Engine {
             let mut next = session.oldest;
             while next != NIL {
                 let slot = next;
-                next = self.orders.own[slot as usize].next;
-                let hot = &mut self.orders.hot[slot as usize];
+                next = self.orders.slots[slot as usize].own.next;
+                let hot = &mut self.orders.slots[slot as usize].hot;
                 hot.flags = hot.flags.with(Flags::LIMITED);
-                let state = &self.orders.cold[slot as usize].state;
+                let state = &self.orders.slots[slot as usize].cold.state;
                 let meant = (key.account == 0 || key.account == u64::from(state.account.0) + 1)
                     && (key.instrument == 0 || key.instrument == state.instrument.0);
                 if meant {

@@ -395,16 +395,16 @@ impl Engine {
         ]);
         for slot in 0..self.orders.used() {
             let at = slot as usize;
-            let hot = &self.orders.hot[at];
+            let hot = &self.orders.slots[at].hot;
             out.word(hot.entry);
             if hot.entry == 0 {
                 out.word(u64::from(hot.next));
                 continue;
             }
             let (cold, extra, own) = (
-                &self.orders.cold[at],
+                &self.orders.slots[at].cold,
                 &self.orders.extra[at],
-                &self.orders.own[at],
+                &self.orders.slots[at].own,
             );
             // A quote's leads to its record, an order's to its id.
             let name = match cold.bucket {
@@ -521,8 +521,8 @@ impl Engine {
     /// Whether an order is one that can be open: what commands take for granted of it. Its links, its
     /// name and what is counted for it are looked at by others.
     fn is_sound(&self, slot: u32) -> bool {
-        let hot = &self.orders.hot[slot as usize];
-        let state = &self.orders.cold[slot as usize].state;
+        let hot = &self.orders.slots[slot as usize].hot;
+        let state = &self.orders.slots[slot as usize].cold.state;
         let extra = &self.orders.extra[slot as usize];
         let instrument = self.instruments.get(usize::from(hot.instrument));
         let Some(instrument) = instrument.filter(|found| found.is_defined()) else {
@@ -589,7 +589,7 @@ impl Engine {
                 for waiting in [Flags::default(), Flags::WAITING] {
                     for _ in 0..input.at_most(queued.len() as u64, "orders")? {
                         let slot = self.queued(id, &mut queued, input)?;
-                        let flags = self.orders.hot[slot as usize].flags;
+                        let flags = self.orders.slots[slot as usize].hot.flags;
                         let is_waiting = flags.any(Flags::WAITING);
                         if is_waiting != waiting.any(Flags::WAITING)
                             || flags.any(Flags::PARKED)
@@ -603,7 +603,11 @@ impl Engine {
             }
             for _ in 0..input.at_most(queued.len() as u64, "orders")? {
                 let slot = self.queued(id, &mut queued, input)?;
-                if !self.orders.hot[slot as usize].flags.any(Flags::PARKED) {
+                if !self.orders.slots[slot as usize]
+                    .hot
+                    .flags
+                    .any(Flags::PARKED)
+                {
                     return Err(SnapshotError::Damaged("a queue"));
                 }
                 self.park_last(slot);
@@ -630,7 +634,7 @@ impl Engine {
         let slot: u32 = input.small("a slot")?;
         let wrong = SnapshotError::Damaged("a queue");
         let seen = queued.get_mut(slot as usize).ok_or(wrong)?;
-        let hot = &self.orders.hot[slot as usize];
+        let hot = &self.orders.slots[slot as usize].hot;
         if *seen || hot.entry == 0 || hot.instrument != instrument {
             return Err(wrong);
         }
@@ -640,7 +644,7 @@ impl Engine {
 
     /// Puts an order behind those of its price.
     fn queue_again(&mut self, slot: u32) -> Result<(), SnapshotError> {
-        let hot = &self.orders.hot[slot as usize];
+        let hot = &self.orders.slots[slot as usize].hot;
         let side = self.side_of(slot);
         let instrument = &self.instruments[usize::from(hot.instrument)];
         let (ladder, key) = if hot.flags.any(Flags::WAITING) {
@@ -666,9 +670,9 @@ impl Engine {
             let (mut next, mut before) = (session.oldest, NIL);
             let mut id = 0;
             while next != NIL {
-                let own = self.orders.own.get(next as usize).ok_or(wrong)?;
+                let own = &self.orders.slots.get(next as usize).ok_or(wrong)?.own;
                 let order_id = self.orders.order_id(next).0;
-                let cold = &self.orders.cold[next as usize];
+                let cold = &self.orders.slots[next as usize].cold;
                 // Ids ascend, so the list comes to an end.
                 if own.prev != before
                     || order_id <= id
@@ -693,9 +697,9 @@ impl Engine {
         let wrong = SnapshotError::Damaged("a name");
         let mut quotes = 0;
         for slot in self.live_slots() {
-            let cold = &self.orders.cold[slot as usize];
+            let cold = &self.orders.slots[slot as usize].cold;
             let state = &cold.state;
-            let leads_here = if self.orders.hot[slot as usize].flags.any(Flags::QUOTE) {
+            let leads_here = if self.orders.slots[slot as usize].hot.flags.any(Flags::QUOTE) {
                 quotes += 1;
                 let name = self.quotes.name_of(cold.bucket, cold.side(), slot);
                 name.is_some_and(|name| {
@@ -738,7 +742,7 @@ impl Engine {
                 2 => {
                     let id = trading_engine_protocol::types::OrderId(code);
                     let slot = self.orders.find(id).ok_or(wrong)?;
-                    if !self.orders.hot[slot as usize].flags.any(Flags::DATED) {
+                    if !self.orders.slots[slot as usize].hot.flags.any(Flags::DATED) {
                         return Err(wrong);
                     }
                     self.orders.extra[slot as usize].deadline
@@ -757,7 +761,7 @@ impl Engine {
             self.add_deadline(at, whose);
         }
         let all = self.live_slots().all(|slot| {
-            let dated = self.orders.hot[slot as usize].flags.any(Flags::DATED);
+            let dated = self.orders.slots[slot as usize].hot.flags.any(Flags::DATED);
             !dated || self.orders.extra[slot as usize].deadline != NOWHERE
         });
         all.then_some(()).ok_or(wrong)

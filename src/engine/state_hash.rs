@@ -122,8 +122,8 @@ impl Engine {
     }
 
     fn hash_order(&self, slot: u32, hasher: &mut Hasher) {
-        let hot = &self.orders.hot[slot as usize];
-        let cold = &self.orders.cold[slot as usize];
+        let hot = &self.orders.slots[slot as usize].hot;
+        let cold = &self.orders.slots[slot as usize].cold;
         let order = self.order_state(slot, ExecId(0), cold.open_status());
         hasher.word(u64::from(cold.session.0));
         hasher.bytes(order.as_bytes());

@@ -36,7 +36,7 @@ impl Engine {
         }
         let (instrument, side) = (request.instrument, request.side);
         self.collect(Owners::Session(self.asking.0), |engine, slot| {
-            let state = &engine.orders.cold[slot as usize].state;
+            let state = &engine.orders.slots[slot as usize].cold.state;
             (instrument.0 == 0 || state.instrument == instrument)
                 && (side == 0 || state.side == side)
         });
@@ -87,7 +87,8 @@ impl Engine {
     fn check_status(&self, request: &OrderStatusRequest) -> Result<u32, Refusal> {
         // A quote has an OrderId and no ClientOrderId.
         let by_id = self.orders.find(request.order_id).filter(|&slot| {
-            request.original.is_none() && self.orders.cold[slot as usize].session == self.asking.0
+            request.original.is_none()
+                && self.orders.slots[slot as usize].cold.session == self.asking.0
         });
         let slot = match by_id {
             Some(slot) => slot,
@@ -98,8 +99,8 @@ impl Engine {
     }
 
     fn state_order(&mut self, slot: u32, is_last: bool, sink: &mut impl EventSink) {
-        let hot = &self.orders.hot[slot as usize];
-        let cold = &self.orders.cold[slot as usize];
+        let hot = &self.orders.slots[slot as usize].hot;
+        let cold = &self.orders.slots[slot as usize].cold;
         let waits = if hot.flags.any(Flags::WAITING) {
             WAITS_AS_STOP
         } else if hot.flags.any(Flags::PARKED) {

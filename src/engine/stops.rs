@@ -22,7 +22,7 @@ pub(super) struct TradedRange {
 impl Engine {
     /// A stop begins to wait, unless the last trade was at or through its price.
     pub(super) fn wait(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
-        let hot = &self.orders.hot[slot as usize];
+        let hot = &self.orders.slots[slot as usize].hot;
         let id = hot.instrument;
         let side = self.side_of(slot);
         let stop_tick = self.orders.extra[slot as usize].stop_tick;
@@ -41,7 +41,11 @@ impl Engine {
         let key = instrument.stop_key(side, stop_tick);
         self.ladders
             .append(&mut self.orders, stop_side(id, side), key, slot);
-        if !self.orders.hot[slot as usize].flags.any(Flags::LISTED) {
+        if !self.orders.slots[slot as usize]
+            .hot
+            .flags
+            .any(Flags::LISTED)
+        {
             self.list(slot);
         }
         self.settled(sink)
@@ -129,11 +133,11 @@ impl Engine {
             instrument: id,
             flags,
             ..
-        } = self.orders.hot[at];
-        let is_limit = self.orders.cold[at].state.order_type == OrderType::StopLimit.as_u8();
+        } = self.orders.slots[at].hot;
+        let is_limit = self.orders.slots[at].cold.state.order_type == OrderType::StopLimit.as_u8();
         let instrument = &self.instruments[usize::from(id)];
         let limit = if is_limit {
-            Ok(self.orders.hot[at].tick)
+            Ok(self.orders.slots[at].hot.tick)
         } else {
             self.protection_tick(id, instrument, side)
         };
@@ -151,20 +155,20 @@ impl Engine {
             Ok(tick)
         });
         let counted = self.counted(slot);
-        let hot = &mut self.orders.hot[at];
+        let hot = &mut self.orders.slots[at].hot;
         hot.flags = flags
             .without(Flags::WAITING)
             .with_if(is_limit, Flags::RESTS);
-        self.orders.cold[at].state.price = price;
+        self.orders.slots[at].cold.state.price = price;
         if let Some(before) = counted {
             self.recount(slot, before);
         }
-        let status = self.orders.cold[at].open_status();
+        let status = self.orders.slots[at].cold.open_status();
         let body = OrderTriggered::default();
         self.report(sink, slot, status, Reason::StopTriggered, &body);
         match limit {
             Ok(tick) => {
-                self.orders.hot[at].tick = tick;
+                self.orders.slots[at].hot.tick = tick;
                 self.match_on(slot, sink)
             }
             Err((status, reason)) => {

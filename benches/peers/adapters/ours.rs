@@ -55,7 +55,7 @@ impl Peer for Bare {
     fn open(&self) -> Open {
         Open {
             orders: u64::from(self.book.orders.live()),
-            lots: self.book.orders.hot.iter().map(|hot| hot.leaves).sum(),
+            lots: self.book.orders.slots.iter().map(|slot| slot.hot.leaves).sum(),
         }
     }
 }
