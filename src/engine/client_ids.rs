@@ -150,6 +150,20 @@ impl ClientIds {
         }
     }
 
+    /// Where an id would go that is not there.
+    #[inline(always)]
+    pub fn vacant(&self, hash: IdHash) -> Option<u32> {
+        let (bucket, found) = self.probe(hash);
+        (!found).then_some(bucket)
+    }
+
+    /// Where an id is, and the slot that its order has or had.
+    #[inline(always)]
+    pub fn leads_to(&self, hash: IdHash) -> Option<(u32, u32)> {
+        let (bucket, found) = self.probe(hash);
+        found.then(|| (bucket, self.entries[bucket as usize].slot))
+    }
+
     pub fn find(&self, hash: IdHash) -> Option<Known> {
         let (bucket, found) = self.probe(hash);
         if !found {
@@ -169,18 +183,21 @@ impl ClientIds {
     /// Records an id; `None` when it is there already. The caller checked [`ClientIds::has_room`].
     #[inline(always)]
     pub fn insert(&mut self, hash: IdHash) -> Option<u32> {
-        let (bucket, found) = self.probe(hash);
-        if found {
-            return None;
-        }
+        let bucket = self.vacant(hash)?;
+        self.insert_at(bucket, hash, NIL);
+        Some(bucket)
+    }
+
+    /// Records an id where [`ClientIds::vacant`] said, with its order's slot.
+    #[inline(always)]
+    pub fn insert_at(&mut self, bucket: u32, hash: IdHash, slot: u32) {
         self.entries[bucket as usize] = Entry {
             fingerprint: hash.fingerprint,
             tail: hash.tail | STATUS_OPEN << TAIL_BITS,
-            slot: NIL,
+            slot,
         };
         self.used.push(bucket);
         self.digest ^= hash.fingerprint.rotate_left(hash.tail);
-        Some(bucket)
     }
 
     /// The id's order got a slot.

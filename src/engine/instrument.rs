@@ -2,7 +2,7 @@
 
 use trading_engine_protocol::types::{Price, Quantity, Reason, Side, TradingPhase};
 
-use super::command::{DefineInstrument, name_text};
+use super::command::{DefineInstrument, NO_PRICE, name_text};
 use super::deadlines::NOWHERE;
 use super::ladder::SIDES;
 use super::order::NIL;
@@ -10,6 +10,7 @@ use crate::limits::{PRICE_TICKS_MAX, QUANTITY_MAX, TICK_TABLES_MAX};
 
 /// One instrument. `definition.instrument` 0 = not defined.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(super) struct Instrument {
     pub definition: DefineInstrument,
     /// Highest tick index.
@@ -18,12 +19,14 @@ pub(super) struct Instrument {
     pub stops: u32,
     /// Tick of the last trade + 1, 0 = none yet.
     pub traded: u32,
-    /// A kill switch is on.
-    pub blocked: bool,
     /// What may happen in its book.
     pub phase: TradingPhase,
+    /// A kill switch is on.
+    pub blocked: bool,
     /// Whether limits have more to be than on tick and within the limits.
     pub has_price_rules: bool,
+    /// Whether trades have bands to stay in.
+    pub has_bands: bool,
     /// Tick of the reference price + 1, 0 = none.
     pub reference: u32,
     /// At-the-close orders that wait for their auction, in the order of entry.
@@ -46,6 +49,19 @@ pub(super) struct Indicative {
     pub side: u8,
 }
 
+/// Ladders and keys of an order: where it rests, and what it may trade with.
+#[derive(Clone, Copy)]
+pub(super) struct Reach {
+    pub instrument: u16,
+    pub ladder: u32,
+    pub key: u32,
+    pub opposite: u32,
+    /// Lowest key of the opposite side that it may trade with.
+    pub worst: u32,
+    /// The same, but for the bands.
+    pub limit: u32,
+}
+
 impl Default for Instrument {
     fn default() -> Self {
         Self {
@@ -56,6 +72,7 @@ impl Default for Instrument {
             blocked: false,
             phase: TradingPhase::Continuous,
             has_price_rules: false,
+            has_bands: false,
             reference: 0,
             first_parked: NIL,
             last_parked: NIL,
@@ -98,6 +115,43 @@ impl Instrument {
         self.definition.instrument.0 != 0
     }
 
+    /// Whether it trades, and takes a limit order within its price limits without more ado.
+    #[inline(always)]
+    pub fn takes_plain(&self) -> bool {
+        // One compare: they lie together.
+        [
+            self.phase.as_u8(),
+            u8::from(self.blocked),
+            u8::from(self.has_price_rules),
+            u8::from(self.has_bands),
+        ] == [TradingPhase::Continuous.as_u8(), 0, 0, 0]
+    }
+
+    /// [`Instrument::tick_of`] of a price that is stated and right.
+    #[inline(always)]
+    pub fn plain_tick(&self, price: Price) -> Option<u32> {
+        let d = &self.definition;
+        if price < d.price_min || price > d.price_max || price == NO_PRICE {
+            return None;
+        }
+        let distance = price.0.wrapping_sub(d.price_min.0).cast_unsigned();
+        #[allow(clippy::cast_possible_truncation, reason = "ticks are below 2^18")]
+        if d.tick == 1 {
+            Some(distance as u32)
+        } else {
+            (distance.is_multiple_of(d.tick)).then(|| (distance / d.tick) as u32)
+        }
+    }
+
+    /// Whether an order may have that quantity.
+    #[inline(always)]
+    pub fn is_quantity(&self, quantity: Quantity) -> bool {
+        let d = &self.definition;
+        quantity >= d.quantity_min
+            && quantity <= d.quantity_max
+            && (d.quantity_increment.0 == 1 || quantity.0.is_multiple_of(d.quantity_increment.0))
+    }
+
     /// Checks a definition; the ranges guarantee that no price, quantity or total of this
     /// instrument overflows, on the wire or inside.
     pub fn new(definition: &DefineInstrument) -> Result<Self, Reason> {
@@ -137,6 +191,7 @@ impl Instrument {
                 phase: TradingPhase::try_from(d.first_phase)
                     .map_err(|_| Reason::InvalidDefinition)?,
                 has_price_rules: d.tick_table != 0 || d.static_band != 0,
+                has_bands: d.static_band | d.dynamic_band != 0,
                 ..Self::default()
             }),
             _ => Err(Reason::InvalidDefinition),
@@ -160,6 +215,7 @@ impl Instrument {
         Ok(Self {
             definition: *definition,
             has_price_rules: new.has_price_rules,
+            has_bands: new.has_bands,
             ..*self
         })
     }
@@ -201,6 +257,29 @@ impl Instrument {
             low
         } else {
             high
+        }
+    }
+
+    /// Whether orders trade as they come.
+    #[inline(always)]
+    pub fn trades(&self) -> bool {
+        self.phase == TradingPhase::Continuous
+    }
+
+    /// Where an order at a tick belongs, and how far it may reach if there are no bands. `id` is the
+    /// instrument's own.
+    #[inline(always)]
+    pub fn reach(&self, id: u16, side: Side, tick: u32) -> Reach {
+        let ladder = ladder_side(id, side);
+        let key = self.key(side, tick);
+        let limit = self.last_tick - key;
+        Reach {
+            instrument: id,
+            ladder,
+            key,
+            opposite: ladder ^ 1,
+            worst: limit,
+            limit,
         }
     }
 

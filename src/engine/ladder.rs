@@ -230,9 +230,22 @@ impl Ladders {
         Some(page_key << 6 | highest_bit(self.pages[page].occupied))
     }
 
+    /// Whether anything rests at `key` or above.
+    #[inline(always)]
+    pub fn reaches(&self, side: u32, key: u32) -> bool {
+        // `NIL` + 1 is 0.
+        self.best(side).wrapping_add(1) > key
+    }
+
     /// Puts an order at the back of its level. The caller checked [`Ladders::has_room`].
-    #[inline]
+    #[inline(never)]
     pub fn append(&mut self, orders: &mut Orders, side: u32, key: u32, slot: u32) {
+        self.append_here(orders, side, key, slot);
+    }
+
+    /// [`Ladders::append`] in place.
+    #[inline(always)]
+    pub fn append_here(&mut self, orders: &mut Orders, side: u32, key: u32, slot: u32) {
         let mut page = self.entry(side, key).wrapping_sub(1);
         if page == NIL {
             page = self.open_page(side, key);

@@ -12,7 +12,7 @@ use trading_engine_protocol::types::{
 use super::command::{CancelAfter, MassCancel};
 use super::deadlines::{NOWHERE, Whose};
 use super::event::{CancelAfterSet, EventSink, MassCancelDone};
-use super::order::{Flags, NIL, Own};
+use super::order::{Flags, NIL};
 use super::{Engine, Progress, Work};
 use crate::limits::STEP_EVENTS_MAX;
 
@@ -55,40 +55,19 @@ pub(super) enum Then {
 }
 
 impl Engine {
-    /// An order came to rest: last in its session's list, because ids ascend.
+    /// An order came to rest.
     #[inline]
     pub(super) fn list(&mut self, slot: u32) {
-        let session = self.orders.slots[slot as usize].cold.session;
-        let state = &mut self.sessions[session.0 as usize];
-        let before = state.newest;
-        state.newest = slot;
-        if before == NIL {
-            state.oldest = slot;
-        } else {
-            self.orders.slots[before as usize].own.next = slot;
-        }
-        self.orders.slots[slot as usize].own = Own {
-            next: NIL,
-            prev: before,
-        };
-        let hot = &mut self.orders.slots[slot as usize].hot;
-        hot.flags = hot.flags.with(Flags::LISTED);
+        let order = &mut self.orders.slots[slot as usize];
+        order.hot.flags = order.hot.flags.with(Flags::LISTED);
+        self.sessions[order.cold.session.0 as usize].list(slot, &mut self.orders);
     }
 
     /// An order that was at rest ended.
     #[inline]
     pub(super) fn unlist(&mut self, slot: u32) {
         let session = self.orders.slots[slot as usize].cold.session;
-        let Own { next, prev } = self.orders.slots[slot as usize].own;
-        let state = &mut self.sessions[session.0 as usize];
-        match prev {
-            NIL => state.oldest = next,
-            prev => self.orders.slots[prev as usize].own.next = next,
-        }
-        match next {
-            NIL => state.newest = prev,
-            next => self.orders.slots[next as usize].own.prev = prev,
-        }
+        self.sessions[session.0 as usize].unlist(slot, &mut self.orders);
     }
 
     /// Open orders of a session that were at rest when this was asked, ascending order id.

@@ -10,7 +10,7 @@ use trading_engine_protocol::types::{
 };
 
 use super::event::{EventSink, Fill, OrderCanceled, OrderRestated};
-use super::instrument::ladder_side;
+use super::instrument::Reach;
 use super::ladder::Place;
 use super::order::{Flags, NIL};
 use super::{Engine, Progress, Work};
@@ -18,17 +18,6 @@ use crate::limits::STEP_EVENTS_MAX;
 
 /// Trades a step may make: two events each, and room for what surrounds them.
 pub(super) const TRADES_PER_STEP: usize = (STEP_EVENTS_MAX - 4) / 2;
-
-/// Ladders and keys of an order: where it rests, and what it may trade with.
-pub(super) struct Reach {
-    ladder: u32,
-    key: u32,
-    opposite: u32,
-    /// Lowest key of the opposite side that it may trade with.
-    worst: u32,
-    /// The same, but for the bands.
-    limit: u32,
-}
 
 /// What an incoming order does when it meets one of the same owner.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,21 +47,14 @@ impl Engine {
     /// Where the order in `slot` belongs, and how far it may reach.
     #[inline(always)]
     fn reach(&self, slot: u32) -> Reach {
-        let hot = &self.orders.slots[slot as usize].hot;
-        let side = self.orders.slots[slot as usize].cold.side();
-        let instrument = &self.instruments[usize::from(hot.instrument)];
-        let limit = instrument.key(side.opposite(), hot.tick);
-        let mut worst = limit;
-        if instrument.definition.dynamic_band | instrument.definition.static_band != 0 {
-            worst = worst.max(self.band_key(instrument, side));
+        let order = &self.orders.slots[slot as usize];
+        let side = order.cold.side();
+        let instrument = &self.instruments[usize::from(order.hot.instrument)];
+        let mut reach = instrument.reach(order.hot.instrument, side, order.hot.tick);
+        if instrument.has_bands {
+            reach.worst = reach.worst.max(self.band_key(instrument, side));
         }
-        Reach {
-            ladder: ladder_side(hot.instrument, side),
-            key: instrument.key(side, hot.tick),
-            opposite: ladder_side(hot.instrument, side.opposite()),
-            worst,
-            limit,
-        }
+        reach
     }
 
     /// Whether so many lots of the order could trade now.
@@ -143,6 +125,17 @@ impl Engine {
     #[inline(always)]
     pub(super) fn match_from(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
         let reach = self.reach(slot);
+        self.match_within(slot, &reach, sink)
+    }
+
+    /// [`Engine::match_from`] of an order whose reach is known.
+    #[inline(never)]
+    pub(super) fn match_within(
+        &mut self,
+        slot: u32,
+        reach: &Reach,
+        sink: &mut impl EventSink,
+    ) -> Progress {
         let hot = &self.orders.slots[slot as usize].hot;
         let mut open = hot.leaves;
         let careful = hot.flags.any(Flags::SELF_TRADE);
@@ -195,11 +188,11 @@ impl Engine {
         }
         if open == 0 {
             self.release(slot, OrderStatus::Filled);
-        } else if reach.worst > reach.limit && self.band_stops(&reach) {
+        } else if reach.worst > reach.limit && self.band_stops(reach) {
             self.note_trades(instrument, first, last);
             return self.interrupt(slot, sink);
         } else if self.orders.slots[slot as usize].hot.flags.any(Flags::RESTS) {
-            self.rest(slot, &reach, sink);
+            self.rest(slot, reach, sink);
         } else {
             self.end_remainder(slot, sink);
         }

@@ -8,7 +8,7 @@
 //! * `order`: the slab; `ladder`: price levels; `client_ids`: ids of the day; `deadlines`: what is
 //!   due when
 //! * `phase`: trading phases; `auction`: the one price; `prices`: tick tables and bands
-//! * `entry`: new orders; `requests`: cancels and replaces; `matching`: trades; `stops`: orders that
+//! * `plain`: what most commands are; `entry`: new orders; `requests`: cancels and replaces; `matching`: trades; `stops`: orders that
 //!   wait for a price; `mass_cancel`, `kill_switch`: many at once; `day`: the trading day and
 //!   expiries; `status`: what orders are; `amend`: trades that did not happen so
 //! * `quotes`, `quote_book`: mass quotes, and what is quoted; `protection`: groups of a market maker
@@ -38,6 +38,7 @@ mod matching;
 #[doc(hidden)]
 pub mod order;
 mod phase;
+mod plain;
 mod prices;
 mod protection;
 mod quote_book;
@@ -80,7 +81,7 @@ use session::Firm;
 use stops::TradedRange;
 use trading_engine_protocol::types::{
     ClientOrderId, Epoch, ExecId, Generation, InstrumentId, OrderStatus, Price, Quantity, Reason,
-    Sequence, SessionId, SessionSequence, Side, TradeId, TradingPhase, UtcNanos,
+    Sequence, SessionId, Side, TradeId, TradingPhase, UtcNanos,
 };
 
 use zerocopy::IntoBytes;
@@ -153,11 +154,9 @@ enum Work {
     Phase(Stage),
 }
 
-/// What all events of the command at work share in their headers.
+/// What events say of the command at work, beside its number and time.
 #[derive(Clone, Copy, Default)]
 struct Cause {
-    sequence: Sequence,
-    sequenced_at: UtcNanos,
     received_at: UtcNanos,
     /// Events so far.
     events: u32,
@@ -166,12 +165,12 @@ struct Cause {
 impl Cause {
     /// Header of the next event.
     #[inline(always)]
-    fn next(&mut self) -> EventHeader {
+    fn next(&mut self, sequence: Sequence, sequenced_at: UtcNanos) -> EventHeader {
         let index = self.events;
         self.events += 1;
         EventHeader {
-            sequence: self.sequence,
-            sequenced_at: self.sequenced_at,
+            sequence,
+            sequenced_at,
             received_at: self.received_at,
             index,
             ..EventHeader::default()
@@ -381,6 +380,29 @@ impl Engine {
         body: CommandBody<'_>,
         sink: &mut impl EventSink,
     ) -> Progress {
+        match body {
+            CommandBody::EnterOrder(order) => {
+                if self.come_to(header)
+                    && let Some(progress) = self.enter_plain(header, order, sink)
+                {
+                    return progress;
+                }
+            }
+            CommandBody::CancelOrder(cancel) => {
+                if self.come_to(header) && self.cancel_plain(header, cancel, sink) {
+                    return Progress::Done;
+                }
+            }
+            _ => {
+                self.come_to(header);
+            }
+        }
+        self.apply_any(header, body, sink)
+    }
+
+    /// A command is at work. Returns whether nothing is due before it.
+    #[inline(always)]
+    fn come_to(&mut self, header: &CommandHeader) -> bool {
         assert!(
             self.work == Work::Nothing,
             "Invariant: the last command is finished"
@@ -396,11 +418,21 @@ impl Engine {
         self.sequence = header.sequence;
         self.sequenced_at = header.sequenced_at;
         self.cause = Cause {
-            sequence: header.sequence,
-            sequenced_at: header.sequenced_at,
             received_at: header.received_at,
             events: 0,
         };
+        self.asking = (header.session, header.inbound_seq);
+        header.sequenced_at < self.next_deadline
+    }
+
+    /// A command that is not plain, whatever it is.
+    #[inline(never)]
+    fn apply_any(
+        &mut self,
+        header: &CommandHeader,
+        body: CommandBody<'_>,
+        sink: &mut impl EventSink,
+    ) -> Progress {
         if header.sequenced_at >= self.next_deadline {
             return self.hold(header, body, sink);
         }
@@ -847,22 +879,16 @@ impl Engine {
     /// Header of the session's next numbered event.
     #[inline(always)]
     fn next_header(&mut self, session: SessionId, reason: Reason, ref_tag: u16) -> EventHeader {
-        let state = &mut self.sessions[session.0 as usize];
-        let number = state.next_outbound;
-        state.next_outbound += 1;
+        let cause = self.cause.next(self.sequence, self.sequenced_at);
+        let inbound_seq = if self.asking.0 == session {
+            self.asking.1
+        } else {
+            0
+        };
+        let header = self.sessions[session.0 as usize].next_header(cause, reason, inbound_seq);
         EventHeader {
-            reason: reason.code(),
-            session,
-            generation: Generation(state.generation),
-            session_seq: SessionSequence(number),
-            inbound_seq: if self.asking.0 == session {
-                self.asking.1
-            } else {
-                0
-            },
-            epoch: Epoch(state.epoch),
             ref_tag: u32::from(ref_tag),
-            ..self.cause.next()
+            ..header
         }
     }
 
@@ -916,7 +942,7 @@ impl Engine {
                 0
             },
             epoch: Epoch(epoch),
-            ..self.cause.next()
+            ..self.cause.next(self.sequence, self.sequenced_at)
         };
         Event::new(header, body).write_to(sink);
     }

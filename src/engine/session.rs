@@ -1,10 +1,11 @@
 //! Session state: who may speak, and the next number in each direction.
 
-use trading_engine_protocol::types::{Reason, SessionProtocol};
+use trading_engine_protocol::types::{Epoch, Generation, Reason, SessionProtocol, SessionSequence};
 
 use super::command::{DefineFirm, DefineSession};
 use super::deadlines::NOWHERE;
-use super::order::NIL;
+use super::event::EventHeader;
+use super::order::{NIL, Orders, Own};
 
 /// Why a session may not trade, as bits: each kill switch above it is a block of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,13 +66,11 @@ impl Firm {
     }
 }
 
-/// One session. Index 0 of the table is never defined.
+/// One session. Index 0 of the table is never defined. What every command of a session looks at
+/// is the first cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
 pub struct SessionState {
-    /// As defined; `definition.session` 0 = not defined.
-    pub definition: DefineSession,
-    /// Which door.
-    pub protocol: SessionProtocol,
     /// Next outbound number.
     pub next_outbound: u64,
     /// FIX: next inbound number expected. Binary: last client number accepted.
@@ -80,18 +79,14 @@ pub struct SessionState {
     pub epoch: u32,
     /// Newest connection.
     pub generation: u32,
-    /// Whether that connection is up.
+    /// Whether that connection is up; never so of a session that is not defined.
     pub connected: bool,
     /// Kill switches that are on above it.
     pub(super) blocks: Blocks,
-    /// When its orders are canceled without its asking: bit 0 a lost connection, bit 1 a logout.
-    pub cancel_on_disconnect: u8,
-    /// How long after that.
-    pub cancel_grace_ms: u32,
     /// Whether its firm has risk limits.
     pub(super) limited: bool,
-    /// Whether only its quotes go when it is due: it asked for nothing.
-    pub(super) quotes_only: bool,
+    /// Which door.
+    pub protocol: SessionProtocol,
     /// Its orders at rest, in ascending order id.
     pub(super) oldest: u32,
     pub(super) newest: u32,
@@ -99,7 +94,17 @@ pub struct SessionState {
     pub(super) next_of_firm: u32,
     /// Where its deadlines are: cancel on disconnect, cancel after.
     pub(super) deadlines: [u32; 2],
+    /// How long after a disconnect its orders are canceled.
+    pub cancel_grace_ms: u32,
+    /// When its orders are canceled without its asking: bit 0 a lost connection, bit 1 a logout.
+    pub cancel_on_disconnect: u8,
+    /// Whether only its quotes go when it is due: it asked for nothing.
+    pub(super) quotes_only: bool,
+    /// As defined; `definition.session` 0 = not defined.
+    pub definition: DefineSession,
 }
+
+const _: () = assert!(size_of::<SessionState>() == 128);
 
 impl SessionState {
     pub(super) fn undefined() -> Self {
@@ -141,6 +146,76 @@ impl SessionState {
         self.next_outbound = 1;
         self.inbound = Self::first_inbound(self.protocol);
         self.epoch += 1;
+    }
+
+    /// Whether the connection is up and nothing keeps its orders from being plain ones.
+    #[inline(always)]
+    pub(super) fn enters_plain(&self) -> bool {
+        // One compare: they lie together.
+        [
+            u8::from(self.connected),
+            self.blocks.0,
+            u8::from(self.limited),
+        ] == [1, 0, 0]
+    }
+
+    /// What `inbound` is when this number is consumed, if it is a right one and not 0.
+    #[inline(always)]
+    pub(super) fn next_inbound(&self, number: u64) -> Option<u64> {
+        match self.protocol {
+            SessionProtocol::Fix if number == self.inbound => Some(number + 1),
+            SessionProtocol::Binary if number > self.inbound => Some(number),
+            SessionProtocol::Fix | SessionProtocol::Binary => None,
+        }
+    }
+
+    /// Header of the session's next numbered event.
+    #[inline(always)]
+    pub(super) fn next_header(
+        &mut self,
+        cause: EventHeader,
+        reason: Reason,
+        inbound_seq: u64,
+    ) -> EventHeader {
+        let number = self.next_outbound;
+        self.next_outbound += 1;
+        EventHeader {
+            reason: reason.code(),
+            session: self.definition.session,
+            generation: Generation(self.generation),
+            session_seq: SessionSequence(number),
+            inbound_seq,
+            epoch: Epoch(self.epoch),
+            ..cause
+        }
+    }
+
+    /// An order came to rest: last in the list, because ids ascend.
+    #[inline(always)]
+    pub(super) fn list(&mut self, slot: u32, orders: &mut Orders) {
+        let before = std::mem::replace(&mut self.newest, slot);
+        orders.slots[slot as usize].own = Own {
+            next: NIL,
+            prev: before,
+        };
+        match before {
+            NIL => self.oldest = slot,
+            before => orders.slots[before as usize].own.next = slot,
+        }
+    }
+
+    /// An order that was at rest ended.
+    #[inline(always)]
+    pub(super) fn unlist(&mut self, slot: u32, orders: &mut Orders) {
+        let Own { next, prev } = orders.slots[slot as usize].own;
+        match prev {
+            NIL => self.oldest = next,
+            prev => orders.slots[prev as usize].own.next = next,
+        }
+        match next {
+            NIL => self.newest = prev,
+            next => orders.slots[next as usize].own.prev = prev,
+        }
     }
 
     /// Consumes an inbound number; 0 consumes nothing.
