@@ -37,6 +37,7 @@ use ours::{Buffer, COMMANDS, LINES, Line, Prepared, Trade, apply, bare, engine, 
 use support::Singles;
 use trading_engine::engine::event::EventBody;
 use trading_engine::engine::{Engine, command};
+use trading_engine::ring::prefetch;
 
 const BLOCK: usize = 10_000;
 /// How often a stream is run from its start.
@@ -186,11 +187,11 @@ const COUNTED: usize = 4_000;
 /// What became of a command.
 const OUTCOMES: [&str; 5] = ["rests", "trades", "canceled", "replaced", "else"];
 
-/// One command of `full`, look-ahead included, in a place that callgrind knows by its name.
+/// One command of `full`, and the look-ahead before it, in a place that callgrind knows by its name.
 #[inline(never)]
-fn counted_command(engine: &mut Engine, prepared: &Prepared, at: usize, sink: &mut Buffer) {
-    prepared.look_ahead(engine, at);
-    apply(engine, prepared.log.get(at), sink);
+fn counted_command(engine: &mut Engine, later: &[u8], bytes: &[u8], sink: &mut Buffer) {
+    engine.look_ahead(later, prefetch);
+    apply(engine, bytes, sink);
 }
 
 /// What a child under callgrind does for `--each`.
@@ -206,7 +207,13 @@ fn one_by_one(line: &Line) {
         );
     }
     for at in WARM..WARM + COUNTED {
-        counted_command(&mut engine, &prepared, prepared.prefill + at, &mut sink);
+        let at = prepared.prefill + at;
+        counted_command(
+            &mut engine,
+            prepared.later(at),
+            prepared.log.get(at),
+            &mut sink,
+        );
     }
 }
 

@@ -301,8 +301,16 @@ impl Prepared {
     /// What the engine agent does before a command, with what is in its ring.
     #[inline(always)]
     pub fn look_ahead(&self, engine: &Engine, at: usize) {
+        engine.look_ahead(self.later(at), prefetch);
+    }
+
+    /// The command to look ahead to, or nothing.
+    #[inline(always)]
+    pub fn later(&self, at: usize) -> &[u8] {
         if at + 4 < self.log.starts.len() {
-            engine.look_ahead(self.log.get(at + 3), prefetch);
+            self.log.get(at + 3)
+        } else {
+            &[]
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use trading_engine_protocol::types::{ClientOrderId, OrderStatus, SessionId};
 
-use super::order::{NIL, touch_spare};
+use super::order::NIL;
 use super::snapshot::{In, Out, SnapshotError};
 use zerocopy::FromZeros;
 
@@ -54,11 +54,39 @@ pub(super) struct Known {
 
 pub(super) struct ClientIds {
     entries: Box<[Entry]>,
-    /// Buckets in use, for the day roll.
-    used: Vec<u32>,
-    capacity: usize,
+    /// Buckets in use, the first `count`, for the day roll.
+    used: Box<[u32]>,
+    count: usize,
     key: u64,
     digest: u64,
+}
+
+/// Where an id may be recorded.
+pub(super) struct Vacancy<'a> {
+    hash: IdHash,
+    bucket: u32,
+    entry: &'a mut Entry,
+    /// Its place among those in use.
+    used: &'a mut u32,
+    count: &'a mut usize,
+    digest: &'a mut u64,
+}
+
+impl Vacancy<'_> {
+    /// Records the id with its order's slot, `NIL` = it has none yet. Returns the bucket.
+    #[inline(always)]
+    pub fn fill(self, slot: u32) -> u32 {
+        let hash = self.hash;
+        *self.entry = Entry {
+            fingerprint: hash.fingerprint,
+            tail: hash.tail | STATUS_OPEN << TAIL_BITS,
+            slot,
+        };
+        *self.used = self.bucket;
+        *self.count += 1;
+        *self.digest ^= hash.fingerprint.rotate_left(hash.tail);
+        self.bucket
+    }
 }
 
 /// Multiplies to 128 bits and folds: every input bit reaches every output bit, if neither factor
@@ -88,8 +116,9 @@ impl ClientIds {
             // Zero pages are touched only as ids come.
             entries: <[Entry]>::new_box_zeroed_with_elems(buckets)
                 .expect("Invariant: the id table fits the address space"),
-            used: Vec::with_capacity(capacity as usize),
-            capacity: capacity as usize,
+            used: <[u32]>::new_box_zeroed_with_elems(capacity as usize)
+                .expect("Invariant: the id table fits the address space"),
+            count: 0,
             key: spread(0),
             digest: 0,
         }
@@ -99,8 +128,12 @@ impl ClientIds {
         self.key = spread(key);
     }
 
+    fn in_use(&self) -> &[u32] {
+        &self.used[..self.count]
+    }
+
     pub fn has_room(&self) -> bool {
-        self.used.len() < self.capacity
+        self.count < self.used.len()
     }
 
     #[inline(always)]
@@ -131,12 +164,21 @@ impl ClientIds {
         }
     }
 
+    /// The bucket where a look for the id begins.
+    #[inline(always)]
+    fn first(&self, hash: IdHash) -> usize {
+        #[allow(clippy::cast_possible_truncation, reason = "masked")]
+        {
+            (hash.fingerprint >> 7) as usize & (self.entries.len() - 1)
+        }
+    }
+
     /// Bucket of the id, or the empty one where it would go.
     #[inline(always)]
     fn probe(&self, hash: IdHash) -> (u32, bool) {
         let mask = self.entries.len() - 1;
-        #[allow(clippy::cast_possible_truncation, reason = "masked")]
-        let mut bucket = (hash.fingerprint >> 7) as usize & mask;
+        let mut bucket = self.first(hash);
+        #[allow(clippy::cast_possible_truncation, reason = "at most 2^32 entries")]
         // Ends: the table is at most half full.
         loop {
             let entry = &self.entries[bucket];
@@ -150,11 +192,21 @@ impl ClientIds {
         }
     }
 
-    /// Where an id would go that is not there.
+    /// The place of an id that is not there, if there is one more to be had.
     #[inline(always)]
-    pub fn vacant(&self, hash: IdHash) -> Option<u32> {
+    pub fn vacancy(&mut self, hash: IdHash) -> Option<Vacancy<'_>> {
         let (bucket, found) = self.probe(hash);
-        (!found).then_some(bucket)
+        if found {
+            return None;
+        }
+        Some(Vacancy {
+            hash,
+            bucket,
+            entry: &mut self.entries[bucket as usize],
+            used: self.used.get_mut(self.count)?,
+            count: &mut self.count,
+            digest: &mut self.digest,
+        })
     }
 
     /// Where an id is, and the slot that its order has or had.
@@ -183,21 +235,8 @@ impl ClientIds {
     /// Records an id; `None` when it is there already. The caller checked [`ClientIds::has_room`].
     #[inline(always)]
     pub fn insert(&mut self, hash: IdHash) -> Option<u32> {
-        let bucket = self.vacant(hash)?;
-        self.insert_at(bucket, hash, NIL);
-        Some(bucket)
-    }
-
-    /// Records an id where [`ClientIds::vacant`] said, with its order's slot.
-    #[inline(always)]
-    pub fn insert_at(&mut self, bucket: u32, hash: IdHash, slot: u32) {
-        self.entries[bucket as usize] = Entry {
-            fingerprint: hash.fingerprint,
-            tail: hash.tail | STATUS_OPEN << TAIL_BITS,
-            slot,
-        };
-        self.used.push(bucket);
-        self.digest ^= hash.fingerprint.rotate_left(hash.tail);
+        let vacancy = self.vacancy(hash)?;
+        Some(vacancy.fill(NIL))
     }
 
     /// The id's order got a slot.
@@ -217,8 +256,8 @@ impl ClientIds {
     /// there.
     pub fn save(&self, out: &mut Out) -> Vec<u32> {
         let mut places = vec![NIL; self.entries.len()];
-        out.words([self.key, self.used.len() as u64]);
-        for (&bucket, index) in self.used.iter().zip(0..) {
+        out.words([self.key, self.count as u64]);
+        for (&bucket, index) in self.in_use().iter().zip(0..) {
             let entry = &self.entries[bucket as usize];
             out.words([
                 entry.fingerprint,
@@ -232,7 +271,7 @@ impl ClientIds {
     /// Reads what [`ClientIds::save`] wrote. Returns the bucket of each entry.
     pub fn load(&mut self, input: &mut In<'_>) -> Result<Vec<u32>, SnapshotError> {
         self.key = input.word()?;
-        let count = input.at_most(self.capacity as u64, "client order ids")?;
+        let count = input.at_most(self.used.len() as u64, "client order ids")?;
         let mut buckets = Vec::new();
         for _ in 0..count {
             let fingerprint = input.word()?;
@@ -258,7 +297,7 @@ impl ClientIds {
 
     /// Whether every id's slot is one of the first so many.
     pub fn lead_below(&self, slots: u32) -> bool {
-        self.used.iter().all(|&bucket| {
+        self.in_use().iter().all(|&bucket| {
             let slot = self.entries[bucket as usize].slot;
             slot == NIL || slot < slots
         })
@@ -271,20 +310,20 @@ impl ClientIds {
 
     /// A new trading day: all ids are free again.
     pub fn clear(&mut self) {
-        for &bucket in &self.used {
+        for &bucket in &self.used[..self.count] {
             self.entries[bucket as usize] = EMPTY;
         }
-        self.used.clear();
+        self.count = 0;
         self.digest = 0;
     }
 
     /// Where a look for the id begins.
-    #[inline]
-    pub fn address(&self, hash: IdHash) -> *const u8 {
-        let mask = self.entries.len() - 1;
-        #[allow(clippy::cast_possible_truncation, reason = "masked")]
-        let bucket = (hash.fingerprint >> 7) as usize & mask;
-        std::ptr::from_ref(&self.entries[bucket]).cast()
+    #[inline(always)]
+    pub fn address(&self, session: SessionId, id: &ClientOrderId) -> *const u8 {
+        let hash = self.hash(session, id);
+        // A table without entries, which there is not, has no address.
+        let entry = self.entries.get(self.first(hash));
+        entry.map_or(std::ptr::null(), std::ptr::from_ref).cast()
     }
 
     /// Makes the memory resident.
@@ -292,18 +331,20 @@ impl ClientIds {
         for entry in self.entries.iter_mut().step_by(PAGE_ENTRIES) {
             *entry = std::hint::black_box(*entry);
         }
-        touch_spare(&mut self.used);
+        for bucket in self.used.iter_mut().step_by(PAGE_ENTRIES) {
+            *bucket = std::hint::black_box(*bucket);
+        }
     }
 
     /// Start and length of each table.
     pub fn memory(&self, each: &mut impl FnMut(*const u8, usize)) {
         each(self.entries.as_ptr().cast(), size_of_val(&*self.entries));
-        each(self.used.as_ptr().cast(), self.capacity * size_of::<u32>());
+        each(self.used.as_ptr().cast(), size_of_val(&*self.used));
     }
 
     /// Of the set of ids, whatever order they came in.
     pub fn digest(&self) -> u64 {
-        self.digest ^ self.used.len() as u64
+        self.digest ^ self.count as u64
     }
 }
 

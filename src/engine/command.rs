@@ -893,6 +893,23 @@ layout!(
 /// No price.
 pub const NO_PRICE: Price = Price(i64::MIN);
 
+impl CommandHeader {
+    /// Its bytes as words.
+    #[inline(always)]
+    pub fn words(&self) -> &[u64; 6] {
+        zerocopy::transmute_ref!(self)
+    }
+}
+
+impl EnterOrder {
+    /// Its bytes as words: five of the id, price, quantity, whose order in what, and the rest, as an
+    /// order's state ends.
+    #[inline(always)]
+    pub fn words(&self) -> &[u64; 9] {
+        zerocopy::transmute_ref!(self)
+    }
+}
+
 impl OrderTerms {
     /// The terms of an order that has none.
     pub const NONE: Self = Self {
@@ -991,9 +1008,7 @@ macro_rules! bodies {
         pub fn read(bytes: &[u8]) -> Result<(&CommandHeader, CommandBody<'_>), CommandError> {
             let kind = bytes.get(KIND_AT).copied().unwrap_or(0);
             $(if kind == CommandKind::$name as u8
-                && let Ok((whole, _)) = Whole::<$name>::ref_from_prefix(bytes)
-                && whole.header.length as usize == size_of::<Whole<$name>>()
-                && whole.header.version == COMMAND_VERSION
+                && let Some(whole) = read_as::<$name>(bytes)
             {
                 return Ok((&whole.header, CommandBody::$name(&whole.body)));
             })+
@@ -1048,11 +1063,51 @@ macro_rules! bodies {
 }
 
 /// A command as it lies in the log.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(Debug, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Whole<B> {
-    header: CommandHeader,
-    body: B,
+pub struct Whole<B> {
+    /// Its header.
+    pub header: CommandHeader,
+    /// Its body.
+    pub body: B,
+}
+
+/// [`read`] of a command that is meant to be of one kind; `None` if it is not, or not right.
+#[inline(always)]
+pub fn read_as<B: Body>(bytes: &[u8]) -> Option<&Whole<B>> {
+    if *bytes.get(KIND_AT)? != B::KIND as u8 {
+        return None;
+    }
+    let (whole, _) = Whole::<B>::ref_from_prefix(bytes).ok()?;
+    let right = whole.header.length as usize == size_of::<Whole<B>>()
+        && whole.header.version == COMMAND_VERSION;
+    right.then_some(whole)
+}
+
+/// Where the id is that a command of that kind looks up first, from the command's start; 0 = there
+/// is none.
+const FIRST_ID_AT: [u8; 64] = {
+    use core::mem::offset_of;
+    let mut at = [0; 64];
+    let head = size_of::<CommandHeader>() as u8;
+    at[CommandKind::EnterOrder as usize] = head + offset_of!(EnterOrder, client_order_id) as u8;
+    at[CommandKind::EnterOrderWithTerms as usize] = at[CommandKind::EnterOrder as usize];
+    at[CommandKind::CancelOrder as usize] = head + offset_of!(CancelOrder, original) as u8;
+    at[CommandKind::ReplaceOrder as usize] = head + offset_of!(ReplaceOrder, original) as u8;
+    at
+};
+
+/// The id that a command looks up first, and whose it is. No more than that is looked at: what else
+/// is wrong with the bytes, [`read`] finds.
+#[inline(always)]
+pub fn first_id(bytes: &[u8]) -> Option<(SessionId, &ClientOrderId)> {
+    let (header, _) = CommandHeader::ref_from_prefix(bytes).ok()?;
+    let at = FIRST_ID_AT[header.kind as usize % FIRST_ID_AT.len()];
+    if at == 0 {
+        return None;
+    }
+    let (id, _) = ClientOrderId::ref_from_prefix(bytes.get(usize::from(at)..)?).ok()?;
+    Some((header.session, id))
 }
 
 /// Where the kind byte is.

@@ -16,7 +16,7 @@ use super::order::{Flags, NIL};
 use super::{Engine, Progress};
 
 /// An order that passed every check.
-struct Admission {
+pub(super) struct Admission {
     side: Side,
     order_type: OrderType,
     time_in_force: TimeInForce,
@@ -24,6 +24,21 @@ struct Admission {
     stop_tick: u32,
     price: Price,
     flags: Flags,
+}
+
+impl Admission {
+    /// Of a limit order without anything else.
+    pub fn plain(side: Side, time_in_force: TimeInForce, tick: u32, price: Price) -> Self {
+        Self {
+            side,
+            order_type: OrderType::Limit,
+            time_in_force,
+            tick,
+            stop_tick: 0,
+            price,
+            flags: Flags::default().with_if(time_in_force.rests(), Flags::RESTS),
+        }
+    }
 }
 
 impl Engine {
@@ -71,6 +86,32 @@ impl Engine {
                 return Progress::Done;
             }
         };
+        self.admit_order(order, terms, &admission, bucket, sink)
+    }
+
+    /// An order without terms that passed every check.
+    #[inline(never)]
+    pub(super) fn enter_admitted(
+        &mut self,
+        order: &EnterOrder,
+        admission: &Admission,
+        bucket: u32,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        self.admit_order(order, &OrderTerms::NONE, admission, bucket, sink)
+    }
+
+    /// An order that passed every check gets its place.
+    #[inline(always)]
+    fn admit_order(
+        &mut self,
+        order: &EnterOrder,
+        terms: &OrderTerms,
+        admission: &Admission,
+        bucket: u32,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        let session = self.asking.0;
         let flags = admission.flags;
         #[allow(
             clippy::cast_possible_truncation,

@@ -1016,6 +1016,21 @@ impl<B: Body> Event<B> {
     }
 }
 
+/// An event as words.
+pub(super) mod words {
+    use super::{Body, EVENT_VERSION, EventHeader};
+    use trading_engine_protocol::types::Reason;
+
+    /// First word of the header before a body of that kind.
+    pub(crate) const fn first<B: Body>(reason: Reason) -> u64 {
+        let length = (size_of::<EventHeader>() + size_of::<B>()) as u64;
+        length
+            | (B::KIND as u64) << 32
+            | (EVENT_VERSION as u64) << 40
+            | (reason.code() as u64) << 48
+    }
+}
+
 /// Where the engine writes its events, in order. The caller guarantees room for
 /// `STEP_BYTES_MAX` bytes before every step, so writing cannot fail.
 pub trait EventSink {

@@ -52,7 +52,6 @@ pub(super) struct Indicative {
 /// Ladders and keys of an order: where it rests, and what it may trade with.
 #[derive(Clone, Copy)]
 pub(super) struct Reach {
-    pub instrument: u16,
     pub ladder: u32,
     pub key: u32,
     pub opposite: u32,
@@ -274,7 +273,6 @@ impl Instrument {
         let key = self.key(side, tick);
         let limit = self.last_tick - key;
         Reach {
-            instrument: id,
             ladder,
             key,
             opposite: ladder ^ 1,

@@ -75,6 +75,16 @@ impl Place {
         self.side
     }
 
+    /// Tick of an order in a book, not of a stop.
+    #[inline(always)]
+    pub fn tick(self, last_tick: u32) -> u32 {
+        if self.side & 1 == 0 {
+            self.key
+        } else {
+            last_tick - self.key
+        }
+    }
+
     /// Which key.
     pub fn key(self) -> u32 {
         self.key
@@ -84,8 +94,8 @@ impl Place {
 /// All sides of all books, and the stops that wait beside them. A side is named by
 /// `instrument * 4 + (0 bid, 1 ask, 2 buy stop, 3 sell stop)`.
 pub struct Ladders {
-    /// Highest occupied key of each side, `NIL` = empty.
-    best: Box<[u32]>,
+    /// Highest occupied key of each side of each instrument, `NIL` = empty.
+    best: Box<[[u32; SIDES]]>,
     sides: Box<[SideIndex]>,
     /// Page number + 1 per (side, page), 0 = none.
     directory: Box<[[u32; PAGES_PER_SIDE]]>,
@@ -109,7 +119,7 @@ impl Ladders {
     pub fn new(instruments: u32, pages: u32) -> Self {
         let sides = (instruments as usize + 1) * SIDES;
         Self {
-            best: vec![NIL; sides].into_boxed_slice(),
+            best: vec![[NIL; SIDES]; sides / SIDES].into_boxed_slice(),
             sides: (0..sides)
                 .map(|_| SideIndex {
                     top: 0,
@@ -171,7 +181,12 @@ impl Ladders {
     /// Highest occupied key, `NIL` = the side is empty.
     #[inline(always)]
     pub fn best(&self, side: u32) -> u32 {
-        self.best[side as usize]
+        self.best[side as usize / SIDES][side as usize % SIDES]
+    }
+
+    #[inline(always)]
+    fn best_mut(&mut self, side: u32) -> &mut u32 {
+        &mut self.best[side as usize / SIDES][side as usize % SIDES]
     }
 
     /// Where the level of an occupied key is.
@@ -238,29 +253,39 @@ impl Ladders {
     }
 
     /// Puts an order at the back of its level. The caller checked [`Ladders::has_room`].
-    #[inline(never)]
+    #[inline]
     pub fn append(&mut self, orders: &mut Orders, side: u32, key: u32, slot: u32) {
-        self.append_here(orders, side, key, slot);
-    }
-
-    /// [`Ladders::append`] in place.
-    #[inline(always)]
-    pub fn append_here(&mut self, orders: &mut Orders, side: u32, key: u32, slot: u32) {
-        let mut page = self.entry(side, key).wrapping_sub(1);
-        if page == NIL {
-            page = self.open_page(side, key);
-        }
-        let place = Place { side, key, page };
         let order = &mut orders.slots[slot as usize];
-        order.place = place;
-        let leaves = order.hot.leaves;
         let mut hidden = 0;
         if order.hot.flags.any(Flags::ICEBERG) {
             hidden = orders.extra[slot as usize].hidden;
         }
+        let (place, before) = self.join(side, key, slot, order.hot.leaves, hidden);
+        order.place = place;
+        order.hot.prev = before;
+        if before != NIL {
+            orders.slots[before as usize].hot.next = slot;
+        }
+    }
+
+    /// The level's part of [`Ladders::append`]: returns where the level is, and the order before
+    /// this one, whose next one it is now; `NIL` = it is the first.
+    #[inline(always)]
+    pub fn join(
+        &mut self,
+        side: u32,
+        key: u32,
+        slot: u32,
+        leaves: u64,
+        hidden: u64,
+    ) -> (Place, u32) {
+        let mut page = self.entry(side, key).wrapping_sub(1);
+        if page == NIL {
+            page = self.open_page(side, key);
+        }
         let at = &mut self.pages[page as usize];
         let level = &mut at.levels[key as usize & 63];
-        if level.count == 0 {
+        let before = if level.count == 0 {
             at.occupied |= 1 << (key & 63);
             *level = Level {
                 lots: leaves,
@@ -270,19 +295,19 @@ impl Ladders {
                 reserved: 0,
                 hidden,
             };
-            let best = &mut self.best[side as usize];
+            let best = self.best_mut(side);
             // `NIL` + 1 is 0: every key is better than none.
             if key >= best.wrapping_add(1) {
                 *best = key;
             }
+            NIL
         } else {
-            let tail = std::mem::replace(&mut level.tail, slot);
             level.lots += leaves;
             level.hidden += hidden;
             level.count += 1;
-            order.hot.prev = tail;
-            orders.slots[tail as usize].hot.next = slot;
-        }
+            std::mem::replace(&mut level.tail, slot)
+        };
+        (Place { side, key, page }, before)
     }
 
     /// The first order in 64 keys.
@@ -336,9 +361,9 @@ impl Ladders {
         let occupied = &mut self.pages[page as usize].occupied;
         *occupied &= !(1 << (key & 63));
         let left = *occupied;
-        if self.best[side as usize] == key {
+        if self.best(side) == key {
             // What is left of this page is below.
-            self.best[side as usize] = if left == 0 {
+            *self.best_mut(side) = if left == 0 {
                 self.next_below(side, key)
             } else {
                 key & !63 | highest_bit(left)

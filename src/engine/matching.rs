@@ -139,7 +139,7 @@ impl Engine {
         let hot = &self.orders.slots[slot as usize].hot;
         let mut open = hot.leaves;
         let careful = hot.flags.any(Flags::SELF_TRADE);
-        let quote = hot.flags.only(Flags::QUOTE);
+        let more = hot.flags.only(Flags::MORE_THAN_FILLS);
         let instrument = hot.instrument;
         let mut trades = 0;
         let (mut first, mut last) = (NIL, NIL);
@@ -170,8 +170,8 @@ impl Engine {
                 first = tick;
             }
             last = tick;
-            if !flags.with(quote).any(Flags::SPECIAL) {
-                open -= self.trade::<false>(place, maker, slot, open, sink);
+            if !flags.with(more).any(Flags::MORE_THAN_FILLS) {
+                open -= self.trade_plain(place, maker, slot, open, sink);
                 continue;
             }
             let (lots, tripped) = self.special_trade(place, maker, slot, open, sink);
@@ -213,7 +213,7 @@ impl Engine {
         self.rest(slot, &reach, sink);
     }
 
-    /// A trade in which an iceberg, a quote or a protected order takes part. Returns the lots, and
+    /// A trade in which an order takes part that is more than a plain one. Returns the lots, and
     /// whether a group's limit was reached by it.
     #[inline(never)]
     fn special_trade(
@@ -230,16 +230,14 @@ impl Engine {
         let lots = if flags.any(Flags::ICEBERG) {
             self.trade_with_iceberg(place, maker, taker, open, sink)
         } else {
-            self.trade::<true>(place, maker, taker, open, sink)
+            self.trade(place, maker, taker, open, sink)
         };
         let tripped = protected.is_some_and(|filled| self.count_fill(&filled, lots, taker, sink));
         (lots, tripped)
     }
 
-    /// One trade of an order with `open` lots with the first of a level. Returns the lots. Without
-    /// `QUOTES` neither of them is a quote.
-    #[inline(always)]
-    fn trade<const QUOTES: bool>(
+    /// One trade of an order with `open` lots with the first of a level. Returns the lots.
+    fn trade(
         &mut self,
         place: Place,
         maker: u32,
@@ -258,7 +256,7 @@ impl Engine {
         } else {
             self.ladders.at_mut(place).lots -= lots;
         }
-        self.fill_both::<QUOTES>(maker, taker, lots, sink);
+        self.fill_both(maker, taker, lots, sink);
         if lots == maker_leaves {
             self.release(maker, OrderStatus::Filled);
         }
@@ -277,11 +275,11 @@ impl Engine {
     ) -> u64 {
         let shown = self.orders.slots[maker as usize].hot.leaves;
         if shown > open || self.orders.extra[maker as usize].hidden == 0 {
-            return self.trade::<true>(place, maker, taker, open, sink);
+            return self.trade(place, maker, taker, open, sink);
         }
         self.ladders.remove(&mut self.orders, place, maker);
         self.show_next(maker);
-        self.fill_both::<true>(maker, taker, shown, sink);
+        self.fill_both(maker, taker, shown, sink);
         let (side, key) = (place.side(), place.key());
         self.ladders.append(&mut self.orders, side, key, maker);
         shown
@@ -295,14 +293,7 @@ impl Engine {
         self.orders.slots[slot as usize].hot.leaves += next;
     }
 
-    #[inline(always)]
-    fn fill_both<const QUOTES: bool>(
-        &mut self,
-        maker: u32,
-        taker: u32,
-        lots: u64,
-        sink: &mut impl EventSink,
-    ) {
+    fn fill_both(&mut self, maker: u32, taker: u32, lots: u64, sink: &mut impl EventSink) {
         let price = self.orders.slots[maker as usize].cold.state.price;
         let trade_id = self.next_trade_id();
         for (slot, liquidity) in [(maker, Liquidity::Added), (taker, Liquidity::Removed)] {
@@ -314,11 +305,7 @@ impl Engine {
                 liquidity: liquidity.as_u8(),
                 ..Fill::default()
             };
-            if QUOTES {
-                self.report_fill(slot, status, body, sink);
-            } else {
-                self.report(sink, slot, status, Reason::None, &body);
-            }
+            self.report_fill(slot, status, body, sink);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The matching core: a pure function of (state, sequenced command).
 //!
 //! Called by the engine agent (live), by recovery (replay) and by tests, always the same way:
-//! [`Engine::apply`], then [`Engine::resume`] until [`Progress::Done`]. It never reads a clock, a
+//! [`Engine::apply_bytes`], then [`Engine::resume`] until [`Progress::Done`]. It never reads a clock, a
 //! socket, a file, an environment variable or a random number, never allocates after
 //! construction and never fails: a refusal is an event.
 //!
@@ -59,8 +59,8 @@ pub use view::KillBlock;
 use amend::AmendedTrades;
 use client_ids::ClientIds;
 use command::{
-    CommandBody, CommandError, CommandHeader, CommandKind, DefineFirm, DefineInstrument,
-    DefineTickTable, OrderTerms,
+    CancelOrder, CommandBody, CommandError, CommandHeader, CommandKind, DefineFirm,
+    DefineInstrument, DefineTickTable, EnterOrder, OrderTerms,
 };
 use deadlines::Deadlines;
 use event::{
@@ -80,8 +80,8 @@ use risk::RiskLimits;
 use session::Firm;
 use stops::TradedRange;
 use trading_engine_protocol::types::{
-    ClientOrderId, Epoch, ExecId, Generation, InstrumentId, OrderStatus, Price, Quantity, Reason,
-    Sequence, SessionId, Side, TradeId, TradingPhase, UtcNanos,
+    Epoch, ExecId, Generation, InstrumentId, OrderStatus, Price, Quantity, Reason, Sequence,
+    SessionId, Side, TradeId, TradingPhase, UtcNanos,
 };
 
 use zerocopy::IntoBytes;
@@ -320,37 +320,68 @@ impl Engine {
     }
 
     /// Names the memory that a command a few places ahead will look at first. A hint: the state is
-    /// not changed, and bytes that are no command name nothing.
-    #[inline]
+    /// not changed, and bytes that are no command name nothing, or what they would if they were one.
+    #[inline(always)]
     pub fn look_ahead(&self, bytes: &[u8], mut each: impl FnMut(*const u8)) {
-        let Ok((header, body)) = command::read(bytes) else {
-            return;
-        };
-        let mut id = |id: &ClientOrderId| each(self.ids.address(self.ids.hash(header.session, id)));
-        match body {
-            CommandBody::EnterOrder(order) => id(&order.client_order_id),
-            CommandBody::EnterOrderWithTerms(entry) => id(&entry.order.client_order_id),
-            CommandBody::CancelOrder(cancel) => id(&cancel.original),
-            CommandBody::ReplaceOrder(replace) => {
-                id(&replace.client_order_id);
-                id(&replace.original);
-            }
-            _ => {}
+        if let Some((session, id)) = command::first_id(bytes) {
+            each(self.ids.address(session, id));
         }
     }
 
-    /// Applies a command's bytes, 8-aligned.
+    /// Applies the next command of the log from its bytes, 8-aligned. The sink has room for
+    /// `STEP_BYTES_MAX`.
     ///
     /// # Errors
     /// Bytes that are no command; the state is unchanged.
-    #[inline]
+    ///
+    /// # Panics
+    /// When the command is not the next one, or the last one is unfinished: going on would make
+    /// lasting damage.
+    #[inline(always)]
     pub fn apply_bytes(
+        &mut self,
+        bytes: &[u8],
+        sink: &mut impl EventSink,
+    ) -> Result<Progress, CommandError> {
+        if let Some(enter) = command::read_as::<EnterOrder>(bytes) {
+            if self.come_to(&enter.header)
+                && let Some(progress) = self.enter_plain(enter, sink)
+            {
+                return Ok(progress);
+            }
+            let body = CommandBody::EnterOrder(&enter.body);
+            return Ok(self.apply_any(&enter.header, body, sink));
+        }
+        if let Some(cancel) = command::read_as::<CancelOrder>(bytes) {
+            if self.come_to(&cancel.header) && self.cancel_plain(cancel, sink) {
+                return Ok(Progress::Done);
+            }
+            let body = CommandBody::CancelOrder(&cancel.body);
+            return Ok(self.apply_any(&cancel.header, body, sink));
+        }
+        self.apply_other(bytes, sink)
+    }
+
+    /// A command of which there are few.
+    #[inline(never)]
+    fn apply_other(
         &mut self,
         bytes: &[u8],
         sink: &mut impl EventSink,
     ) -> Result<Progress, CommandError> {
         let (header, body) = command::read(bytes)?;
         Ok(self.apply(header, body, sink))
+    }
+
+    /// [`Engine::apply_bytes`] of a command that was read already, the general way.
+    pub fn apply(
+        &mut self,
+        header: &CommandHeader,
+        body: CommandBody<'_>,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        self.come_to(header);
+        self.apply_any(header, body, sink)
     }
 
     /// Applies a command of the journal, which may be older than this build.
@@ -366,38 +397,6 @@ impl Engine {
             None => self.apply_bytes(bytes, sink),
             Some(upgraded) => self.apply_bytes(upgraded.as_bytes(), sink),
         }
-    }
-
-    /// Applies the next command of the log. The sink has room for `STEP_BYTES_MAX`.
-    ///
-    /// # Panics
-    /// When the command is not the next one, or the last one is unfinished: going on would make
-    /// lasting damage.
-    #[inline]
-    pub fn apply(
-        &mut self,
-        header: &CommandHeader,
-        body: CommandBody<'_>,
-        sink: &mut impl EventSink,
-    ) -> Progress {
-        match body {
-            CommandBody::EnterOrder(order) => {
-                if self.come_to(header)
-                    && let Some(progress) = self.enter_plain(header, order, sink)
-                {
-                    return progress;
-                }
-            }
-            CommandBody::CancelOrder(cancel) => {
-                if self.come_to(header) && self.cancel_plain(header, cancel, sink) {
-                    return Progress::Done;
-                }
-            }
-            _ => {
-                self.come_to(header);
-            }
-        }
-        self.apply_any(header, body, sink)
     }
 
     /// A command is at work. Returns whether nothing is due before it.

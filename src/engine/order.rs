@@ -60,6 +60,9 @@ impl Flags {
         self.0
     }
 
+    /// What makes a trade more than two fills and the end of who is filled.
+    pub const MORE_THAN_FILLS: Self = Self(Self::SPECIAL.0 | Self::LIMITED.0 | Self::DATED.0);
+
     /// From a snapshot.
     pub const fn from_bits(bits: u16) -> Self {
         Self(bits)
@@ -245,7 +248,9 @@ impl Cold {
     #[inline(always)]
     pub fn fill(&mut self, lots: u64, price: Price) {
         self.state.cumulative.0 += lots;
-        let sum = notional(self.state.notional) + i128::from(price.0) * i128::from(lots);
+        // Lots are far below 2^63.
+        let sum =
+            notional(self.state.notional) + i128::from(price.0) * i128::from(lots.cast_signed());
         self.state.notional = halves(sum);
     }
 
@@ -352,6 +357,36 @@ impl Orders {
             entry: self.entries,
         };
         slot
+    }
+
+    /// The slot that [`Orders::claim`] would take; `None` = there is no room.
+    #[inline(always)]
+    pub fn next_free(&mut self) -> Option<u32> {
+        if self.free == NIL && !self.grow_free() {
+            return None;
+        }
+        Some(self.free)
+    }
+
+    /// [`Orders::take`] of the slot that [`Orders::next_free`] named: the order's id, and its slot to
+    /// be written, all but the number of its entry.
+    #[inline(always)]
+    pub fn claim(&mut self, slot: u32) -> (OrderId, &mut Slot) {
+        let order = &mut self.slots[slot as usize];
+        self.free = order.hot.next;
+        self.entries += 1;
+        self.live += 1;
+        order.hot.entry = self.entries;
+        (order_id(self.entries, slot), order)
+    }
+
+    /// A slot never used before is free. Returns whether there is one.
+    #[cold]
+    fn grow_free(&mut self) -> bool {
+        if self.slots.len() < self.capacity {
+            self.free = self.grow();
+        }
+        self.free != NIL
     }
 
     /// A slot never used before.

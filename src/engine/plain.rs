@@ -7,18 +7,24 @@
 //! scenarios drive both.
 
 use trading_engine_protocol::types::{
-    ExecId, OrderStatus, OrderType, Quantity, Reason, Side, TimeInForce,
+    ClientOrderId, ExecId, Liquidity, OrderStatus, OrderType, Price, Quantity, Reason, Side,
+    TimeInForce,
 };
+use zerocopy::{Immutable, IntoBytes};
 
-use super::command::{CancelOrder, CommandHeader, EnterOrder};
-use super::event::{Event, EventSink, OrderAccepted, OrderCanceled, OrderState};
-use super::order::Flags;
+use super::command::{CancelOrder, CommandHeader, EnterOrder, Whole};
+use super::entry::Admission;
+use super::event::{EventSink, Fill, OrderAccepted, OrderCanceled, OrderState, words};
+use super::ladder::Place;
+use super::order::{Flags, NIL, Own};
 use super::{Engine, Progress};
 
 /// An order's last eight bytes: what is plain about it, but for its side, its time in force and
 /// `possible_resend`, which matters to what is refused.
 const PLAIN_TERMS: u64 = (OrderType::Limit.as_u8() as u64) << 8;
 const PLAIN_MASK: u64 = 0xFFFF_FFFF_0000_FF00;
+/// The byte of it that no order keeps.
+const POSSIBLE_RESEND: u64 = 0xFF00_0000;
 /// Times in force that need nothing more, as bits.
 const PLAIN_TIMES: u32 = 1 << TimeInForce::Day.as_u8()
     | 1 << TimeInForce::GoodTillCancel.as_u8()
@@ -29,24 +35,17 @@ const AT_REST: Flags = Flags::RESTS.with(Flags::LISTED);
 
 impl Engine {
     /// A plain order. `None`: it is none, and nothing was done.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn enter_plain(
         &mut self,
-        header: &CommandHeader,
-        order: &EnterOrder,
+        enter: &Whole<EnterOrder>,
         sink: &mut impl EventSink,
     ) -> Option<Progress> {
-        let [low, high] = order.protection_group.to_le_bytes();
-        let terms = u64::from_le_bytes([
-            order.side,
-            order.order_type,
-            order.time_in_force,
-            order.possible_resend,
-            order.instructions,
-            order.self_trade_prevention,
-            low,
-            high,
-        ]);
+        let Whole {
+            header,
+            body: order,
+        } = enter;
+        let &[.., terms] = order.words();
         let time = order.time_in_force;
         if terms & PLAIN_MASK != PLAIN_TERMS || time >= 32 || PLAIN_TIMES >> time & 1 == 0 {
             return None;
@@ -65,72 +64,119 @@ impl Engine {
             return None;
         }
         let tick = instrument.plain_tick(order.price)?;
-        let id = order.client_order_id;
-        if id.is_none() || !self.ids.has_room() {
-            return None;
-        }
-        let hash = self.ids.hash(header.session, &id);
-        let bucket = self.ids.vacant(hash)?;
         #[allow(clippy::cast_possible_truncation, reason = "it is defined")]
         let reach = instrument.reach(order.instrument.0 as u16, side, tick);
-        if !self.orders.has_room()
+        if order.client_order_id.is_none()
             || !self.orders.has_ids()
             || !self.ladders.has_room(reach.ladder, reach.key)
         {
             return None;
         }
+        let hash = self.ids.hash(header.session, &order.client_order_id);
+        let vacancy = self.ids.vacancy(hash)?;
+        if time == TimeInForce::ImmediateOrCancel.as_u8()
+            || self.ladders.reaches(reach.opposite, reach.worst)
+        {
+            if !self.orders.has_room() {
+                return None;
+            }
+            let time = TimeInForce::try_from(time).ok()?;
+            session.inbound = inbound;
+            let bucket = vacancy.fill(NIL);
+            let admission = Admission::plain(side, time, tick, order.price);
+            return Some(self.enter_admitted(order, &admission, bucket, sink));
+        }
+        let slot = self.orders.next_free()?;
 
-        // It is accepted.
+        // It is accepted, and rests.
         session.inbound = inbound;
-        let trades = self.ladders.reaches(reach.opposite, reach.worst);
-        let flags = if time == TimeInForce::ImmediateOrCancel.as_u8() {
-            Flags::default()
-        } else if trades {
-            Flags::RESTS
+        let bucket = vacancy.fill(slot);
+        self.rest_plain(enter, sink, slot, bucket, reach.ladder, reach.key);
+        Some(Progress::Done)
+    }
+
+    /// A plain order of which nothing trades gets the next free slot. It is in a function of its own
+    /// because the two together would have more at hand than a processor has registers.
+    #[inline(never)]
+    fn rest_plain(
+        &mut self,
+        enter: &Whole<EnterOrder>,
+        sink: &mut impl EventSink,
+        slot: u32,
+        bucket: u32,
+        ladder: u32,
+        key: u32,
+    ) {
+        let Whole {
+            header,
+            body: order,
+        } = enter;
+        let (place, prev) = self.ladders.join(ladder, key, slot, order.quantity.0, 0);
+        let session = &mut self.sessions[header.session.0 as usize];
+        let number = session.next_outbound;
+        session.next_outbound = number + 1;
+        let before = std::mem::replace(&mut session.newest, slot);
+        let epoch = session.epoch;
+        if before == NIL {
+            session.oldest = slot;
         } else {
-            AT_REST
-        };
-        let slot = self
-            .orders
-            .take(reach.instrument, tick, order.quantity.0, flags);
-        self.ids.insert_at(bucket, hash, slot);
+            self.orders.slots[before as usize].own.next = slot;
+        }
+        if prev != NIL {
+            self.orders.slots[prev as usize].hot.next = slot;
+        }
         self.executions += 1;
-        let order_id = self.orders.order_id(slot);
-        let at = &mut self.orders.slots[slot as usize];
+        let (order_id, at) = self.orders.claim(slot);
+        let &[a, b, c, d, e, price, quantity, which, terms] = order.words();
+        let state = [
+            order_id.0,
+            self.executions,
+            a,
+            b,
+            c,
+            d,
+            e,
+            price,
+            quantity,
+            quantity,
+            0,
+            0,
+            0,
+            which,
+            terms & !POSSIBLE_RESEND,
+        ];
+        at.hot.next = NIL;
+        at.hot.prev = prev;
+        at.hot.tick = place.tick(self.instruments[order.instrument.0 as usize].last_tick);
+        #[allow(clippy::cast_possible_truncation, reason = "it is defined")]
+        {
+            at.hot.instrument = order.instrument.0 as u16;
+        }
+        at.hot.flags = AT_REST;
+        at.hot.leaves = quantity;
+        at.place = place;
+        at.own = Own {
+            next: NIL,
+            prev: before,
+        };
         at.cold.session = header.session;
         at.cold.bucket = bucket;
-        let state = OrderState {
-            order_id,
-            exec_id: ExecId(self.executions),
-            client_order_id: id,
-            price: order.price,
-            quantity: order.quantity,
-            leaves: order.quantity,
-            cumulative: Quantity(0),
-            notional: [0; 2],
-            instrument: order.instrument,
-            account: order.account,
-            side: order.side,
-            order_type: order.order_type,
-            time_in_force: time,
-            status: OrderStatus::New.as_u8(),
-            instructions: 0,
-            self_trade_prevention: 0,
-            protection_group: 0,
-        };
-        at.cold.state = state;
-        if flags == AT_REST {
-            session.list(slot, &mut self.orders);
-        }
-        let cause = self.cause.next(header.sequence, header.sequenced_at);
-        let header = session.next_header(cause, Reason::None, header.inbound_seq);
-        Event::new(header, OrderAccepted { order: state }).write_to(sink);
-        if trades || flags != AT_REST {
-            return Some(self.match_within(slot, &reach, sink));
-        }
-        self.ladders
-            .append_here(&mut self.orders, reach.ladder, reach.key, slot);
-        Some(Progress::Done)
+        at.cold.state = zerocopy::transmute!(state);
+        let index = self.cause.events;
+        self.cause.events = index + 1;
+        let [_, sequence, sequenced_at, received_at, whose, inbound] = *header.words();
+        let header = [
+            words::first::<OrderAccepted>(Reason::None),
+            sequence,
+            sequenced_at,
+            received_at,
+            whose,
+            number,
+            inbound,
+            u64::from(epoch) | u64::from(index) << 32,
+            0,
+        ];
+        sink.write([header.as_bytes(), state.as_bytes(), &[]]);
     }
 
     /// A cancel of a plain order at rest by its ClientOrderId. Returns whether it was one; if not,
@@ -138,30 +184,32 @@ impl Engine {
     #[inline(always)]
     pub(super) fn cancel_plain(
         &mut self,
-        header: &CommandHeader,
-        cancel: &CancelOrder,
+        cancel: &Whole<CancelOrder>,
         sink: &mut impl EventSink,
     ) -> bool {
-        self.try_cancel_plain(header, cancel, sink).is_some()
+        self.try_cancel_plain(cancel, sink).is_some()
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn try_cancel_plain(
         &mut self,
-        header: &CommandHeader,
-        cancel: &CancelOrder,
+        cancel: &Whole<CancelOrder>,
         sink: &mut impl EventSink,
     ) -> Option<()> {
+        let Whole {
+            header,
+            body: cancel,
+        } = cancel;
         let session = self.sessions.get_mut(header.session.0 as usize)?;
         if !session.connected || session.generation != header.generation.0 {
             return None;
         }
         let inbound = session.next_inbound(header.inbound_seq)?;
-        let original = cancel.original;
+        let original = &cancel.original;
         if cancel.client_order_id.is_none() || original.is_none() {
             return None;
         }
-        let hash = self.ids.hash(header.session, &original);
+        let hash = self.ids.hash(header.session, original);
         let (bucket, slot) = self.ids.leads_to(hash)?;
         let at = self.orders.slots.get_mut(slot as usize)?;
         let state = &at.cold.state;
@@ -171,7 +219,7 @@ impl Engine {
         if at.hot.entry == 0
             || at.hot.flags != AT_REST
             || at.cold.session != header.session
-            || state.client_order_id != original
+            || state.client_order_id != *original
             || !stated
         {
             return None;
@@ -183,7 +231,26 @@ impl Engine {
 
         // It ends.
         session.inbound = inbound;
+        self.ids.set_ended(bucket, OrderStatus::Canceled);
+        self.end_plain(slot, header, &cancel.client_order_id, sink);
+        Some(())
+    }
+
+    /// An order at rest ends at its owner's request.
+    #[inline(never)]
+    fn end_plain(
+        &mut self,
+        slot: u32,
+        header: &CommandHeader,
+        request: &ClientOrderId,
+        sink: &mut impl EventSink,
+    ) {
+        let place = self.orders.slots[slot as usize].place;
+        self.ladders.remove(&mut self.orders, place, slot);
         self.executions += 1;
+        let session = &mut self.sessions[header.session.0 as usize];
+        session.unlist(slot, &mut self.orders);
+        let at = &self.orders.slots[slot as usize];
         let canceled = Quantity(at.hot.leaves);
         let state = OrderState {
             exec_id: ExecId(self.executions),
@@ -191,20 +258,138 @@ impl Engine {
             status: OrderStatus::Canceled.as_u8(),
             ..at.cold.state
         };
-        let place = at.place;
-        self.ladders.remove(&mut self.orders, place, slot);
-        session.unlist(slot, &mut self.orders);
-        self.ids.set_ended(bucket, OrderStatus::Canceled);
         self.orders.put_back(slot);
-        let cause = self.cause.next(header.sequence, header.sequenced_at);
-        let header = session.next_header(cause, Reason::CanceledByRequest, header.inbound_seq);
-        let body = OrderCanceled {
-            order: state,
-            request: cancel.client_order_id,
+        let index = self.cause.events;
+        self.cause.events = index + 1;
+        let [_, sequence, sequenced_at, received_at, whose, inbound] = *header.words();
+        let number = session.next_outbound;
+        session.next_outbound = number + 1;
+        let header = [
+            words::first::<OrderCanceled>(Reason::CanceledByRequest),
+            sequence,
+            sequenced_at,
+            received_at,
+            whose,
+            number,
+            inbound,
+            u64::from(session.epoch) | u64::from(index) << 32,
+            0,
+        ];
+        let rest = CancelRest {
+            request: *request,
             canceled,
             reserved: 0,
         };
-        Event::new(header, body).write_to(sink);
-        Some(())
+        sink.write([header.as_bytes(), state.as_bytes(), rest.as_bytes()]);
+    }
+
+    /// A trade of two orders that have nothing but a limit, or nothing that matters once they trade:
+    /// the order in `taker`, of which so many lots are open, with the first of a level. Returns the
+    /// lots.
+    #[inline(always)]
+    pub(super) fn trade_plain(
+        &mut self,
+        place: Place,
+        maker: u32,
+        taker: u32,
+        open: u64,
+        sink: &mut impl EventSink,
+    ) -> u64 {
+        let at = &self.orders.slots[maker as usize];
+        let price = at.cold.state.price;
+        let lots = at.hot.leaves.min(open);
+        debug_assert!(
+            lots > 0,
+            "Invariant: nothing rests or matches with zero lots"
+        );
+        let is_filled = lots == at.hot.leaves;
+        if is_filled {
+            self.ladders.remove(&mut self.orders, place, maker);
+        } else {
+            self.ladders.at_mut(place).lots -= lots;
+        }
+        self.trades += 1;
+        self.fill_plain(maker, lots, price, Liquidity::Added, sink);
+        self.fill_plain(taker, lots, price, Liquidity::Removed, sink);
+        if is_filled {
+            let cold = &self.orders.slots[maker as usize].cold;
+            self.ids.set_ended(cold.bucket, OrderStatus::Filled);
+            self.sessions[cold.session.0 as usize].unlist(maker, &mut self.orders);
+            self.orders.put_back(maker);
+        }
+        lots
+    }
+
+    /// A fill of an order, and the word of it.
+    #[inline(never)]
+    fn fill_plain(
+        &mut self,
+        slot: u32,
+        lots: u64,
+        price: Price,
+        liquidity: Liquidity,
+        sink: &mut impl EventSink,
+    ) {
+        let at = &mut self.orders.slots[slot as usize];
+        let cold = &mut at.cold;
+        let left = at.hot.leaves - lots;
+        at.hot.leaves = left;
+        cold.fill(lots, price);
+        self.executions += 1;
+        cold.state.exec_id = ExecId(self.executions);
+        cold.state.leaves = Quantity(left);
+        cold.state.status = if left == 0 {
+            OrderStatus::Filled.as_u8()
+        } else {
+            OrderStatus::PartiallyFilled.as_u8()
+        };
+        debug_assert!(
+            left + cold.state.cumulative.0 == cold.state.quantity.0,
+            "Invariant: leaves + filled = ordered"
+        );
+        let whose = cold.session;
+        let index = self.cause.events;
+        self.cause.events = index + 1;
+        let session = &mut self.sessions[whose.0 as usize];
+        let number = session.next_outbound;
+        session.next_outbound = number + 1;
+        let inbound = if self.asking.0 == whose {
+            self.asking.1
+        } else {
+            0
+        };
+        let header = [
+            words::first::<Fill>(Reason::None),
+            self.sequence.0,
+            self.sequenced_at.0,
+            self.cause.received_at.0,
+            u64::from(whose.0) | u64::from(session.generation) << 32,
+            number,
+            inbound,
+            u64::from(session.epoch) | u64::from(index) << 32,
+            0,
+        ];
+        let rest = [
+            self.trades,
+            price.0.cast_unsigned(),
+            lots,
+            u64::from(liquidity.as_u8()),
+        ];
+        sink.write([header.as_bytes(), cold.state.as_bytes(), rest.as_bytes()]);
     }
 }
+
+/// What a report of a cancel has behind the order.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct CancelRest {
+    request: ClientOrderId,
+    canceled: Quantity,
+    reserved: u64,
+}
+
+const _: () = assert!(
+    size_of::<OrderCanceled>() == size_of::<OrderState>() + size_of::<CancelRest>()
+        && size_of::<Fill>() == size_of::<OrderState>() + 4 * size_of::<u64>()
+        && size_of::<OrderAccepted>() == size_of::<OrderState>()
+);
