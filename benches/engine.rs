@@ -33,11 +33,10 @@ mod workload;
 use std::hint::black_box;
 use std::time::Instant;
 
-use ours::{Buffer, COMMANDS, LINES, Line, Prepared, Trade, apply, bare, engine, prepare};
+use ours::{Buffer, COMMANDS, Found, LINES, Line, Prepared, Trade, apply, bare, engine, prepare};
 use support::Singles;
 use trading_engine::engine::event::EventBody;
 use trading_engine::engine::{Engine, command};
-use trading_engine::ring::prefetch;
 
 const BLOCK: usize = 10_000;
 /// How often a stream is run from its start.
@@ -72,6 +71,7 @@ fn measure(line: &Line) {
     for _ in 0..RUNS {
         let mut engine = engine(&prepared, &mut sink);
         let mut book = bare(&prepared, &mut trades);
+        let mut found = Found::default();
         for start in (0..COMMANDS).step_by(BLOCK) {
             let block = start..start + BLOCK;
             trades.clear();
@@ -83,7 +83,7 @@ fn measure(line: &Line) {
             timed(&mut of_full, &mut || {
                 for at in block.clone() {
                     let at = prepared.prefill + at;
-                    prepared.look_ahead(&engine, at);
+                    prepared.look_ahead(&engine, at, &mut found);
                     apply(&mut engine, prepared.log.get(at), &mut sink);
                 }
             });
@@ -122,9 +122,10 @@ fn singles(prepared: &Prepared) -> Singles {
     let mut sink = Buffer::new();
     let mut engine = engine(prepared, &mut sink);
     let mut singles = Singles::new();
+    let mut found = Found::default();
     for at in 0..COMMANDS {
         let bytes = prepared.log.get(prepared.prefill + at);
-        prepared.look_ahead(&engine, prepared.prefill + at);
+        prepared.look_ahead(&engine, prepared.prefill + at, &mut found);
         singles.time(|| apply(&mut engine, bytes, &mut sink));
     }
     singles
@@ -189,8 +190,14 @@ const OUTCOMES: [&str; 5] = ["rests", "trades", "canceled", "replaced", "else"];
 
 /// One command of `full`, and the look-ahead before it, in a place that callgrind knows by its name.
 #[inline(never)]
-fn counted_command(engine: &mut Engine, later: &[u8], bytes: &[u8], sink: &mut Buffer) {
-    engine.look_ahead(later, prefetch);
+fn counted_command(
+    engine: &mut Engine,
+    found: &mut Found,
+    later: &[u8],
+    bytes: &[u8],
+    sink: &mut Buffer,
+) {
+    found.look(engine, later);
     apply(engine, bytes, sink);
 }
 
@@ -206,10 +213,12 @@ fn one_by_one(line: &Line) {
             &mut sink,
         );
     }
+    let mut found = Found::default();
     for at in WARM..WARM + COUNTED {
         let at = prepared.prefill + at;
         counted_command(
             &mut engine,
+            &mut found,
             prepared.later(at),
             prepared.log.get(at),
             &mut sink,
@@ -290,10 +299,11 @@ fn one(name: &str, count: usize) {
     let mut trades: Vec<Trade> = Vec::with_capacity(1 << 20);
     let mut engine = engine(&prepared, &mut sink);
     let mut book = bare(&prepared, &mut trades);
+    let mut found = Found::default();
     trades.clear();
     for at in 0..count {
         if kind == "full" {
-            prepared.look_ahead(&engine, prepared.prefill + at);
+            prepared.look_ahead(&engine, prepared.prefill + at, &mut found);
             apply(
                 &mut engine,
                 prepared.log.get(prepared.prefill + at),

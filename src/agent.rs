@@ -11,7 +11,7 @@ use trading_engine_protocol::types::UtcNanos;
 
 use crate::clock::Clock;
 use crate::engine::event::EventSink;
-use crate::engine::{Engine, Progress};
+use crate::engine::{Ahead, Engine, Progress};
 use crate::limits::{STEP_BYTES_MAX, STEP_EVENTS_MAX};
 use crate::ring::{Cursor, Doorbell, Reader, Writer, pin_to_core, prefetch};
 
@@ -128,6 +128,8 @@ pub struct EngineAgent {
     due: NextDue,
     /// The command at work has more steps.
     unfinished: bool,
+    /// What was found of the commands to come, the furthest first.
+    ahead: [Ahead; Self::LOOK_AHEAD],
 }
 
 /// When the engine has something due next, ns UTC; `u64::MAX` = nothing. Written by the engine's
@@ -155,9 +157,10 @@ impl NextDue {
 impl EngineAgent {
     /// Commands per round, so that a thread shared with a gateway gets back to its sockets.
     const BATCH: usize = 64;
-    /// Commands between the one at work and the one whose memory is asked for: what they take is
-    /// about what memory takes.
-    const LOOK_AHEAD: usize = 3;
+    /// Commands between the one at work and the one whose memory is asked for: what some of them
+    /// take is about what memory takes. Half way its order is asked for, and just before it the
+    /// order's neighbours.
+    const LOOK_AHEAD: usize = 4;
     /// `applied_at` before each event in the ring.
     const STAMP_BYTES: usize = 8;
 
@@ -178,6 +181,7 @@ impl EngineAgent {
             clock,
             applied,
             unfinished: false,
+            ahead: [Ahead::default(); Self::LOOK_AHEAD],
         }
     }
 
@@ -217,9 +221,13 @@ impl Agent for EngineAgent {
             let progress = if self.unfinished {
                 self.engine.resume(&mut sink)
             } else {
-                if let Some(later) = self.log.look_ahead(Self::LOOK_AHEAD) {
-                    self.engine.look_ahead(later, prefetch);
-                }
+                let later = self.log.look_ahead(Self::LOOK_AHEAD).unwrap_or(&[]);
+                self.ahead.rotate_right(1);
+                self.ahead[0] = self.engine.look_ahead(later, prefetch);
+                self.engine
+                    .look_closer(self.ahead[Self::LOOK_AHEAD / 2], prefetch);
+                self.engine
+                    .look_around(self.ahead[Self::LOOK_AHEAD - 1], prefetch);
                 let Some(command) = self.log.peek() else {
                     break;
                 };

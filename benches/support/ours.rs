@@ -9,7 +9,7 @@ use trading_engine::engine::command::{self, Command};
 use trading_engine::engine::event::{EventBody, EventSink};
 use trading_engine::engine::ladder::Ladders;
 use trading_engine::engine::order::{Flags, NIL, Orders};
-use trading_engine::engine::{Engine, Progress};
+use trading_engine::engine::{Ahead, Engine, Progress};
 use trading_engine::limits::EngineLimits;
 use trading_engine::ring::{prefer_large_pages, prefetch};
 use trading_engine_protocol::types::OrderId;
@@ -300,18 +300,35 @@ pub struct Prepared {
 impl Prepared {
     /// What the engine agent does before a command, with what is in its ring.
     #[inline(always)]
-    pub fn look_ahead(&self, engine: &Engine, at: usize) {
-        engine.look_ahead(self.later(at), prefetch);
+    pub fn look_ahead(&self, engine: &Engine, at: usize, found: &mut Found) {
+        found.look(engine, self.later(at));
     }
 
     /// The command to look ahead to, or nothing.
     #[inline(always)]
     pub fn later(&self, at: usize) -> &[u8] {
-        if at + 4 < self.log.starts.len() {
-            self.log.get(at + 3)
+        if at + AHEAD + 1 < self.log.starts.len() {
+            self.log.get(at + AHEAD)
         } else {
             &[]
         }
+    }
+}
+
+/// As the engine agent has it.
+const AHEAD: usize = 4;
+
+/// What was found of the commands to come.
+#[derive(Default)]
+pub struct Found([Ahead; AHEAD]);
+
+impl Found {
+    #[inline(always)]
+    pub fn look(&mut self, engine: &Engine, later: &[u8]) {
+        self.0.rotate_right(1);
+        self.0[0] = engine.look_ahead(later, prefetch);
+        engine.look_closer(self.0[AHEAD / 2], prefetch);
+        engine.look_around(self.0[AHEAD - 1], prefetch);
     }
 }
 

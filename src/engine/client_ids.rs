@@ -317,13 +317,21 @@ impl ClientIds {
         self.digest = 0;
     }
 
-    /// Where a look for the id begins.
+    /// The bucket where a look for the id begins, and its address.
     #[inline(always)]
-    pub fn address(&self, session: SessionId, id: &ClientOrderId) -> *const u8 {
-        let hash = self.hash(session, id);
+    pub fn begins(&self, session: SessionId, id: &ClientOrderId) -> (u32, *const u8) {
+        let bucket = self.first(self.hash(session, id));
         // A table without entries, which there is not, has no address.
-        let entry = self.entries.get(self.first(hash));
-        entry.map_or(std::ptr::null(), std::ptr::from_ref).cast()
+        let entry = self.entries.get(bucket);
+        let address = entry.map_or(std::ptr::null(), std::ptr::from_ref);
+        #[allow(clippy::cast_possible_truncation, reason = "fewer than 2^32 entries")]
+        (bucket as u32, address.cast())
+    }
+
+    /// The slot that a bucket names, if it names one.
+    #[inline(always)]
+    pub fn slot_in(&self, bucket: u32) -> Option<u32> {
+        self.entries.get(bucket as usize).map(|entry| entry.slot)
     }
 
     /// Makes the memory resident.

@@ -1097,17 +1097,18 @@ const FIRST_ID_AT: [u8; 64] = {
     at
 };
 
-/// The id that a command looks up first, and whose it is. No more than that is looked at: what else
-/// is wrong with the bytes, [`read`] finds.
+/// The id that a command looks up first, whose it is, and whether an order is to have it already. No
+/// more than that is looked at: what else is wrong with the bytes, [`read`] finds.
 #[inline(always)]
-pub fn first_id(bytes: &[u8]) -> Option<(SessionId, &ClientOrderId)> {
+pub fn first_id(bytes: &[u8]) -> Option<(SessionId, &ClientOrderId, bool)> {
     let (header, _) = CommandHeader::ref_from_prefix(bytes).ok()?;
     let at = FIRST_ID_AT[header.kind as usize % FIRST_ID_AT.len()];
     if at == 0 {
         return None;
     }
     let (id, _) = ClientOrderId::ref_from_prefix(bytes.get(usize::from(at)..)?).ok()?;
-    Some((header.session, id))
+    let is_new = at == FIRST_ID_AT[CommandKind::EnterOrder as usize];
+    Some((header.session, id, !is_new))
 }
 
 /// Where the kind byte is.

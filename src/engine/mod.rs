@@ -98,6 +98,10 @@ pub enum Progress {
     More,
 }
 
+/// What a look ahead found: where the id of a command's order is, or may be. It may be out of date.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ahead(u32);
+
 /// What is left of a command whose events did not fit one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
@@ -319,13 +323,45 @@ impl Engine {
         self.protection.touch();
     }
 
-    /// Names the memory that a command a few places ahead will look at first. A hint: the state is
-    /// not changed, and bytes that are no command name nothing, or what they would if they were one.
+    /// Names the memory that a command a few places ahead will look at first, and returns what
+    /// [`Engine::look_closer`] and [`Engine::look_around`] go on from. All three are hints: the state
+    /// is not changed, and bytes that are no command name nothing, or what they would if they were
+    /// one.
     #[inline(always)]
-    pub fn look_ahead(&self, bytes: &[u8], mut each: impl FnMut(*const u8)) {
-        if let Some((session, id)) = command::first_id(bytes) {
-            each(self.ids.address(session, id));
+    pub fn look_ahead(&self, bytes: &[u8], each: impl FnOnce(*const u8)) -> Ahead {
+        let Some((session, id, is_there)) = command::first_id(bytes) else {
+            return Ahead::default();
+        };
+        let (bucket, address) = self.ids.begins(session, id);
+        each(address);
+        // What enters has no order yet.
+        Ahead(if is_there { bucket + 1 } else { 0 })
+    }
+
+    /// Names the memory of the order that a command looked ahead to means, some commands before it:
+    /// what its id leads to is at hand now.
+    #[inline(always)]
+    pub fn look_closer(&self, ahead: Ahead, each: impl FnMut(*const u8)) {
+        if let Some(slot) = self.meant(ahead) {
+            self.orders.lines(slot).into_iter().for_each(each);
         }
+    }
+
+    /// Names the memory of the neighbours of that order, just before the command.
+    #[inline(always)]
+    pub fn look_around(&self, ahead: Ahead, each: impl FnMut(*const u8)) {
+        if let Some(slot) = self.meant(ahead) {
+            self.orders.neighbours(slot).into_iter().for_each(each);
+        }
+    }
+
+    /// Where an order was when the bucket was last written.
+    #[inline(always)]
+    fn meant(&self, Ahead(bucket): Ahead) -> Option<u32> {
+        if bucket == 0 {
+            return None;
+        }
+        self.ids.slot_in(bucket - 1)
     }
 
     /// Applies the next command of the log from its bytes, 8-aligned. The sink has room for

@@ -445,6 +445,27 @@ impl Orders {
         (entry != 0 && hot.entry == entry).then_some(slot)
     }
 
+    /// The cache lines of a slot.
+    #[inline(always)]
+    pub fn lines(&self, slot: u32) -> [*const u8; 3] {
+        let slot = self.slots.get(slot as usize);
+        let start: *const u8 = slot.map_or(std::ptr::null(), std::ptr::from_ref).cast();
+        [start, start.wrapping_add(64), start.wrapping_add(128)]
+    }
+
+    /// The first cache lines of those that a slot's order stands between, in its level and among
+    /// those of its session.
+    #[inline(always)]
+    pub fn neighbours(&self, slot: u32) -> [*const u8; 4] {
+        let [before, behind, older, younger] =
+            self.slots.get(slot as usize).map_or([NIL; 4], |at| {
+                [at.hot.prev, at.hot.next, at.own.prev, at.own.next]
+            });
+        // `NIL` is an address that nobody has: asking for it costs nothing.
+        [before, behind, older, younger]
+            .map(|slot| self.slots.as_ptr().wrapping_add(slot as usize).cast())
+    }
+
     /// First free slot, `NIL` = none of those that were used.
     pub fn first_free(&self) -> u32 {
         self.free

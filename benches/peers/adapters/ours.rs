@@ -11,7 +11,7 @@ use trading_engine::engine::{Engine, Progress};
 use trading_engine_protocol::types::{InstrumentId, Side};
 
 use super::{Open, Peer, Trade};
-use crate::ours::{self, Buffer, Prepared};
+use crate::ours::{self, Buffer, Found, Prepared};
 use crate::venue;
 
 pub struct Bare {
@@ -63,6 +63,7 @@ impl Peer for Bare {
 pub struct Full {
     engine: Engine,
     sink: Buffer,
+    found: Found,
     instruments: u32,
 }
 
@@ -73,13 +74,14 @@ impl Peer for Full {
         Self {
             engine: ours::empty_engine(requests),
             sink: Buffer::new(),
+            found: Found::default(),
             instruments: requests.instruments,
         }
     }
 
     #[inline(always)]
     fn apply(&mut self, requests: &Self::Requests, at: usize) {
-        requests.look_ahead(&self.engine, at);
+        requests.look_ahead(&self.engine, at, &mut self.found);
         ours::apply(&mut self.engine, requests.log.get(at), &mut self.sink);
     }
 
