@@ -77,7 +77,9 @@ fn measure(line: &Line) {
             trades.clear();
             timed(&mut of_bare, &mut || {
                 for at in block.clone() {
-                    black_box(book.ask(prepared.asks[prepared.prefill + at], &mut trades));
+                    let at = prepared.prefill + at;
+                    book.look_ahead(&prepared.asks, at);
+                    black_box(book.ask(prepared.asks[at], &mut trades));
                 }
             });
             timed(&mut of_full, &mut || {
@@ -310,7 +312,9 @@ fn one(name: &str, count: usize) {
                 &mut sink,
             );
         } else {
-            black_box(book.ask(prepared.asks[prepared.prefill + at], &mut trades));
+            let at = prepared.prefill + at;
+            book.look_ahead(&prepared.asks, at);
+            black_box(book.ask(prepared.asks[at], &mut trades));
         }
     }
 }

@@ -170,6 +170,11 @@ pub enum Ask {
 /// maker, taker, tick, lots.
 pub type Trade = (u64, u64, u32, u64);
 
+/// Orders from which on looking ahead pays for a book alone, and how far it looks.
+const MANY: u32 = 1 << 15;
+const FAR: usize = 12;
+const NEAR: usize = 5;
+
 /// The engine's slab and ladders, and nothing around them.
 pub struct Bare {
     pub orders: Orders,
@@ -233,6 +238,47 @@ impl Bare {
                     self.cross(slot, place.side() & 1 == 0, true, trades);
                 }
                 Some(order)
+            }
+        }
+    }
+
+    /// With many orders, asks the cache for what requests a few places ahead will look at: the order
+    /// or the level first, nearer to it the neighbours.
+    #[inline(always)]
+    pub fn look_ahead(&self, asks: &[Ask], at: usize) {
+        if self.orders.live() >= MANY
+            && let (Some(&far), Some(&near)) = (asks.get(at + FAR), asks.get(at + NEAR))
+        {
+            self.look(far, false);
+            self.look(near, true);
+        }
+    }
+
+    #[inline(always)]
+    fn look(&self, ask: Ask, near: bool) {
+        match ask {
+            Ask::Enter {
+                instrument,
+                tick,
+                buy,
+                ..
+            } => {
+                let (side, key) = self.ladder(instrument, buy, tick);
+                let (level, last) = self.ladders.look_at(side, key);
+                match last.filter(|_| near) {
+                    Some(last) => prefetch(self.orders.lines(last)[0]),
+                    None => prefetch(level),
+                }
+            }
+            Ask::Cancel(order) | Ask::Replace { order, .. } => {
+                let slot = order.0 as u32 & 0xFF_FFFF;
+                if near {
+                    let [before, behind, ..] = self.orders.neighbours(slot);
+                    prefetch(before);
+                    prefetch(behind);
+                } else {
+                    prefetch(self.orders.lines(slot)[0]);
+                }
             }
         }
     }

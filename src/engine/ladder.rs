@@ -189,6 +189,16 @@ impl Ladders {
         &mut self.best[side as usize / SIDES][side as usize % SIDES]
     }
 
+    /// Where a level is in memory, and the last order of it, if there is one; for hints alone.
+    #[inline(always)]
+    pub fn look_at(&self, side: u32, key: u32) -> (*const u8, Option<u32>) {
+        let Some(page) = self.page(side, key) else {
+            return (std::ptr::null(), None);
+        };
+        let level = &self.pages[page].levels[key as usize & 63];
+        (std::ptr::from_ref(level).cast(), Some(level.tail))
+    }
+
     /// Where the level of an occupied key is.
     #[inline(always)]
     pub fn place(&self, side: u32, key: u32) -> Place {

@@ -31,6 +31,7 @@ impl Peer for Bare {
 
     #[inline(always)]
     fn apply(&mut self, requests: &Self::Requests, at: usize) {
+        self.book.look_ahead(&requests.asks, at);
         black_box(self.book.ask(requests.asks[at], &mut self.trades));
     }
 
