@@ -142,6 +142,19 @@ impl Instrument {
         }
     }
 
+    /// The tick of a price that is right, and anything of one that is not.
+    #[inline(always)]
+    pub fn tick_near(&self, price: Price) -> u32 {
+        let d = &self.definition;
+        let distance = price.0.wrapping_sub(d.price_min.0).cast_unsigned();
+        #[allow(clippy::cast_possible_truncation, reason = "ticks are below 2^18")]
+        if d.tick == 1 {
+            distance as u32
+        } else {
+            distance.checked_div(d.tick).unwrap_or(0) as u32
+        }
+    }
+
     /// Whether an order may have that quantity.
     #[inline(always)]
     pub fn is_quantity(&self, quantity: Quantity) -> bool {

@@ -328,7 +328,13 @@ impl Engine {
     /// is not changed, and bytes that are no command name nothing, or what they would if they were
     /// one.
     #[inline(always)]
-    pub fn look_ahead(&self, bytes: &[u8], each: impl FnOnce(*const u8)) -> Ahead {
+    pub fn look_ahead(&self, bytes: &[u8], mut each: impl FnMut(*const u8)) -> Ahead {
+        if let Some(enter) = command::read_as::<EnterOrder>(bytes) {
+            let id = &enter.body.client_order_id;
+            each(self.ids.begins(enter.header.session, id).1);
+            each(self.level_of(&enter.body));
+            return Ahead::default();
+        }
         let Some((session, id, is_there)) = command::first_id(bytes) else {
             return Ahead::default();
         };
@@ -353,6 +359,23 @@ impl Engine {
         if let Some(slot) = self.meant(ahead) {
             self.orders.neighbours(slot).into_iter().for_each(each);
         }
+    }
+
+    /// Where the level of a new order is, if it has one and the order is as most are.
+    #[inline(always)]
+    fn level_of(&self, order: &EnterOrder) -> *const u8 {
+        let Some(instrument) = self.instruments.get(order.instrument.0 as usize) else {
+            return std::ptr::null();
+        };
+        #[allow(clippy::cast_possible_truncation, reason = "instruments have 16 bits")]
+        let id = order.instrument.0 as u16;
+        let tick = instrument.tick_near(order.price);
+        let (side, key) = if order.side == Side::Buy.as_u8() {
+            (Side::Buy, tick)
+        } else {
+            (Side::Sell, instrument.last_tick.wrapping_sub(tick))
+        };
+        self.ladders.look_at(ladder_side(id, side), key).0
     }
 
     /// Where an order was when the bucket was last written.
