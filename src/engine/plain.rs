@@ -3,8 +3,9 @@
 //!
 //! Everything is looked at before anything changes, and what is not plain, or not right, goes the
 //! general way (`entry`, `requests`) as if nobody had looked: nothing is refused here. What is done
-//! here is what the general way would do, in fewer steps: `tests/engine_differential.rs` and the
-//! scenarios drive both.
+//! here is what the general way would do, in fewer steps: `tests/matching` applies every command both
+//! ways and compares. A new reason to refuse an order has to be in `SessionState::enters_plain`,
+//! `Instrument::takes_plain` or here.
 
 use trading_engine_protocol::types::{
     ClientOrderId, ExecId, Liquidity, OrderStatus, OrderType, Price, Quantity, Reason, Side,
