@@ -175,7 +175,7 @@ pub struct Own {
 #[repr(C, align(64))]
 pub struct Slot {
     pub hot: Hot,
-    /// Where its level is, while it is in one: written by [`super::ladder::Ladders::append`] alone.
+    /// Where its level is, while it is in one; written as it joins it.
     pub place: Place,
     pub own: Own,
     reserved: [u32; 3],
