@@ -187,8 +187,8 @@ fn every_secret_can_stand_in_a_file_of_its_own() {
         .variable("DATABASE_URL_FILE", "/run/db")
         .file("/run/db", "postgres://te:hunter2@db/te\n");
     assert_eq!(
-        url.config().database_url.unwrap().reveal(),
-        "postgres://te:hunter2@db/te"
+        url.config().database_url.unwrap().to_string(),
+        "postgresql://db:5432/te"
     );
 }
 

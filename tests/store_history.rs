@@ -40,7 +40,7 @@ use trading_engine_protocol::types::{
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 const LOG_ID: u64 = 0xE7E2_0001;
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 const DAY_NS: u64 = 86_400_000_000_000;
 
 /// A database of a test: one or the other.
@@ -329,7 +329,7 @@ fn a_long_stream(target: &Target) {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::new(folder.path(), LOG_ID, seed);
     let commands = number("COMMANDS").unwrap_or(50_000);
-    let mut projector = Some(follow(target, &world, 1_000));
+    let mut projector = Some(follow(target, &world, 2_000));
     let (mut starts, mut cuts) = (1, 0);
     let begun = Instant::now();
     for at in 0..commands {
@@ -364,14 +364,8 @@ fn a_long_stream(target: &Target) {
                 0 => {
                     world.flush();
                     let old = projector.take().unwrap();
-                    // Or it still is at work when the next one begins.
-                    let patience = if random.below(3) == 0 {
-                        Duration::ZERO
-                    } else {
-                        PATIENCE
-                    };
-                    old.stop(patience);
-                    let batch = 1 + random.below(5_000);
+                    assert!(old.stop(PATIENCE));
+                    let batch = 200 + random.below(8_000);
                     projector = Some(follow(target, &world, batch));
                     starts += 1;
                 }

@@ -25,6 +25,7 @@ pub struct Postgres {
 struct Own {
     folder: tempfile::TempDir,
     port: u16,
+    settings: String,
     server: Mutex<Option<Child>>,
 }
 
@@ -85,6 +86,21 @@ impl Postgres {
 
     /// A server of our own in any case: one that may be killed.
     pub fn start_own() -> Self {
+        // What is durable is the venue's journal; a crash of the server's processes loses nothing here.
+        Self::own_with("fsync=off max_connections=50")
+    }
+
+    /// Likewise, with these settings, or those of `TEST_POSTGRES_SETTINGS`; or that of the environment.
+    pub fn start_with(settings: &str) -> Self {
+        match std::env::var_os("TEST_DATABASE_URL") {
+            Some(_) => Self::start(),
+            None => Self::own_with(settings),
+        }
+    }
+
+    fn own_with(settings: &str) -> Self {
+        let settings =
+            std::env::var("TEST_POSTGRES_SETTINGS").unwrap_or_else(|_| settings.to_owned());
         let folder = tempfile::tempdir().unwrap();
         let user = user();
         if let Some((uid, gid)) = user {
@@ -121,6 +137,7 @@ impl Postgres {
             own: Some(Own {
                 folder,
                 port,
+                settings,
                 server: Mutex::new(None),
             }),
         };
@@ -137,8 +154,6 @@ impl Postgres {
             .append(true)
             .open(folder.join("log"))
             .unwrap();
-        let settings = std::env::var("TEST_POSTGRES_SETTINGS")
-            .unwrap_or_else(|_| "fsync=off max_connections=50".into());
         let mut command = as_user(&bin("postgres"), user());
         command
             .arg("-D")
@@ -146,7 +161,7 @@ impl Postgres {
             .args(["-p", &own.port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1"])
             .args(["-c", "unix_socket_directories="]);
-        for setting in settings.split_whitespace() {
+        for setting in own.settings.split_whitespace() {
             command.args(["-c", setting]);
         }
         let child = command

@@ -90,6 +90,9 @@ pub const TABLES: [(&str, &str, &str); 12] = [
 /// Lines of every table, in the order of [`TABLES`].
 pub type Lines = Vec<Vec<String>>;
 
+/// Bought, sold, both notionals; the last event.
+type Sums = ([i128; 4], (u64, u32));
+
 #[derive(Clone)]
 struct Order {
     state: OrderState,
@@ -110,7 +113,7 @@ pub struct Projected {
     trades: BTreeMap<u64, Vec<String>>,
     orders: BTreeMap<u64, Order>,
     quotes: Vec<String>,
-    positions: BTreeMap<(u32, u32, u32), ([i128; 4], (u64, u32))>,
+    positions: BTreeMap<(u32, u32, u32), Sums>,
     accounts: BTreeSet<(u32, u32)>,
     phases: Vec<String>,
     events: Vec<String>,
@@ -481,7 +484,7 @@ impl Projected {
             order.leaves,
             order.cumulative,
             rest.join("|"),
-            terms_now.as_ref().map_or(NO_TERMS.into(), terms),
+            terms_now.as_ref().map_or_else(|| NO_TERMS.into(), terms),
         );
         assert!(self.executions.insert(order.exec_id.0, line).is_none());
         let firm = self.firm(h);
@@ -491,16 +494,19 @@ impl Projected {
             EventKind::OrderAccepted as u8,
             EventKind::OrderAcceptedWithTerms as u8,
         ];
-        let known = self.orders.entry(order.order_id.0).or_insert(Order {
-            state: *order,
-            terms: OrderTerms::NONE,
-            session: h.session.0,
-            is_quote: !begins.contains(&h.kind),
-            reason: 0,
-            entered_at: h.sequenced_at.0,
-            updated_at: 0,
-            at: (0, 0),
-        });
+        let known = self
+            .orders
+            .entry(order.order_id.0)
+            .or_insert_with(|| Order {
+                state: *order,
+                terms: OrderTerms::NONE,
+                session: h.session.0,
+                is_quote: !begins.contains(&h.kind),
+                reason: 0,
+                entered_at: h.sequenced_at.0,
+                updated_at: 0,
+                at: (0, 0),
+            });
         known.state = *order;
         known.terms = terms_now.unwrap_or(known.terms);
         known.reason = h.reason;
