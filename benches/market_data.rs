@@ -24,7 +24,7 @@ mod workload;
 
 use std::time::Instant;
 
-use ours::{Buffer, COMMANDS, LINES, Line, Prepared, engine, prepare};
+use ours::{Buffer, COMMANDS, Found, LINES, Line, Prepared, engine, prepare};
 use trading_engine::agent::Agent;
 use trading_engine::engine::event::{self, EventSink};
 use trading_engine::engine::{Engine, Progress};
@@ -70,9 +70,10 @@ fn apply(engine: &mut Engine, bytes: &[u8], ring: &mut Writer) {
 
 /// A block of commands.
 fn run(engine: &mut Engine, prepared: &Prepared, from: usize, count: usize, ring: &mut Writer) {
+    let mut found = Found::default();
     for at in from..from + count {
         let at = prepared.prefill + at;
-        prepared.look_ahead(engine, at);
+        prepared.look_ahead(engine, at, &mut found);
         apply(engine, prepared.log.get(at), ring);
         if at % BATCH == 0 {
             ring.publish();

@@ -154,7 +154,7 @@ impl Reference {
         self.symbols
             .insert(name_text(&definition.symbol).to_owned(), id);
         let first = TradingPhase::try_from(definition.first_phase);
-        let instrument = self.instruments.entry(id).or_insert(Instrument {
+        let instrument = self.instruments.entry(id).or_insert_with(|| Instrument {
             definition: *definition,
             phase: first.unwrap_or(TradingPhase::Continuous),
             phase_until: UtcNanos(0),

@@ -10,7 +10,7 @@ pub enum Reply {
     Text(String),
     Number(i64),
     Nothing,
-    List(Vec<Reply>),
+    List(Vec<Self>),
     Error(String),
 }
 

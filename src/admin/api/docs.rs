@@ -7,9 +7,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::{Operation, PathItem};
+
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{Components, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr};
+use utoipa::openapi::{Components, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{MEDIA_TYPE, Problem};
@@ -21,6 +22,9 @@ const STYLE: &str = include_str!("docs/docs.css");
 /// What the page may load and ask: itself.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                            img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Operations whose body may be left out.
+const MAY_BE_EMPTY: [&str; 2] = ["resume", "rotate_key"];
 
 /// The document before its paths.
 pub fn base() -> OpenApi {
@@ -63,6 +67,12 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 }
 
 fn add_problems(operation: &mut Operation) {
+    let id = operation.operation_id.as_deref().unwrap_or_default();
+    if MAY_BE_EMPTY.contains(&id)
+        && let Some(RefOr::T(body)) = operation.request_body.as_mut()
+    {
+        body.required = Some(Required::False);
+    }
     let has_body = operation.request_body.is_some();
     let is_guarded = operation.security.is_some();
     let parameters = operation.parameters.iter().flatten();
@@ -81,7 +91,11 @@ fn add_problems(operation: &mut Operation) {
         (400, has_body || in_query, "It cannot be read."),
         (401, true, "No valid token, or a wrong password."),
         (403, is_guarded, "The role is not enough."),
-        (404, in_path || is_write, "There is no such thing."),
+        (
+            404,
+            in_path || in_query || is_write,
+            "There is no such thing.",
+        ),
         (409, is_write, "Not as things are; `reason` says why."),
         (412, in_header, "It was changed since it was read."),
         (413, has_body, "The body is too long."),
@@ -120,10 +134,10 @@ fn is_get(operation: &Operation) -> bool {
 
 /// The document and the page.
 pub fn routes(document: &OpenApi) -> Router<AdminState> {
-    let text: &'static str = match document.to_json() {
-        Ok(text) => Box::leak(text.into_boxed_str()),
-        Err(_) => "{}",
-    };
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    without_signs(&mut document);
+    // Once, for the life of the program.
+    let text: &'static str = Box::leak(document.to_string().into_boxed_str());
     let fixed = |media: &'static str, text: &'static str| {
         get(move || std::future::ready(plain(media, text)))
     };
@@ -135,6 +149,22 @@ pub fn routes(document: &OpenApi) -> Router<AdminState> {
             fixed("text/javascript; charset=utf-8", SCRIPT),
         )
         .route("/docs/docs.css", fixed("text/css; charset=utf-8", STYLE))
+}
+
+/// Takes the formats away that say numbers are signed: ours are not, and the formats of OpenAPI have no
+/// others.
+fn without_signs(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            let format = fields.get("format").and_then(serde_json::Value::as_str);
+            if matches!(format, Some("int32" | "int64")) {
+                fields.remove("format");
+            }
+            fields.values_mut().for_each(without_signs);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(without_signs),
+        _ => {}
+    }
 }
 
 fn plain(media: &'static str, text: &'static str) -> Response {

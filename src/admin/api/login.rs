@@ -69,8 +69,10 @@ pub async fn login(
         .turns
         .slowly(move || users::is_right(checked.as_ref(), &password))
         .await?;
-    let Some(user) = user.filter(|_| right) else {
-        tracing::warn!(user = login.username, address, "a login failed");
+    let Some(user) = user.clone().filter(|_| right) else {
+        // A name that nobody has may be a password in the wrong field.
+        let name = user.map_or_else(String::new, |user| user.name);
+        tracing::warn!(user = name, address, "a login failed");
         throttle.failed(&address, &login.username).await;
         return Err(wrong());
     };

@@ -18,14 +18,16 @@ pub struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     /// The status in words.
-    title: String,
+    title: &'static str,
     /// The HTTP status.
     status: u16,
     /// What was wrong with this request.
-    detail: String,
+    #[schema(value_type = String)]
+    detail: Box<str>,
     /// The venue's reason, by its name, when the core refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    #[schema(value_type = Option<String>)]
+    reason: Option<Box<str>>,
     /// Position in the log of what was asked, when it was sequenced all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence: Option<u64>,
@@ -41,9 +43,9 @@ impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("error").to_owned(),
+            title: status.canonical_reason().unwrap_or("error"),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: detail.into().into_boxed_str(),
             reason: None,
             sequence: None,
             retry_after: None,
@@ -89,7 +91,7 @@ impl Problem {
             _ => StatusCode::CONFLICT,
         };
         let mut problem = Self::new(status, reason.text());
-        problem.reason = Some(format!("{reason:?}"));
+        problem.reason = Some(format!("{reason:?}").into_boxed_str());
         problem.sequence = Some(outcome.sequence.0);
         problem
     }
