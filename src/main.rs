@@ -22,7 +22,6 @@ use trading_engine::gateway::GatewaySettings;
 use trading_engine::gateway::keystore::{Keystore, LiveKeystore};
 use trading_engine::journal::disk::{Disk, OsDisk};
 use trading_engine::journal::{JournalError, event_log, inspect};
-use trading_engine::market_data::feed::MarketData;
 use trading_engine::metric_names as names;
 use trading_engine::shutdown::SidePorts;
 use trading_engine::store::migrate;
@@ -915,7 +914,7 @@ fn view(venue: &Venue, api: Api, history: projector::Status, link: Redis) -> Vie
         Box::pin(async move {
             match link.ping().await {
                 RedisHealth::Ok(took) => Some(Ok(took)),
-                RedisHealth::Down(why) => Some(Err(why.to_string())),
+                RedisHealth::Down(why) => Some(Err(why)),
                 RedisHealth::NotConfigured => None,
             }
         })

@@ -483,6 +483,7 @@ impl Reader {
                     instrument: e.instrument.0,
                     phase: e.phase,
                     previous: e.previous,
+                    held: e.held == 1,
                     until: e.until.0,
                 },
                 EventBody::AuctionIndicative(e) => What::Indicative(
@@ -1020,7 +1021,7 @@ impl Draw {
     fn set_phase(&mut self, venue: &Venue) -> SetPhase {
         let instrument = match self.random.below(40) {
             0 => self.pick(&[6, 1 << 20]),
-            1 => 0,
+            1..=4 => 0,
             _ => 1 + self.random.below(u64::from(INSTRUMENTS)) as u32,
         };
         let now = (venue.books.get((instrument as usize).wrapping_sub(1)))

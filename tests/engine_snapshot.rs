@@ -203,7 +203,7 @@ fn a_part_of_a_snapshot_is_none() {
     bytes[0] += 1;
     assert_eq!(
         Engine::restore(LIMITS, &bytes).err(),
-        Some(SnapshotError::Version(2))
+        Some(SnapshotError::Version(3))
     );
 }
 

@@ -358,7 +358,8 @@ impl AuditNote {
 layout!(
     /// A new phase of trading.
     SetPhase, 8 {
-        /// Which, 0 = all.
+        /// Which, 0 = all but those that were halted by name. A halt by name holds until another phase by
+        /// name.
         instrument: InstrumentId,
         /// `TradingPhase`.
         phase: u8,

@@ -496,8 +496,10 @@ layout!(
         phase: u8,
         /// The one before.
         previous: u8,
+        /// 1 = halted by name: phases for all instruments pass it over.
+        held: u8,
         /// Reserved, 0.
-        reserved: u16,
+        reserved: u8,
         /// When the core will end it by itself, 0 = it will not.
         until: UtcNanos,
     }

@@ -27,6 +27,8 @@ pub(super) struct Instrument {
     pub has_price_rules: bool,
     /// Whether trades have bands to stay in.
     pub has_bands: bool,
+    /// It was halted by name: phases for all instruments pass it over. Never in another phase.
+    pub held: bool,
     /// Tick of the reference price + 1, 0 = none.
     pub reference: u32,
     /// At-the-close orders that wait for their auction, in the order of entry.
@@ -70,6 +72,7 @@ impl Default for Instrument {
             traded: 0,
             blocked: false,
             phase: TradingPhase::Continuous,
+            held: false,
             has_price_rules: false,
             has_bands: false,
             reference: 0,
@@ -162,6 +165,11 @@ impl Instrument {
         quantity >= d.quantity_min
             && quantity <= d.quantity_max
             && (d.quantity_increment.0 == 1 || quantity.0.is_multiple_of(d.quantity_increment.0))
+    }
+
+    /// Whether a halt by name would be news to it, although it is halted.
+    pub fn can_be_held(&self) -> bool {
+        self.phase == TradingPhase::Halted && !self.held
     }
 
     /// Checks a definition; the ranges guarantee that no price, quantity or total of this

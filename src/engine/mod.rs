@@ -768,6 +768,12 @@ impl Engine {
         found.is_defined().then_some(found.phase)
     }
 
+    /// Whether an instrument was halted by name, so that phases for all instruments pass it over.
+    pub fn is_held(&self, id: InstrumentId) -> bool {
+        let found = self.instruments.get(id.0 as usize);
+        found.is_some_and(|found| found.held)
+    }
+
     /// Best price and lots of a side, if anything rests there.
     pub fn best(&self, instrument: InstrumentId, side: Side) -> Option<(Price, Quantity)> {
         self.levels(instrument, side)

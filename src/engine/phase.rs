@@ -63,7 +63,9 @@ impl Engine {
             Ok(phase) if set.instrument.0 == 0 => Ok(phase),
             Ok(phase) => match self.defined(set.instrument) {
                 Err(reason) => Err(reason),
-                Ok(instrument) if instrument.phase == phase => Err(Reason::NotAllowedInPhase),
+                Ok(instrument) if instrument.phase == phase && !instrument.can_be_held() => {
+                    Err(Reason::NotAllowedInPhase)
+                }
                 Ok(_) => Ok(phase),
             },
         };
@@ -76,15 +78,33 @@ impl Engine {
                 self.afterwards = Afterwards::OtherInstruments { after: 0, phase };
                 self.settled(sink)
             }
-            Ok(phase) =>
-            {
-                #[allow(
-                    clippy::cast_possible_truncation,
-                    reason = "instruments are named by 16 bits"
-                )]
-                self.begin_transition(set.instrument.0 as u16, phase, Reason::None)
-            }
+            Ok(phase) => self.set_phase_by_name(set.instrument, phase, sink),
         }
+    }
+
+    /// A halt by name holds, which the schedule's next phase does not end.
+    fn set_phase_by_name(
+        &mut self,
+        id: InstrumentId,
+        phase: TradingPhase,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        let instrument = &mut self.instruments[id.0 as usize];
+        instrument.held = phase == TradingPhase::Halted;
+        if instrument.phase != phase {
+            let id = instrument.id();
+            return self.begin_transition(id, phase, Reason::None);
+        }
+        // Halted with all others before: that it is held now is all that is new.
+        let body = PhaseChanged {
+            instrument: id,
+            phase: phase.as_u8(),
+            previous: phase.as_u8(),
+            held: 1,
+            ..PhaseChanged::default()
+        };
+        self.note(sink, SessionId(0), Reason::None, body);
+        Progress::Done
     }
 
     fn begin_transition(
@@ -126,7 +146,7 @@ impl Engine {
             }
             Afterwards::OtherInstruments { after, phase } => {
                 let mut rest = self.instruments[usize::from(after) + 1..].iter();
-                match rest.find(|other| other.is_defined() && other.phase != phase) {
+                match rest.find(|other| other.is_defined() && other.phase != phase && !other.held) {
                     Some(next) => {
                         let id = next.id();
                         self.afterwards = Afterwards::OtherInstruments { after: id, phase };
@@ -241,6 +261,7 @@ impl Engine {
             instrument: InstrumentId(u32::from(id)),
             phase: phase.as_u8(),
             previous: previous.as_u8(),
+            held: u8::from(self.instruments[usize::from(id)].held),
             until,
             ..PhaseChanged::default()
         };

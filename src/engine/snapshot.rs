@@ -28,8 +28,8 @@ use super::session::{Blocks, Firm, SessionState};
 use super::{Engine, Work};
 use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 
-/// Layout version of snapshots.
-pub const SNAPSHOT_VERSION: u64 = 1;
+/// Layout version of snapshots; those of others are passed over. 2: instruments can be held.
+pub const SNAPSHOT_VERSION: u64 = 2;
 /// As far as anything is counted: there is always a next number.
 const COUNT_MAX: u64 = 1 << 62;
 
@@ -264,6 +264,7 @@ impl Engine {
                 u64::from(instrument.traded),
                 u64::from(instrument.blocked),
                 u64::from(instrument.phase.as_u8()),
+                u64::from(instrument.held),
                 u64::from(instrument.reference),
                 u64::from(instrument.indicative.tick),
                 instrument.indicative.volume,
@@ -367,6 +368,10 @@ impl Engine {
         instrument.blocked = input.flag()?;
         instrument.phase = TradingPhase::try_from(input.small::<u8>("a phase")?)
             .map_err(|_| SnapshotError::Damaged("a phase"))?;
+        instrument.held = input.flag()?;
+        if instrument.held && instrument.phase != TradingPhase::Halted {
+            return Err(SnapshotError::Damaged("a phase"));
+        }
         instrument.reference = input.small("a tick")?;
         instrument.indicative = Indicative {
             tick: input.small("a tick")?,

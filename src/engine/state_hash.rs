@@ -100,7 +100,7 @@ impl Engine {
             }
             for word in [
                 u64::from(state.traded),
-                u64::from(state.blocked),
+                u64::from(state.blocked) | u64::from(state.held) << 1,
                 u64::from(state.reference),
                 u64::from(state.phase.as_u8()) << 32 | u64::from(state.indicative.side),
                 u64::from(state.indicative.tick),

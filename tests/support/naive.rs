@@ -150,6 +150,7 @@ pub enum What {
         instrument: u32,
         phase: u8,
         previous: u8,
+        held: bool,
         until: u64,
     },
     Indicative(u32, Indication),
@@ -345,6 +346,8 @@ pub struct Book {
     pub waiting: Vec<Order>,
     pub parked: Vec<Order>,
     pub phase: u8,
+    /// It was halted by name.
+    held: bool,
     /// When a volatility interruption ends by itself.
     until: Option<u64>,
     /// Price of the last trade.

@@ -7,8 +7,8 @@ use trading_engine::limits::{AUCTION_INDICATIVE_INTERVAL_NS, TICK_TABLES_MAX};
 use trading_engine_protocol::types::{Liquidity, OrderStatus, Reason, TradingPhase};
 
 use super::{
-    AT_THE_CLOSE, AT_THE_OPENING, BUY, Book, CLOSED, CLOSING, CONTINUOUS, MARKET, OPENING, Order,
-    VOLATILITY, Venue, What,
+    AT_THE_CLOSE, AT_THE_OPENING, BUY, Book, CLOSED, CLOSING, CONTINUOUS, HALTED, MARKET, OPENING,
+    Order, VOLATILITY, Venue, What,
 };
 
 /// What an auction trades, or would trade.
@@ -42,15 +42,36 @@ impl Venue {
             self.tell(0, Reason::UnknownInstrument, What::Ignored);
             return;
         }
-        if named != 0 && self.books[named as usize - 1].phase == request.phase {
-            self.tell(0, Reason::NotAllowedInPhase, What::Ignored);
+        if named != 0 {
+            self.set_phase_by_name(named as usize - 1, request.phase);
             return;
         }
         for at in 0..self.books.len() {
-            let is_named = named == 0 || named as usize == at + 1;
-            if is_named && self.books[at].phase != request.phase {
+            if self.books[at].held {
+                self.saw("phase: a held instrument passed over");
+            } else if self.books[at].phase != request.phase {
                 self.change_phase(at, request.phase, Reason::None, 0);
             }
+        }
+    }
+
+    fn set_phase_by_name(&mut self, at: usize, phase: u8) {
+        let book = &mut self.books[at];
+        let was_held = std::mem::replace(&mut book.held, phase == HALTED);
+        if book.phase != phase {
+            self.change_phase(at, phase, Reason::None, 0);
+        } else if phase == HALTED && !was_held {
+            self.saw("phase: halted with all, then held");
+            let what = What::PhaseChanged {
+                instrument: at as u32 + 1,
+                phase,
+                previous: phase,
+                held: true,
+                until: 0,
+            };
+            self.tell(0, Reason::None, what);
+        } else {
+            self.tell(0, Reason::NotAllowedInPhase, What::Ignored);
         }
     }
 
@@ -80,6 +101,7 @@ impl Venue {
             instrument: at as u32 + 1,
             phase,
             previous,
+            held: self.books[at].held,
             until: until.unwrap_or(0),
         };
         self.tell(0, why, what);

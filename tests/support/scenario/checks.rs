@@ -177,6 +177,8 @@ pub struct Auditor {
     tick_tables: BTreeMap<u32, Vec<(i64, u64)>>,
     /// `TradingPhase` of each instrument.
     phases: BTreeMap<u32, u8>,
+    /// Instruments that were halted by name.
+    held: BTreeSet<u32>,
     references: BTreeMap<u32, i64>,
     /// What the dynamic band of the incoming order is around.
     base: Option<i64>,
@@ -815,8 +817,24 @@ impl Auditor {
         let instrument = event.instrument.0;
         let before = self.phase(instrument);
         let phase = TradingPhase::try_from(event.phase).map_err(|_| "no phase".to_owned())?;
+        let by_name = request.instrument == instrument && !self.by_itself;
+        let held = by_name && phase == TradingPhase::Halted;
         hold!(
-            event.previous == before.as_u8() && phase != before,
+            event.held == u8::from(held),
+            "who is halted by name is held: {event:?}"
+        );
+        let was_held = self.held.contains(&instrument);
+        hold!(
+            by_name || !was_held,
+            "what is held is let go by name: {event:?}"
+        );
+        if held {
+            self.held.insert(instrument);
+        } else {
+            self.held.remove(&instrument);
+        }
+        hold!(
+            event.previous == before.as_u8() && (phase != before || held && !was_held),
             "a phase is another than the one before: {event:?}, {before:?}"
         );
         let interrupted = header.reason == Reason::VolatilityInterruption.code();

@@ -381,7 +381,13 @@ fn status(byte: u8) -> String {
 /// `ACME enters volatility-auction until 09:00:01, VolatilityInterruption`.
 fn phase_changed(view: &View<'_>, header: &EventHeader, event: &PhaseChanged) -> String {
     let symbol = view.symbol(event.instrument);
+    if event.phase == event.previous && event.held == 1 {
+        return format!("{symbol} held");
+    }
     let mut line = format!("{symbol} enters {}", phase_text(event.phase));
+    if event.held == 1 {
+        line += ", held";
+    }
     if event.until.0 != 0 {
         line += &format!(" until {}", clock_text(event.until.0));
     }
