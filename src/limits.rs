@@ -66,11 +66,15 @@ pub struct EngineLimits {
     pub firms: u32,
     /// Sessions. Full: `Reason::DefinitionCapacity`.
     pub sessions: u32,
-    /// Two-sided quotes that are remembered between two day rolls: one per session, protection
-    /// group, instrument and layer. Full: `Reason::QuoteCapacity`.
+    /// Names of quotes with at least one side: session, protection group, instrument and layer. Full:
+    /// `Reason::QuoteCapacity`.
     pub quotes: u32,
+    /// The same of one firm, so that none shuts the others out. Full: `Reason::QuoteCapacity`.
+    pub quotes_per_firm: u32,
     /// Protection groups over all firms. Full: `Reason::ProtectionCapacity`.
     pub protection_groups: u32,
+    /// Protection groups of one firm. Full: `Reason::ProtectionCapacity`.
+    pub protection_groups_per_firm: u32,
     /// Sets of risk limits. Full: `Reason::DefinitionCapacity`.
     pub risk_limits: u32,
 }
@@ -87,7 +91,9 @@ impl Default for EngineLimits {
             firms: 1 << 10,
             sessions: 1 << 12,
             quotes: 1 << 16,
+            quotes_per_firm: 1 << 14,
             protection_groups: 1 << 10,
+            protection_groups_per_firm: 1 << 6,
             risk_limits: 1 << 10,
         }
     }

@@ -45,8 +45,10 @@ const INSTRUMENTS: u32 = 5;
 const ORDERS: u32 = 560;
 const CLIENT_ORDER_IDS: u32 = 7_000;
 const PRICE_PAGES: u32 = 16;
-const QUOTE_CAPACITY: u32 = 260;
+const QUOTE_CAPACITY: u32 = 60;
+const QUOTES_OF_A_FIRM: u32 = 40;
 const GROUPS: u32 = 5;
+const GROUPS_OF_A_FIRM: u32 = 3;
 const MILLISECOND: u64 = 1_000_000;
 /// Expire times are multiples of it, so that many orders expire together.
 const RASTER: u64 = 4 * MILLISECOND;
@@ -1463,7 +1465,9 @@ impl Run {
             client_order_ids: CLIENT_ORDER_IDS,
             instruments: 8,
             quotes: QUOTE_CAPACITY,
+            quotes_per_firm: QUOTES_OF_A_FIRM,
             protection_groups: GROUPS,
+            protection_groups_per_firm: GROUPS_OF_A_FIRM,
             price_pages: PRICE_PAGES,
             ..EngineLimits::default()
         };
@@ -2250,6 +2254,10 @@ const OFTEN: &[&str] = &[
     "quote refused: QuoteCrossed",
     "quote refused: UnknownInstrument",
     "quote refused: UnsupportedInstruction",
+    "phase: a held instrument passed over",
+    "phase: halted with all, then held",
+    "quote capacity: of all false, of the firm true",
+    "quote capacity: of all true, of the firm false",
     "quote: Absent",
     "quote: Entered",
     "quote: Kept",

@@ -681,22 +681,24 @@ fn capacities_are_refused_at() {
         &floor.quote(1, 0, &[two_sided(2, (98, 1), (101, 1))]),
         &["1 answered 1 1 | Entered 5:1@98, Refused OrderCapacity 0:0@0"],
     );
-    // A record stays when its quotes are gone, until the day rolls.
-    floor.quote(1, 0, &[bid(2, 0, 0)]);
-    let full = ["1 answered 0 1 | Refused QuoteCapacity 0:0@0, -"];
-    says(&floor.quote(1, 0, &[bid(3, 99, 1)]), &full);
+    // A name is given back when its quotes are gone.
+    says(
+        &floor.quote(1, 0, &[bid(2, 0, 0), bid(3, 98, 1)]),
+        &["1 answered 2 0 | Removed 5:0@0, - | Entered 6:1@98, -"],
+    );
     says(
         &floor.apply(0, day(20_260_102)),
         &[
             "1 quote canceled 1 1 EndOfDay",
             "1 quote canceled 2 1 EndOfDay",
             "3 canceled 4 1 EndOfDay",
+            "1 quote canceled 6 1 EndOfDay",
             "0 day rolled",
         ],
     );
     says(
         &floor.quote(1, 0, &[bid(3, 99, 1)]),
-        &["1 answered 1 0 | Entered 6:1@99, -"],
+        &["1 answered 1 0 | Entered 7:1@99, -"],
     );
 }
 

@@ -42,6 +42,8 @@ fn larger() -> EngineLimits {
         firms: 9,
         sessions: 40,
         quotes: LIMITS.quotes * 16,
+        quotes_per_firm: LIMITS.quotes_per_firm,
+        protection_groups_per_firm: LIMITS.protection_groups_per_firm,
         protection_groups: 64,
         risk_limits: 64,
     }

@@ -23,7 +23,9 @@ const LIMITS: EngineLimits = EngineLimits {
     firms: 4,
     sessions: 4,
     quotes: 64,
+    quotes_per_firm: 48,
     protection_groups: 8,
+    protection_groups_per_firm: 6,
     risk_limits: 16,
 };
 

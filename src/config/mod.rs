@@ -240,6 +240,8 @@ impl Config {
                 quotes: u32_of(s.number("MAX_QUOTES")),
                 protection_groups: u32_of(s.number("MAX_PROTECTION_GROUPS")),
                 risk_limits: u32_of(s.number("MAX_RISK_LIMITS")),
+                quotes_per_firm: u32_of(s.number("MAX_QUOTES_PER_FIRM")),
+                protection_groups_per_firm: u32_of(s.number("MAX_PROTECTION_GROUPS_PER_FIRM")),
                 ..EngineLimits::default()
             },
             database_url: s.url_as("DATABASE_URL", |url| DatabaseUrl::parse(url.reveal())),

@@ -491,6 +491,22 @@ pub const SETTINGS: &[Setting] = &[
         Initial::Number(|| u64::from(EngineLimits::default().risk_limits)),
         "Sets of risk limits.",
     ),
+    open(
+        "MAX_QUOTES_PER_FIRM",
+        "max-quotes-per-firm",
+        Group::Capacities,
+        number(1, 1 << 22),
+        Initial::Number(|| u64::from(EngineLimits::default().quotes_per_firm)),
+        "Two-sided quotes of one firm, so that none shuts the others out.",
+    ),
+    open(
+        "MAX_PROTECTION_GROUPS_PER_FIRM",
+        "max-protection-groups-per-firm",
+        Group::Capacities,
+        number(1, 1 << 16),
+        Initial::Number(|| u64::from(EngineLimits::default().protection_groups_per_firm)),
+        "Protection groups of one firm, likewise.",
+    ),
     guarded(
         "DATABASE_URL",
         "DATABASE_URL_FILE",

@@ -147,7 +147,6 @@ impl Engine {
             self.ids.clear();
             self.risk.roll();
             self.amended.forget(self.trades);
-            self.quotes.clear();
             Work::RollSessions {
                 next: 0,
                 trading_day,

@@ -263,7 +263,7 @@ impl Engine {
             orders: Orders::new(limits.orders),
             ladders: Ladders::new(limits.instruments, limits.price_pages),
             ids: ClientIds::new(limits.client_order_ids),
-            quotes: QuoteBook::new(limits.quotes),
+            quotes: QuoteBook::new(limits.quotes, limits.instruments),
             quoting: Quoting::new(),
             protection: Protection::new(limits.protection_groups, limits.orders),
             instruments: vec![Instrument::default(); count(limits.instruments)].into(),

@@ -199,6 +199,14 @@ impl Protection {
         Some((group, &mut self.rings[ring..ring + RING]))
     }
 
+    /// How many groups a firm has.
+    fn count_of(&self, firm: FirmId) -> usize {
+        let before = |group: &Group, firm: u32| group.firm.0 < firm;
+        let first = self.groups.partition_point(|group| before(group, firm.0));
+        let behind = firm.0.saturating_add(1);
+        self.groups.partition_point(|group| before(group, behind)) - first
+    }
+
     /// The same, and it is from now on; `None` = there is no room for another.
     fn find_or_add(&mut self, firm: FirmId, group: u16) -> Option<(&mut Group, &mut [Counted])> {
         if let Err(place) = self.place(firm, group) {
@@ -328,7 +336,7 @@ fn check_settings(request: &ConfigureProtection) -> Result<Settings, Reason> {
 }
 
 impl Engine {
-    fn firm_of(&self, session: SessionId) -> FirmId {
+    pub(super) fn firm_of(&self, session: SessionId) -> FirmId {
         self.sessions[session.0 as usize].definition.firm
     }
 
@@ -378,6 +386,10 @@ impl Engine {
             return Ok(());
         }
         let now = self.sequenced_at;
+        let most = self.limits.protection_groups_per_firm as usize;
+        if self.protection.place(firm, group).is_err() && self.protection.count_of(firm) >= most {
+            return Err(Reason::ProtectionCapacity);
+        }
         let (group, ring) = self
             .protection
             .find_or_add(firm, group)

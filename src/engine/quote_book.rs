@@ -1,9 +1,9 @@
 //! Quotes by name: which orders are the bid and the ask of a session's group, instrument and layer.
 //!
-//! An open-addressing table with linear probing, at most half full, that leads to records in the
-//! order in which their names first came. A record stays when its quotes are gone, so that a maker who
-//! quotes again finds it. All leave at the day roll, as every quote does, so there is no deletion to
-//! get wrong; neither the table nor the records are ever iterated for output.
+//! An open-addressing table with linear probing, at most half full, that leads to records. A name is
+//! given back when both its sides are gone, so that nobody keeps names that he does not quote. The
+//! records of an instrument are in a list, so that leaving continuous trading costs what is quoted in
+//! it; the order of that list means nothing.
 
 use trading_engine_protocol::types::{ClientOrderId, InstrumentId, SessionId, Side};
 
@@ -53,6 +53,32 @@ impl QuoteRecord {
     pub fn clear_slot(&mut self, side: Side) {
         self.slots[at(side)] = NIL;
     }
+
+    /// Whether nothing is quoted under the name.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.slots == [NIL; 2]
+    }
+
+    /// A record of no name; `next` is another one.
+    fn unused(next: u32) -> Self {
+        Self {
+            entry_id: ClientOrderId::NONE,
+            name: QuoteName {
+                session: SessionId(0),
+                instrument: InstrumentId(0),
+                group: 0,
+                layer: 0,
+            },
+            slots: [next, NIL],
+            named: false,
+        }
+    }
+
+    /// Whether it has a name: no session is called 0.
+    fn is_used(&self) -> bool {
+        self.name.session.0 != 0
+    }
 }
 
 #[inline(always)]
@@ -63,7 +89,14 @@ fn at(side: Side) -> usize {
     }
 }
 
-/// Where a name is, or would be: good until a name is inserted.
+/// Neighbours of a record in the list of its instrument.
+#[derive(Clone, Copy, Debug)]
+struct Neighbours {
+    next: u32,
+    prev: u32,
+}
+
+/// Where a name is, or would be: good until a name is inserted or removed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     /// Its record, if it has one.
@@ -77,6 +110,12 @@ pub(super) struct QuoteBook {
     /// High half: of the name's hash. Low half: number of the record + 1. 0 = empty.
     buckets: Box<[u64]>,
     records: Vec<QuoteRecord>,
+    neighbours: Vec<Neighbours>,
+    /// First record of each instrument.
+    firsts: Box<[u32]>,
+    /// First record without a name, last in, first out; `slots[0]` leads on.
+    free: u32,
+    used: usize,
     capacity: usize,
     key: u64,
     digest: u64,
@@ -87,11 +126,16 @@ const PAGE_BUCKETS: usize = 4096 / size_of::<u64>();
 const RECORD_MASK: u64 = u32::MAX as u64;
 
 impl QuoteBook {
-    pub fn new(capacity: u32) -> Self {
+    /// Room for so many names, of instruments up to that id.
+    pub fn new(capacity: u32, instruments: u32) -> Self {
         let buckets = (capacity as usize * 2).next_power_of_two().max(16);
         Self {
             buckets: vec![0; buckets].into(),
             records: Vec::with_capacity(capacity as usize),
+            neighbours: Vec::with_capacity(capacity as usize),
+            firsts: vec![NIL; instruments as usize + 1].into(),
+            free: NIL,
+            used: 0,
             capacity: capacity as usize,
             key: spread(0),
             digest: 0,
@@ -104,7 +148,7 @@ impl QuoteBook {
     }
 
     pub fn has_room(&self) -> bool {
-        self.records.len() < self.capacity
+        self.used < self.capacity
     }
 
     #[inline]
@@ -151,17 +195,103 @@ impl QuoteBook {
     /// Gives a name that was just not found a record. The caller checked [`QuoteBook::has_room`].
     #[inline]
     pub fn insert(&mut self, name: QuoteName, found: &Found) -> u32 {
+        let record = match self.free {
+            NIL => self.grow(),
+            free => free,
+        };
+        let place = &mut self.records[record as usize];
+        self.free = place.slots[0];
+        *place = QuoteRecord {
+            name,
+            ..QuoteRecord::unused(NIL)
+        };
+        self.name(record, found);
+        record
+    }
+
+    /// One more record; nobody has its name yet.
+    fn grow(&mut self) -> u32 {
         #[allow(clippy::cast_possible_truncation, reason = "as many as a u32 says")]
         let record = self.records.len() as u32;
-        self.buckets[found.bucket] = found.hash & !RECORD_MASK | u64::from(record + 1);
-        self.records.push(QuoteRecord {
-            entry_id: ClientOrderId::NONE,
-            name,
-            slots: [NIL; 2],
-            named: false,
+        self.records.push(QuoteRecord::unused(NIL));
+        self.neighbours.push(Neighbours {
+            next: NIL,
+            prev: NIL,
         });
-        self.digest ^= found.hash.rotate_left(u32::from(name.layer));
         record
+    }
+
+    /// A record is found by its name from now on, and in its instrument.
+    fn name(&mut self, record: u32, found: &Found) {
+        let name = self.records[record as usize].name;
+        self.buckets[found.bucket] = found.hash & !RECORD_MASK | u64::from(record + 1);
+        let first = &mut self.firsts[name.instrument.0 as usize];
+        let next = std::mem::replace(first, record);
+        self.neighbours[record as usize] = Neighbours { next, prev: NIL };
+        if next != NIL {
+            self.neighbours[next as usize].prev = record;
+        }
+        self.used += 1;
+        self.digest ^= found.hash.rotate_left(u32::from(name.layer));
+    }
+
+    /// Gives a name back of which nothing is quoted any more.
+    pub fn remove(&mut self, record: u32) {
+        let name = self.records[record as usize].name;
+        let hash = self.hash(&name);
+        self.close_bucket(hash, record);
+        let Neighbours { next, prev } = self.neighbours[record as usize];
+        match prev {
+            NIL => self.firsts[name.instrument.0 as usize] = next,
+            prev => self.neighbours[prev as usize].next = next,
+        }
+        if next != NIL {
+            self.neighbours[next as usize].prev = prev;
+        }
+        self.records[record as usize] = QuoteRecord::unused(self.free);
+        self.free = record;
+        self.used -= 1;
+        self.digest ^= hash.rotate_left(u32::from(name.layer));
+    }
+
+    /// Empties the bucket of a record. Whoever lies behind it and would not be found over the gap
+    /// moves into it.
+    fn close_bucket(&mut self, hash: u64, record: u32) {
+        let mask = self.buckets.len() - 1;
+        #[allow(clippy::cast_possible_truncation, reason = "masked")]
+        let home = |hash: u64| hash as usize & mask;
+        let mut gap = home(hash);
+        while self.buckets[gap] & RECORD_MASK != u64::from(record + 1) {
+            gap = (gap + 1) & mask;
+        }
+        let mut next = (gap + 1) & mask;
+        // Ends: the table is at most half full.
+        while self.buckets[next] != 0 {
+            let held = self.buckets[next];
+            #[allow(clippy::cast_possible_truncation, reason = "the low half")]
+            let other = (held & RECORD_MASK) as usize - 1;
+            let from_home = next.wrapping_sub(home(self.hash(&self.records[other].name))) & mask;
+            if from_home >= next.wrapping_sub(gap) & mask {
+                self.buckets[gap] = held;
+                gap = next;
+            }
+            next = (next + 1) & mask;
+        }
+        self.buckets[gap] = 0;
+    }
+
+    /// The first record of an instrument, or the one behind `record`; `NIL` = there is none.
+    pub fn next_of(&self, instrument: u16, record: Option<u32>) -> u32 {
+        match record {
+            None => self.firsts[usize::from(instrument)],
+            Some(record) => self.neighbours[record as usize].next,
+        }
+    }
+
+    /// Names there are, and whose.
+    pub fn names(&self) -> impl Iterator<Item = QuoteName> + '_ {
+        let used = self.records.iter().filter(|record| record.is_used());
+        used.map(|record| record.name)
     }
 
     #[inline]
@@ -174,9 +304,9 @@ impl QuoteBook {
         &mut self.records[record as usize]
     }
 
-    /// Key and records, in the order of their coming.
+    /// Key and records where they lie: orders name them by their places.
     pub fn save(&self, out: &mut Out) {
-        out.words([self.key, self.records.len() as u64]);
+        out.words([self.key, self.records.len() as u64, u64::from(self.free)]);
         for record in &self.records {
             out.words(name_words(&record.name));
             out.part(&record.entry_id);
@@ -187,58 +317,65 @@ impl QuoteBook {
     /// Reads what [`QuoteBook::save`] wrote; whether its slots hold what they should is not known here.
     pub fn load(&mut self, input: &mut In<'_>) -> Result<(), SnapshotError> {
         self.key = input.word()?;
-        for _ in 0..input.at_most(self.capacity as u64, "quotes")? {
+        let count = input.at_most(self.capacity as u64, "quotes")?;
+        let free: u32 = input.small("a record")?;
+        for _ in 0..count {
             let name = name_from([input.word()?, input.word()?]);
+            let entry_id = id_of(input)?;
+            let slots = [input.small("a slot")?, input.small("a slot")?];
+            let record = self.grow();
+            let place = &mut self.records[record as usize];
+            *place = QuoteRecord {
+                entry_id,
+                name,
+                slots,
+                named: false,
+            };
+            if !place.is_used() {
+                *place = QuoteRecord::unused(slots[0]);
+                continue;
+            }
+            let known = (name.instrument.0 as usize) < self.firsts.len();
             let found = self.find(&name);
-            if found.record.is_some() {
-                return Err(SnapshotError::Damaged("a quote's name twice"));
+            if place_is_wrong(known, slots, &found) {
+                return Err(SnapshotError::Damaged("a quote's name"));
             }
-            let record = self.insert(name, &found);
-            self.record_mut(record).entry_id = id_of(input)?;
-            for side in [Side::Buy, Side::Sell] {
-                let slot: u32 = input.small("a slot")?;
-                self.record_mut(record).set_slot(side, slot);
-            }
+            self.name(record, &found);
         }
-        Ok(())
+        self.load_free(free)
+    }
+
+    /// The list of free records has each of them, once.
+    fn load_free(&mut self, first: u32) -> Result<(), SnapshotError> {
+        let unused = self.records.len() - self.used;
+        let (mut next, mut seen) = (first, 0);
+        while next != NIL {
+            let record = self.records.get(next as usize);
+            let record = record.filter(|record| !record.is_used() && seen < unused);
+            next = record.ok_or(SnapshotError::Damaged("a record"))?.slots[0];
+            seen += 1;
+        }
+        self.free = first;
+        let all = seen == unused;
+        all.then_some(()).ok_or(SnapshotError::Damaged("a record"))
     }
 
     /// The name of a record that has this order on a side.
     pub fn name_of(&self, record: u32, side: Side, slot: u32) -> Option<QuoteName> {
-        let record = self.records.get(record as usize)?;
+        let record = self.records.get(record as usize).filter(|r| r.is_used())?;
         (record.slot(side) == Some(slot)).then_some(record.name)
     }
 
     /// How many quotes there are.
     pub fn quoted(&self) -> usize {
-        let sides = self.records.iter().flat_map(|record| record.slots);
+        let used = self.records.iter().filter(|record| record.is_used());
+        let sides = used.flat_map(|record| record.slots);
         sides.filter(|&slot| slot != NIL).count()
-    }
-
-    /// A new trading day: nothing is quoted, every name is free.
-    pub fn clear(&mut self) {
-        debug_assert!(
-            self.records.iter().all(|record| record.slots == [NIL; 2]),
-            "Invariant: quotes end with the day"
-        );
-        for index in 0..self.records.len() {
-            // Every bucket in use is on some name's way.
-            let hash = self.hash(&self.records[index].name);
-            let mask = self.buckets.len() - 1;
-            #[allow(clippy::cast_possible_truncation, reason = "masked")]
-            let mut bucket = hash as usize & mask;
-            while self.buckets[bucket] != 0 {
-                self.buckets[bucket] = 0;
-                bucket = (bucket + 1) & mask;
-            }
-        }
-        self.records.clear();
-        self.digest = 0;
     }
 
     /// Of the set of names, whatever order they came in.
     pub fn digest(&self) -> u64 {
-        self.digest ^ self.records.len() as u64
+        self.digest ^ self.used as u64
     }
 
     /// Makes the memory resident.
@@ -247,6 +384,7 @@ impl QuoteBook {
             *bucket = std::hint::black_box(*bucket);
         }
         touch_spare(&mut self.records);
+        touch_spare(&mut self.neighbours);
     }
 
     /// Start and length of each table.
@@ -257,6 +395,11 @@ impl QuoteBook {
             self.capacity * size_of::<QuoteRecord>(),
         );
     }
+}
+
+/// What no engine has under a name: an instrument that cannot be, nothing, another record.
+fn place_is_wrong(known: bool, slots: [u32; 2], found: &Found) -> bool {
+    !known || slots == [NIL; 2] || found.record.is_some()
 }
 
 #[cfg(test)]
@@ -280,7 +423,7 @@ mod tests {
 
     #[test]
     fn every_part_of_the_name_counts() {
-        let mut book = QuoteBook::new(16);
+        let mut book = QuoteBook::new(16, 2);
         let names = [
             name(1, 1, 1, 1),
             name(2, 1, 1, 1),
@@ -298,7 +441,7 @@ mod tests {
 
     #[test]
     fn a_side_is_set_and_cleared_alone() {
-        let mut book = QuoteBook::new(1);
+        let mut book = QuoteBook::new(1, 1);
         let record = insert(&mut book, name(1, 1, 0, 0));
         let quote = book.record_mut(record);
         assert_eq!(
@@ -315,10 +458,10 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_finds_everything_and_is_empty_after_the_day() {
-        let mut book = QuoteBook::new(1_000);
+    fn names_are_found_whatever_names_were_given_back() {
+        let mut book = QuoteBook::new(1_000, 150);
         book.set_key(42);
-        let all = |number: u32| name(number % 7, number / 7, (number % 3) as u16, 5);
+        let all = |number: u32| name(1 + number % 7, number / 7, (number % 3) as u16, 5);
         for round in 0..2 {
             for number in 0..1_000 {
                 assert!(book.has_room(), "round {round}");
@@ -326,14 +469,50 @@ mod tests {
             }
             assert!(!book.has_room());
             for number in 0..1_000 {
-                assert_eq!(book.find(&all(number)).record, Some(number));
+                let record = book.find(&all(number)).record.unwrap();
+                assert_eq!(book.record(record).name, all(number));
             }
             assert_eq!(book.find(&all(1_000)).record, None);
             assert_ne!(book.digest(), 0);
-            book.clear();
+            // The table is at its fullest; what goes leaves the way to what stays.
+            for number in (0..1_000).filter(|number| number % 3 != 1) {
+                let record = book.find(&all(number)).record.unwrap();
+                book.remove(record);
+                assert_eq!(book.find(&all(number)).record, None);
+            }
+            assert_eq!(book.names().count(), 333);
+            for number in (0..1_000).filter(|number| number % 3 == 1) {
+                let record = book.find(&all(number)).record.unwrap();
+                assert_eq!(book.record(record).name, all(number));
+                book.remove(record);
+            }
             assert_eq!(book.digest(), 0);
             assert!(book.buckets.iter().all(|&bucket| bucket == 0));
-            assert!((0..1_000).all(|number| book.find(&all(number)).record.is_none()));
+            assert!(book.firsts.iter().all(|&first| first == NIL));
         }
+    }
+
+    #[test]
+    fn the_records_of_an_instrument_are_in_its_list() {
+        let mut book = QuoteBook::new(4, 2);
+        let of = |book: &QuoteBook, instrument: u16| {
+            let first = book.next_of(instrument, None);
+            let mut all: Vec<u32> = std::iter::successors(Some(first), |&last| {
+                (last != NIL).then(|| book.next_of(instrument, Some(last)))
+            })
+            .filter(|&record| record != NIL)
+            .collect();
+            all.sort_unstable();
+            all
+        };
+        let records = [(1, 1), (2, 1), (1, 2), (3, 1)]
+            .map(|(session, instrument)| insert(&mut book, name(session, instrument, 0, 0)));
+        assert_eq!(records, [0, 1, 2, 3]);
+        assert_eq!((of(&book, 1), of(&book, 2)), (vec![0, 1, 3], vec![2]));
+        book.remove(1);
+        book.remove(3);
+        assert_eq!(of(&book, 1), [0]);
+        assert_eq!(insert(&mut book, name(4, 2, 0, 0)), 3, "last in, first out");
+        assert_eq!(of(&book, 2), [2, 3]);
     }
 }

@@ -344,6 +344,7 @@ impl Engine {
             };
             *gone = self.orders.order_id(slot);
             self.withdraw(slot);
+            self.give_back(named);
             return Ok(QuoteStatus::Removed);
         }
         let instrument = self.defined(named.name.instrument)?;
@@ -402,13 +403,36 @@ impl Engine {
         if let Some(record) = named.record {
             return Ok(record);
         }
-        if !self.quotes.has_room() {
+        let firm = self.firm_of(named.name.session).0 as usize;
+        let has_room = self.firms[firm].quotes < self.limits.quotes_per_firm;
+        if !has_room || !self.quotes.has_room() {
             return Err(Reason::QuoteCapacity);
         }
+        self.firms[firm].quotes += 1;
         let record = self.quotes.insert(named.name, &named.found);
         named.record = Some(record);
         self.note_named(named.record);
         Ok(record)
+    }
+
+    /// A name whose last quote this entry took away is free, for the entries behind it already.
+    fn give_back(&mut self, named: &mut Named) {
+        let empty = |&record: &u32| self.quotes.record(record).is_empty();
+        let Some(record) = named.record.filter(empty) else {
+            return;
+        };
+        // It is the one that was noted last.
+        let noted = self.quoting.named.pop();
+        debug_assert!(noted == Some(record), "Invariant: an entry notes its name");
+        self.free_name(record);
+        named.record = None;
+        named.found = self.quotes.find(&named.name);
+    }
+
+    fn free_name(&mut self, record: u32) {
+        let firm = self.firm_of(self.quotes.record(record).name.session);
+        self.firms[firm.0 as usize].quotes -= 1;
+        self.quotes.remove(record);
     }
 
     /// A quote at rest is gone; the answer says so.
@@ -439,11 +463,16 @@ impl Engine {
         state.client_order_id = quote_id;
     }
 
-    /// A quote ended: its record has nothing on that side any more.
+    /// A quote ended: its record has nothing on that side any more. The mass quote at work decides
+    /// itself what becomes of the names it names.
     pub(super) fn quote_ended(&mut self, slot: u32) {
         let cold = &self.orders.slots[slot as usize].cold;
-        let (record, side) = (cold.bucket, cold.side());
-        self.quotes.record_mut(record).clear_slot(side);
+        let (number, side) = (cold.bucket, cold.side());
+        let record = self.quotes.record_mut(number);
+        record.clear_slot(side);
+        if record.is_empty() && !record.named {
+            self.free_name(number);
+        }
     }
 
     fn entry_id_of(&self, slot: u32) -> ClientOrderId {

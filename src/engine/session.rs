@@ -58,6 +58,8 @@ pub(super) struct Firm {
     pub newest_session: u32,
     /// Kill switches that are on.
     pub blocks: Blocks,
+    /// Names of quotes it has.
+    pub quotes: u32,
 }
 
 impl Firm {

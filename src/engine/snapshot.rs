@@ -28,7 +28,8 @@ use super::session::{Blocks, Firm, SessionState};
 use super::{Engine, Work};
 use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 
-/// Layout version of snapshots; those of others are passed over. 2: instruments can be held.
+/// Layout version of snapshots; those of others are passed over. 2: instruments can
+/// be held, names of quotes are given back.
 pub const SNAPSHOT_VERSION: u64 = 2;
 /// As far as anything is counted: there is always a next number.
 const COUNT_MAX: u64 = 1 << 62;
@@ -284,6 +285,7 @@ impl Engine {
                 definition,
                 newest_session: input.small("a firm's session")?,
                 blocks: Blocks(input.small("blocks")?),
+                quotes: 0,
             };
         }
         for _ in 0..input.at_most(self.sessions.len() as u64, "sessions")? {
@@ -698,7 +700,7 @@ impl Engine {
     }
 
     /// An order's id leads to it, a quote's record too, and no record to anything else.
-    fn check_names(&self) -> Result<(), SnapshotError> {
+    fn check_names(&mut self) -> Result<(), SnapshotError> {
         let wrong = SnapshotError::Damaged("a name");
         let mut quotes = 0;
         for slot in self.live_slots() {
@@ -719,6 +721,11 @@ impl Engine {
             if !leads_here {
                 return Err(wrong);
             }
+        }
+        // Every name has a quote, whose session is there.
+        for name in self.quotes.names() {
+            let firm = self.firm_of(name.session).0 as usize;
+            self.firms[firm].quotes += 1;
         }
         let all = quotes == self.quotes.quoted();
         all.then_some(()).ok_or(wrong)

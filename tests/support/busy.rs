@@ -31,7 +31,9 @@ pub const LIMITS: EngineLimits = EngineLimits {
     firms: 3,
     sessions: 6,
     quotes: 48,
+    quotes_per_firm: 32,
     protection_groups: 4,
+    protection_groups_per_firm: 3,
     risk_limits: 4,
 };
 

@@ -527,14 +527,14 @@ pub struct Venue {
     tick_tables: HashMap<u32, DefineTickTable>,
     /// New quotes of the mass quote at work that have yet to enter the book.
     entering: Vec<Order>,
-    /// Quotes by session, group, instrument and layer that the day has seen.
-    pub quoted: BTreeSet<(u32, u16, u32, u16)>,
-    quote_capacity: usize,
+    /// Names of quotes there may be at once, of all firms and of one.
+    quote_capacity: (usize, usize),
     /// Price pages of 64 levels there may be at once.
     page_capacity: usize,
     /// By firm and group.
     pub groups: BTreeMap<(u32, u16), Protection>,
-    group_capacity: usize,
+    /// Of all firms, and of one.
+    group_capacity: (usize, usize),
     /// Kill switches that are on; whether the venue set them, and not a firm's desk.
     pub blocks: BTreeSet<(bool, Block)>,
     /// What was told of each order last.
@@ -601,11 +601,13 @@ impl Venue {
                 .collect(),
             tick_tables: HashMap::new(),
             entering: Vec::new(),
-            quoted: BTreeSet::new(),
-            quote_capacity: limits.quotes as usize,
+            quote_capacity: (limits.quotes as usize, limits.quotes_per_firm as usize),
             page_capacity: limits.price_pages as usize,
             groups: BTreeMap::new(),
-            group_capacity: limits.protection_groups as usize,
+            group_capacity: (
+                limits.protection_groups as usize,
+                limits.protection_groups_per_firm as usize,
+            ),
             blocks: BTreeSet::new(),
             last_reports: HashMap::new(),
             amended: BTreeSet::new(),
@@ -966,7 +968,6 @@ impl Venue {
         self.end_all(OrderStatus::Expired, Reason::EndOfDay, 0, |order| {
             [DAY, AT_THE_OPENING, AT_THE_CLOSE].contains(&order.time_in_force)
         });
-        self.quoted.clear();
         self.amended.clear();
         self.known
             .retain(|_, known| matches!(known, Known::Open(_)));

@@ -1,5 +1,7 @@
 //! Quotes, and what protects who makes them.
 
+use std::collections::BTreeSet;
+
 use trading_engine::engine::command::{
     ConfigureProtection, MassQuoteHead, OrderTerms, QuoteCancel, QuoteEntry, ResetProtection,
 };
@@ -85,6 +87,13 @@ impl Venue {
         group.is_some_and(|group| group.frozen_until > self.now)
     }
 
+    /// There may be no other group, at all or of the firm.
+    fn has_all_groups(&self, firm: u32) -> bool {
+        let of_firm = self.groups.keys().filter(|(owner, _)| *owner == firm);
+        let (all, one) = self.group_capacity;
+        self.groups.len() >= all || of_firm.count() >= one
+    }
+
     pub fn configure_protection(&mut self, session: u32, request: &ConfigureProtection) {
         let firm = self.sessions[session as usize].firm;
         let key = (firm, request.protection_group);
@@ -97,7 +106,7 @@ impl Venue {
             Some(Reason::ProtectionInvalid)
         } else if request.window_ms != 0
             && !self.groups.contains_key(&key)
-            && self.groups.len() >= self.group_capacity
+            && self.has_all_groups(firm)
         {
             Some(Reason::ProtectionCapacity)
         } else {
@@ -260,6 +269,29 @@ impl Venue {
                 order.quote.is_some_and(|quote| quote.layer == entry.layer)
                     && (order.session, order.group, order.instrument, order.side) == key
             })
+    }
+
+    /// Whether the name would be one too many: a name is there as long as one of its sides is.
+    fn has_all_names(&mut self, key: (u32, u16, u32, u16)) -> bool {
+        let orders = (self.books.iter().flat_map(Book::orders)).chain(&self.entering);
+        let names: BTreeSet<(u32, u16, u32, u16)> = orders
+            .filter_map(|order| {
+                let quote = order.quote?;
+                Some((order.session, order.group, order.instrument, quote.layer))
+            })
+            .collect();
+        let firm = |session: u32| self.sessions[session as usize].firm;
+        let of_firm = names.iter().filter(|name| firm(name.0) == firm(key.0));
+        let (all, one) = self.quote_capacity;
+        let full = (names.len() >= all, of_firm.count() >= one);
+        if names.contains(&key) || full == (false, false) {
+            return false;
+        }
+        self.saw(format!(
+            "quote capacity: of all {}, of the firm {}",
+            full.0, full.1
+        ));
+        true
     }
 
     pub fn mass_quote(&mut self, session: u32, head: &MassQuoteHead, entries: &[QuoteEntry]) {
@@ -449,7 +481,7 @@ impl Venue {
         let key = (session, group, entry.instrument.0, entry.layer);
         let new = there.is_none()
             && self.open_orders().len() + self.entering.len() >= self.order_capacity;
-        let unknown = !self.quoted.contains(&key) && self.quoted.len() >= self.quote_capacity;
+        let unknown = self.has_all_names(key);
         let instrument = self.instruments[entry.instrument.0 as usize - 1];
         let check = lots(&instrument, wanted)
             .and_then(|()| self.limit(&instrument, price))
@@ -470,7 +502,6 @@ impl Venue {
         }
         result.price = price;
         result.lots = wanted;
-        self.quoted.insert(key);
         let quote = QuoteOf {
             layer: entry.layer,
             entry: number_of(&entry.entry_id),

@@ -126,7 +126,11 @@ const LIMIT_WORDS: &[(&str, Set<EngineLimits>)] = &[
     ("firms", |l, v| set(&mut l.firms, v)),
     ("sessions", |l, v| set(&mut l.sessions, v)),
     ("quotes", |l, v| set(&mut l.quotes, v)),
+    ("quotes-per-firm", |l, v| set(&mut l.quotes_per_firm, v)),
     ("groups", |l, v| set(&mut l.protection_groups, v)),
+    ("groups-per-firm", |l, v| {
+        set(&mut l.protection_groups_per_firm, v)
+    }),
 ];
 
 fn set<T: TryFrom<i128>>(field: &mut T, value: &str) -> Result<(), String> {
@@ -168,7 +172,9 @@ impl Default for World {
                 firms: 26,
                 sessions: 20,
                 quotes: 64,
+                quotes_per_firm: 4096,
                 protection_groups: 8,
+                protection_groups_per_firm: 64,
                 risk_limits: 16,
             },
             instruments: vec![DefineInstrument {
