@@ -30,7 +30,9 @@ fn limits() -> EngineLimits {
         firms: 8,
         sessions: 8,
         quotes: 256,
+        quotes_per_firm: 64,
         protection_groups: 8,
+        protection_groups_per_firm: 8,
         risk_limits: 16,
     }
 }

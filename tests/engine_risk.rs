@@ -68,7 +68,9 @@ fn small() -> EngineLimits {
         firms: 8,
         sessions: 8,
         quotes: 8,
+        quotes_per_firm: 8,
         protection_groups: 8,
+        protection_groups_per_firm: 8,
         risk_limits: 64,
     }
 }

@@ -2,6 +2,7 @@
 
 use trading_engine_protocol::types::{OrderId, OrderStatus, Quantity, Reason, SessionId, UtcNanos};
 
+use super::collect::{Meant, Place, Purpose};
 use super::command::CommandKind;
 use super::deadlines::{Deadline, Places, Whose};
 use super::event::{DayRolled, EventSink, OrderRestated};
@@ -111,16 +112,8 @@ impl Engine {
             self.refuse(sink, CommandKind::DayRoll, Reason::InvalidDefinition);
             return Progress::Done;
         }
-        self.scratch.clear();
-        for slot in 0..self.orders.used() {
-            if self.orders.is_live(slot) {
-                let id = self.orders.order_id(slot).0;
-                debug_assert!(self.scratch.len() < self.scratch.capacity());
-                self.scratch.push(id);
-            }
-        }
-        self.scratch.sort_unstable();
-        self.expire_from(0, trading_day, sink)
+        let purpose = Purpose::EndWithDay { trading_day };
+        self.search(Place::Slots { slot: 0 }, Meant::All, purpose, sink)
     }
 
     pub(super) fn expire_from(

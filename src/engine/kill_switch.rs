@@ -8,6 +8,7 @@
 
 use trading_engine_protocol::types::{FirmId, InstrumentId, KillScope, Reason, Roles, SessionId};
 
+use super::collect::{Meant, Purpose};
 use super::command::{DefineSession, KillSwitch};
 use super::event::{EventSink, KillSwitchDone};
 use super::mass_cancel::{Owners, Then};
@@ -62,7 +63,6 @@ impl Engine {
             release: request.release,
             ..KillSwitchDone::default()
         };
-        self.scratch.clear();
         self.mass_canceled.canceled = 0;
         let target = match self.check_kill_switch(request) {
             Ok(target) => target,
@@ -85,15 +85,19 @@ impl Engine {
             }
             Target::Instrument(id) => self.instruments[id.0 as usize].blocked = on,
         }
-        if on {
-            match target {
-                Target::Sessions(owners, _) => self.collect(owners, |_, _| true),
-                Target::Instrument(id) => self.collect(Owners::All, |engine, slot| {
-                    engine.orders.slots[slot as usize].cold.state.instrument == id
-                }),
-            }
+        if !on {
+            self.answer_kill_switch(Reason::None, sink);
+            return Progress::Done;
         }
-        self.cancel_from(0, Reason::KilledBySwitch, Then::AnswerKillSwitch, sink)
+        let (owners, meant) = match target {
+            Target::Sessions(owners, _) => (owners, Meant::All),
+            Target::Instrument(id) => (Owners::All, Meant::In(id)),
+        };
+        let purpose = Purpose::Cancel {
+            reason: Reason::KilledBySwitch,
+            then: Then::AnswerKillSwitch,
+        };
+        self.search(self.orders_of_owners(owners), meant, purpose, sink)
     }
 
     /// After the last cancel. The venue's own is an answer to nobody.
@@ -201,7 +205,7 @@ impl Engine {
         })
     }
 
-    fn first_of(&self, owners: Owners) -> Option<SessionId> {
+    pub(super) fn first_of(&self, owners: Owners) -> Option<SessionId> {
         let first = match owners {
             Owners::Session(id) => id.0,
             Owners::Firm(firm)
@@ -213,7 +217,7 @@ impl Engine {
         self.meant_from(owners, first)
     }
 
-    fn next_of(&self, owners: Owners, last: SessionId) -> Option<SessionId> {
+    pub(super) fn next_of(&self, owners: Owners, last: SessionId) -> Option<SessionId> {
         let next = self.session_behind(owners, last.0);
         self.meant_from(owners, next)
     }

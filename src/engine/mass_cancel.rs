@@ -5,14 +5,15 @@
 //! what it cancels, whatever else is in the books.
 
 use trading_engine_protocol::types::{
-    FirmId, Instructions, InstrumentId, MassCancelScope, OrderId, OrderStatus, Reason, SessionId,
-    Side, TradingPhase, UtcNanos,
+    FirmId, InstrumentId, MassCancelScope, OrderId, OrderStatus, Reason, SessionId, Side,
+    TradingPhase, UtcNanos,
 };
 
+use super::collect::{Meant, Purpose};
 use super::command::{CancelAfter, MassCancel};
 use super::deadlines::{NOWHERE, Whose};
 use super::event::{CancelAfterSet, EventSink, MassCancelDone};
-use super::order::{Flags, NIL};
+use super::order::Flags;
 use super::{Engine, Progress, Work};
 use crate::limits::STEP_EVENTS_MAX;
 
@@ -31,7 +32,7 @@ const ONLY_QUOTES: u8 = 1;
 const ONLY_ORDERS: u8 = 2;
 
 /// Whose orders are meant.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owners {
     Session(SessionId),
     /// All sessions of a user; of the firm's, or of every firm's.
@@ -59,8 +60,12 @@ impl Engine {
     #[inline]
     pub(super) fn list(&mut self, slot: u32) {
         let order = &mut self.orders.slots[slot as usize];
-        order.hot.flags = order.hot.flags.with(Flags::LISTED);
+        let flags = order.hot.flags;
+        order.hot.flags = flags.with(Flags::LISTED);
         self.sessions[order.cold.session.0 as usize].list(slot, &mut self.orders);
+        if flags.any(Flags::PROTECTED) {
+            self.join_group(slot);
+        }
     }
 
     /// An order that was at rest ended.
@@ -68,21 +73,6 @@ impl Engine {
     pub(super) fn unlist(&mut self, slot: u32) {
         let session = self.orders.slots[slot as usize].cold.session;
         self.sessions[session.0 as usize].unlist(slot, &mut self.orders);
-    }
-
-    /// Open orders of a session that were at rest when this was asked, ascending order id.
-    pub(super) fn orders_of(&self, session: SessionId) -> impl Iterator<Item = u32> + '_ {
-        let mut next = self
-            .sessions
-            .get(session.0 as usize)
-            .map_or(NIL, |state| state.oldest);
-        std::iter::from_fn(move || {
-            let slot = next;
-            (slot != NIL).then(|| {
-                next = self.orders.slots[slot as usize].own.next;
-                slot
-            })
-        })
     }
 
     pub(super) fn mass_cancel(
@@ -105,8 +95,13 @@ impl Engine {
                 return Progress::Done;
             }
         };
-        self.collect(owners, |engine, slot| engine.is_meant(request, slot));
-        self.cancel_from(0, Reason::MassCanceled, Then::Answer, sink)
+        self.mass_cancel = *request;
+        let purpose = Purpose::Cancel {
+            reason: Reason::MassCanceled,
+            then: Then::Answer,
+        };
+        let place = self.orders_of_owners(owners);
+        self.search(place, Meant::ByMassCancel, purpose, sink)
     }
 
     fn check_mass_cancel(&self, request: &MassCancel) -> Result<Owners, Reason> {
@@ -148,8 +143,9 @@ impl Engine {
         self.instruments[instrument.0 as usize].phase == TradingPhase::Closed
     }
 
-    /// Whether an order passes all filters.
-    fn is_meant(&self, request: &MassCancel, slot: u32) -> bool {
+    /// Whether an order passes all filters of the mass cancel at work.
+    pub(super) fn is_meant(&self, slot: u32) -> bool {
+        let request = &self.mass_cancel;
         let state = &self.orders.slots[slot as usize].cold.state;
         let hot = &self.orders.slots[slot as usize].hot;
         let product = || {
@@ -169,25 +165,6 @@ impl Engine {
             && (request.by_account == 0 || state.account == request.account)
             && (group == 0 || state.protection_group == group)
             && (request.kinds == ORDERS_AND_QUOTES || request.kinds == kind)
-    }
-
-    /// Puts the ids of the orders that are meant into `scratch`, ascending. They fit: there is room
-    /// for all open ones.
-    pub(super) fn collect(&mut self, owners: Owners, meant: impl Fn(&Self, u32) -> bool) {
-        let mut ids = std::mem::take(&mut self.scratch);
-        ids.clear();
-        for session in self.sessions_of(owners) {
-            ids.extend(
-                self.orders_of(session)
-                    .filter(|&slot| meant(self, slot))
-                    .map(|slot| self.orders.order_id(slot).0),
-            );
-        }
-        // A session's own are in order already.
-        if !matches!(owners, Owners::Session(_)) {
-            ids.sort_unstable();
-        }
-        self.scratch = ids;
     }
 
     /// Cancels what `scratch` names, from `next` on.
@@ -240,24 +217,16 @@ impl Engine {
     ) -> Progress {
         let session = SessionId(code >> 1);
         self.disarm(session, code & 1);
-        let reason = if code & 1 == LOST {
+        let (meant, reason) = if code & 1 == LOST {
             let quotes_only = self.sessions[session.0 as usize].quotes_only;
-            self.collect(Owners::Session(session), |engine, slot| {
-                let instructions =
-                    Instructions(engine.orders.slots[slot as usize].cold.state.instructions);
-                let exempt = quotes_only || instructions.has(Instructions::DISCONNECT_EXEMPT);
-                engine.orders.slots[slot as usize]
-                    .hot
-                    .flags
-                    .any(Flags::QUOTE)
-                    || !exempt
-            });
-            Reason::CanceledOnDisconnect
+            let meant = Meant::OfLostConnection { quotes_only };
+            (meant, Reason::CanceledOnDisconnect)
         } else {
-            self.collect(Owners::Session(session), |_, _| true);
-            Reason::CancelAfterElapsed
+            (Meant::All, Reason::CancelAfterElapsed)
         };
-        self.cancel_from(0, reason, Then::Deadlines, sink)
+        let then = Then::Deadlines;
+        let place = self.orders_of_owners(Owners::Session(session));
+        self.search(place, meant, Purpose::Cancel { reason, then }, sink)
     }
 
     fn arm(&mut self, session: SessionId, which: u32, after_ms: u32) {

@@ -179,7 +179,7 @@ impl Engine {
             if tripped {
                 self.note_trades(instrument, first, last);
                 self.work = Work::Pull {
-                    next: 0,
+                    next: self.protection.first_pulled(),
                     instrument,
                     taker: slot,
                 };
@@ -232,7 +232,7 @@ impl Engine {
         } else {
             self.trade(place, maker, taker, open, sink)
         };
-        let tripped = protected.is_some_and(|filled| self.count_fill(&filled, lots, taker, sink));
+        let tripped = protected.is_some_and(|filled| self.count_fill(&filled, lots, sink));
         (lots, tripped)
     }
 
@@ -483,8 +483,8 @@ impl Engine {
         if flags.any(Flags::LISTED) {
             self.unlist(slot);
         }
-        if flags.any(Flags::DATED) {
-            self.remove_expiry(slot);
+        if flags.any(Flags::DATED.with(Flags::PROTECTED)) {
+            self.release_special(slot, flags);
         }
         if flags.any(Flags::QUOTE) {
             self.quote_ended(slot);
@@ -493,6 +493,17 @@ impl Engine {
                 .set_ended(self.orders.slots[slot as usize].cold.bucket, status);
         }
         self.orders.put_back(slot);
+    }
+
+    /// An ended order leaves its deadline and its group.
+    fn release_special(&mut self, slot: u32, flags: Flags) {
+        if flags.any(Flags::DATED) {
+            self.remove_expiry(slot);
+        }
+        // What never came to rest is in no list.
+        if flags.any(Flags::PROTECTED) && flags.any(Flags::LISTED) {
+            self.leave_group(slot);
+        }
     }
 
     /// Ends what did not trade of an order that does not rest.

@@ -9,9 +9,10 @@
 //!   due when
 //! * `phase`: trading phases; `auction`: the one price; `prices`: tick tables and bands
 //! * `plain`: what most commands are; `entry`: new orders; `requests`: cancels and replaces; `matching`: trades; `stops`: orders that
-//!   wait for a price; `mass_cancel`, `kill_switch`: many at once; `day`: the trading day and
+//!   wait for a price; `mass_cancel`, `kill_switch`: many at once, `collect`: finding them; `day`: the trading day and
 //!   expiries; `status`: what orders are; `amend`: trades that did not happen so
-//! * `quotes`, `quote_book`: mass quotes, and what is quoted; `protection`: groups of a market maker
+//! * `quotes`, `quote_book`: mass quotes, and what is quoted; `protection`: groups of a market maker,
+//!   `mates`: their orders
 //! * `risk`: limits of firms, and what is counted for them
 //! * `session`, `sessions`, `definitions`: logons and numbers, reference data
 //! * `state_hash`: what two engines must agree on; `snapshot`: all of it as bytes; `view`: reference
@@ -22,6 +23,7 @@
 mod amend;
 mod auction;
 mod client_ids;
+mod collect;
 pub mod command;
 mod day;
 mod deadlines;
@@ -35,6 +37,7 @@ mod kill_switch;
 pub mod ladder;
 mod mass_cancel;
 mod matching;
+mod mates;
 #[doc(hidden)]
 pub mod order;
 mod phase;
@@ -58,9 +61,10 @@ pub use view::KillBlock;
 
 use amend::AmendedTrades;
 use client_ids::ClientIds;
+use collect::{Purpose, Search, Sorting};
 use command::{
     CancelOrder, CommandBody, CommandError, CommandHeader, CommandKind, DefineFirm,
-    DefineInstrument, DefineTickTable, EnterOrder, OrderTerms,
+    DefineInstrument, DefineTickTable, EnterOrder, MassCancel, OrderTerms,
 };
 use deadlines::Deadlines;
 use event::{
@@ -80,8 +84,8 @@ use risk::RiskLimits;
 use session::Firm;
 use stops::TradedRange;
 use trading_engine_protocol::types::{
-    Epoch, ExecId, Generation, InstrumentId, OrderStatus, Price, Quantity, Reason, Sequence,
-    SessionId, Side, TradeId, TradingPhase, UtcNanos,
+    Epoch, ExecId, FirmId, Generation, InstrumentId, OrderStatus, Price, Quantity, Reason,
+    Sequence, SessionId, Side, TradeId, TradingPhase, UtcNanos,
 };
 
 use zerocopy::IntoBytes;
@@ -125,6 +129,13 @@ enum Work {
         next: usize,
         trading_day: u32,
     },
+    /// Orders that a command of many means are looked for.
+    Search(Search),
+    /// Those that were found are put into order.
+    Sort {
+        sorting: Sorting,
+        purpose: Purpose,
+    },
     /// Stops of this instrument may have to be released.
     Trigger {
         instrument: u16,
@@ -148,9 +159,15 @@ enum Work {
     /// Orders of a protection group that reached a limit end, from `next` on; then the order that
     /// traded with it goes on.
     Pull {
-        next: usize,
+        next: u32,
         instrument: u16,
         taker: u32,
+    },
+    /// Orders of a protection group that was set come to it, from `next` on.
+    Gather {
+        next: u32,
+        firm: FirmId,
+        group: u16,
     },
     /// More may be due before the command that is held.
     Deadlines,
@@ -196,13 +213,16 @@ pub struct Engine {
     sessions: Box<[SessionState]>,
     /// Ids of orders that a command of many works through.
     scratch: Vec<u64>,
+    /// Where they are merged while they are sorted.
+    merged: Vec<u64>,
     deadlines: Deadlines,
     /// When the earliest is due.
     next_deadline: UtcNanos,
     /// A command that waits until what is due before it is done; empty = none.
     held: Box<[u64]>,
     held_length: usize,
-    /// The answer to the mass cancel at work.
+    /// The mass cancel at work, and its answer.
+    mass_cancel: MassCancel,
     mass_canceled: MassCancelDone,
     /// The answer to the kill switch at work.
     killed: KillSwitchDone,
@@ -265,17 +285,19 @@ impl Engine {
             ids: ClientIds::new(limits.client_order_ids),
             quotes: QuoteBook::new(limits.quotes, limits.instruments),
             quoting: Quoting::new(),
-            protection: Protection::new(limits.protection_groups, limits.orders),
+            protection: Protection::new(limits.protection_groups),
             instruments: vec![Instrument::default(); count(limits.instruments)].into(),
             firms: vec![Firm::default(); count(limits.firms)].into(),
             sessions: vec![SessionState::undefined(); count(limits.sessions)].into(),
             scratch: Vec::with_capacity(limits.orders as usize),
+            merged: Vec::with_capacity(limits.orders as usize),
             deadlines: Deadlines::new(
                 limits.orders as usize + 2 * count(limits.sessions) + 2 * count(limits.instruments),
             ),
             next_deadline: UtcNanos(u64::MAX),
             held: vec![0; COMMAND_LENGTH_MAX / 8].into(),
             held_length: 0,
+            mass_cancel: MassCancel::default(),
             mass_canceled: MassCancelDone::default(),
             killed: KillSwitchDone::default(),
             status: OrderStatusReport::default(),
@@ -631,10 +653,10 @@ impl Engine {
                 self.quote_cancel(request, sink)
             }
             CommandBody::ConfigureProtection(request) => {
-                if self.admit(header, sink) {
-                    self.configure_protection(request, sink);
+                if !self.admit(header, sink) {
+                    return Progress::Done;
                 }
-                Progress::Done
+                self.configure_protection(request, sink)
             }
             CommandBody::ResetProtection(request) => {
                 if self.admit(header, sink) {
@@ -683,6 +705,8 @@ impl Engine {
                 self.roll_sessions_from(next, trading_day, sink)
             }
             Work::CarryOver { next, trading_day } => self.carry_over_from(next, trading_day, sink),
+            Work::Search(search) => self.search_on(search, sink),
+            Work::Sort { sorting, purpose } => self.sort_on(sorting, purpose, sink),
             Work::Trigger { instrument } => self.trigger_on(instrument, sink),
             Work::Cancel { next, reason, then } => self.cancel_from(next, reason, then, sink),
             Work::Status { next } => self.status_from(next, sink),
@@ -693,6 +717,7 @@ impl Engine {
                 instrument,
                 taker,
             } => self.pull_from(next, instrument, taker, sink),
+            Work::Gather { next, firm, group } => self.gather_from(next, firm, group),
             Work::Deadlines => self.meet_deadlines(sink),
             Work::Phase(stage) => self.transition_on(stage, sink),
         };

@@ -161,7 +161,8 @@ impl Extra {
     };
 }
 
-/// Neighbours in the list of a session's orders at rest, in ascending order id.
+/// Neighbours in a list of orders at rest: those of a session, in ascending order id, or those of a
+/// protection group (`mates`).
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Own {
@@ -296,6 +297,8 @@ fn order_id(entry: u64, slot: u32) -> OrderId {
 pub struct Orders {
     pub slots: Vec<Slot>,
     pub extra: Vec<Extra>,
+    /// Of orders with a protection group.
+    pub mates: Vec<Own>,
     /// Slots there are; the tables have room for them and grow into it.
     capacity: usize,
     /// First free slot; the list is last in, first out.
@@ -311,6 +314,7 @@ impl Orders {
         Self {
             slots: Vec::with_capacity(capacity),
             extra: Vec::with_capacity(capacity),
+            mates: Vec::with_capacity(capacity),
             capacity,
             free: NIL,
             entries: 0,
@@ -399,6 +403,10 @@ impl Orders {
         let slot = self.used();
         self.slots.push(Slot::empty());
         self.extra.push(Extra::NONE);
+        self.mates.push(Own {
+            next: NIL,
+            prev: NIL,
+        });
         slot
     }
 
@@ -417,6 +425,11 @@ impl Orders {
     #[inline(always)]
     pub fn is_live(&self, slot: u32) -> bool {
         self.slots[slot as usize].hot.entry != 0
+    }
+
+    /// Whether there is an order with a protection group in the slot.
+    pub fn is_protected(&self, slot: u32) -> bool {
+        self.is_live(slot) && self.slots[slot as usize].hot.flags.any(Flags::PROTECTED)
     }
 
     /// Open lots, shown or not.
@@ -472,7 +485,7 @@ impl Orders {
     }
 
     /// A slot from a snapshot; the caller counted them.
-    pub fn push(&mut self, hot: Hot, cold: Cold, extra: Extra, own: Own) {
+    pub fn push(&mut self, hot: Hot, cold: Cold, extra: Extra, [own, mates]: [Own; 2]) {
         self.slots.push(Slot {
             hot,
             own,
@@ -480,6 +493,7 @@ impl Orders {
             ..Slot::empty()
         });
         self.extra.push(extra);
+        self.mates.push(mates);
     }
 
     /// Goes on with what was pushed. Returns whether the free list holds the free slots, once each.
@@ -513,6 +527,7 @@ impl Orders {
     /// Makes the memory resident.
     pub fn touch(&mut self) {
         touch_spare(&mut self.slots);
+        touch_spare(&mut self.mates);
     }
 
     /// Start and length of each table.
@@ -521,5 +536,6 @@ impl Orders {
             self.slots.as_ptr().cast(),
             self.capacity * size_of::<Slot>(),
         );
+        each(self.mates.as_ptr().cast(), self.capacity * size_of::<Own>());
     }
 }

@@ -8,13 +8,13 @@ use trading_engine_protocol::types::{
 };
 
 use super::auction::{INDICATIVE, INTERRUPTION_ENDS};
+use super::collect::{Meant, Place, Purpose};
 use super::command::{CommandKind, SetPhase};
 use super::event::{EventSink, OrderTriggered, PhaseChanged};
 use super::instrument::{Indicative, ladder_side};
 use super::order::{Flags, NIL};
 use super::{Engine, Progress, Work};
 use crate::limits::STEP_EVENTS_MAX;
-use trading_engine_protocol::types::Side;
 
 /// Orders a step may end, or bring into the book with two events each.
 const ENDS_PER_STEP: usize = STEP_EVENTS_MAX - 2;
@@ -213,8 +213,9 @@ impl Engine {
             Stage::Uncross if self.uncross(id, sink) => Stage::Announce,
             Stage::Uncross => Stage::Uncross,
             Stage::Announce => {
+                let previous = self.instruments[usize::from(id)].phase;
                 self.announce_phase(sink);
-                Stage::End { next: 0 }
+                return self.search_ends(id, previous, phase, sink);
             }
             Stage::End { next } => match self.end_from(next, sink) {
                 Some(next) => Stage::End { next },
@@ -266,30 +267,47 @@ impl Engine {
             ..PhaseChanged::default()
         };
         self.note(sink, SessionId(0), reason, body);
-        self.collect_ends(id, previous, phase);
     }
 
-    /// Puts the orders that end with a transition into `scratch`, in ascending order id.
-    fn collect_ends(&mut self, id: u16, previous: TradingPhase, phase: TradingPhase) {
+    /// Finds the orders that end with a transition.
+    fn search_ends(
+        &mut self,
+        id: u16,
+        previous: TradingPhase,
+        phase: TradingPhase,
+        sink: &mut impl EventSink,
+    ) -> Progress {
         let continuous = phase == TradingPhase::Continuous;
         let closed = phase == TradingPhase::Closed;
         let closing = phase == TradingPhase::ClosingAuction;
-        let ends = Flags::default()
-            .with_if(previous == TradingPhase::Continuous, Flags::QUOTE)
+        let for_auctions = Flags::default()
             .with_if(continuous || closed || closing, Flags::AT_THE_OPENING)
             .with_if(continuous || closed, Flags::AT_THE_CLOSE);
-        let mut ids = std::mem::take(&mut self.scratch);
-        ids.clear();
-        for side in [Side::Buy, Side::Sell] {
-            let slots = self.orders_in(ladder_side(id, side));
-            let meant = slots.filter(|&slot| self.orders.slots[slot as usize].hot.flags.any(ends));
-            ids.extend(meant.map(|slot| self.orders.order_id(slot).0));
+        let quotes = previous == TradingPhase::Continuous;
+        if for_auctions == Flags::default() && !quotes {
+            self.work = Work::Phase(Stage::Bring);
+            return Progress::More;
         }
-        if closed {
-            ids.extend(self.parked(id).map(|slot| self.orders.order_id(slot).0));
+        // An interruption costs what is quoted, not what rests.
+        if for_auctions == Flags::default() {
+            let place = Place::Quotes {
+                instrument: id,
+                record: self.quotes.next_of(id, None),
+            };
+            // Those that have yet to enter the book end as they would.
+            let meant = Meant::With {
+                ends: Flags::LISTED,
+                parked: false,
+            };
+            return self.search(place, meant, Purpose::EndWithPhase, sink);
         }
-        ids.sort_unstable();
-        self.scratch = ids;
+        let ends = for_auctions.with_if(quotes, Flags::QUOTE);
+        let meant = Meant::With {
+            ends,
+            parked: closed,
+        };
+        let place = self.orders_in_book(id);
+        self.search(place, meant, Purpose::EndWithPhase, sink)
     }
 
     /// Ends what `scratch` names, from `next` on. Returns where to go on, if there is more.

@@ -9,10 +9,10 @@ use trading_engine_protocol::types::{
 };
 use zerocopy::FromZeros;
 
-use super::command::{ConfigureProtection, ResetProtection};
+use super::command::{ConfigureProtection, QUOTE_ENTRIES_MAX, ResetProtection};
 use super::event::{EventSink, ProtectionSet, ProtectionTripped};
-use super::mass_cancel::Owners;
-use super::order::{Cold, Flags, touch_spare};
+use super::mates::Mates;
+use super::order::{Cold, Flags, NIL};
 use super::snapshot::{In, Out, SnapshotError};
 use super::{Engine, Progress, Work};
 use crate::limits::{
@@ -21,6 +21,8 @@ use crate::limits::{
 
 /// Orders a step may pull.
 const PULLED_PER_STEP: usize = STEP_EVENTS_MAX - 2;
+/// One step may end all that a mass quote has still to enter, and the order in the market.
+const _: () = assert!(2 * QUOTE_ENTRIES_MAX < PULLED_PER_STEP);
 const RING: usize = PROTECTION_FILLS_MAX as usize;
 const MILLISECOND: u64 = 1_000_000;
 const UNTIL_RESET: UtcNanos = UtcNanos(u64::MAX);
@@ -70,6 +72,8 @@ pub(super) struct Group {
     /// Lots of the fills in the ring, and bought less sold.
     quantity: u64,
     net: i64,
+    /// Its orders at rest, in ascending order id.
+    orders: Mates,
 }
 
 impl Group {
@@ -84,6 +88,7 @@ impl Group {
             fills: 0,
             quantity: 0,
             net: 0,
+            orders: Mates::default(),
         }
     }
 
@@ -162,7 +167,7 @@ impl Group {
     }
 }
 
-/// All groups, and the orders of one that is being pulled.
+/// All groups, and the one whose orders are being pulled.
 pub(super) struct Protection {
     /// Ascending by (firm, group).
     groups: Vec<Group>,
@@ -170,19 +175,21 @@ pub(super) struct Protection {
     rings: Box<[Counted]>,
     /// Rings nobody has, last in, first out.
     free: Vec<u32>,
-    /// Ids of the orders that end, ascending.
-    pulled: Vec<u64>,
+    /// The group that tripped last, and its first order then.
+    tripped: (FirmId, u16),
+    first_pulled: u32,
 }
 
 impl Protection {
-    pub fn new(groups: u32, orders: u32) -> Self {
+    pub fn new(groups: u32) -> Self {
         Self {
             groups: Vec::with_capacity(groups as usize),
             // Zero pages are touched only as groups trade.
             rings: <[Counted]>::new_box_zeroed_with_elems(groups as usize * RING)
                 .expect("Invariant: the rings fit the address space"),
             free: (0..groups).rev().collect(),
-            pulled: Vec::with_capacity(orders as usize),
+            tripped: (FirmId(0), 0),
+            first_pulled: NIL,
         }
     }
 
@@ -216,11 +223,35 @@ impl Protection {
         self.find(firm, group)
     }
 
-    fn remove(&mut self, firm: FirmId, group: u16) {
-        if let Ok(place) = self.place(firm, group) {
-            let gone = self.groups.remove(place);
-            self.free.push(gone.ring);
-        }
+    /// Returns the orders it had.
+    fn remove(&mut self, firm: FirmId, group: u16) -> Mates {
+        let Ok(place) = self.place(firm, group) else {
+            return Mates::default();
+        };
+        let gone = self.groups.remove(place);
+        self.free.push(gone.ring);
+        gone.orders
+    }
+
+    /// The orders of a group that is set.
+    pub fn mates(&mut self, firm: FirmId, group: u16) -> Option<&mut Mates> {
+        let place = self.place(firm, group).ok()?;
+        Some(&mut self.groups[place].orders)
+    }
+
+    pub fn is_set(&self, firm: FirmId, group: u16) -> bool {
+        self.place(firm, group).is_ok()
+    }
+
+    /// The lists of all groups, and whose they are.
+    pub fn lists(&self) -> impl Iterator<Item = (Mates, (u32, Option<u16>))> + '_ {
+        let groups = self.groups.iter();
+        groups.map(|group| (group.orders, (group.firm.0, Some(group.group))))
+    }
+
+    /// First order of the group that just tripped.
+    pub fn first_pulled(&self) -> u32 {
+        self.first_pulled
     }
 
     fn is_frozen(&self, firm: FirmId, group: u16, now: UtcNanos) -> bool {
@@ -240,6 +271,7 @@ impl Protection {
                 u64::from(settings.fills) << 32 | u64::from(settings.window_ms),
                 u64::from(settings.frozen_ms) << 32 | u64::from(group.fills),
                 group.frozen_until.0,
+                group.orders.word(),
             ]);
             for fill in 0..group.fills {
                 let place = (group.first + fill) % PROTECTION_FILLS_MAX;
@@ -258,6 +290,7 @@ impl Protection {
             let (firm, number) = (FirmId((name >> 32) as u32), name as u16);
             let settings = [input.word()?, input.word()?, input.word()?, input.word()?];
             let frozen_until = UtcNanos(input.word()?);
+            let orders = Mates::from_word(input.word()?);
             if self.place(firm, number).is_ok() {
                 return Err(wrong);
             }
@@ -275,6 +308,7 @@ impl Protection {
                 group.fills = settings[3] as u32;
             }
             group.frozen_until = frozen_until;
+            group.orders = orders;
             if group.fills > PROTECTION_FILLS_MAX {
                 return Err(wrong);
             }
@@ -297,7 +331,6 @@ impl Protection {
         for place in self.rings.iter_mut().step_by(PAGE) {
             *place = std::hint::black_box(*place);
         }
-        touch_spare(&mut self.pulled);
     }
 
     /// Start and length of each large table.
@@ -355,7 +388,7 @@ impl Engine {
         &mut self,
         request: &ConfigureProtection,
         sink: &mut impl EventSink,
-    ) {
+    ) -> Progress {
         let session = self.asking.0;
         let mut answer = ProtectionSet {
             client_order_id: request.client_order_id,
@@ -367,27 +400,34 @@ impl Engine {
             protection_group: request.protection_group,
             ..ProtectionSet::default()
         };
-        let verdict = check_settings(request)
-            .and_then(|settings| self.set_protection(request.protection_group, settings));
-        match verdict {
-            Ok(()) => {
-                self.describe_protection(&mut answer);
-                self.tell(sink, session, Reason::None, answer);
-            }
-            Err(reason) => self.tell(sink, session, reason, answer),
+        let (firm, group) = (self.firm_of(session), request.protection_group);
+        let was_set = self.protection.is_set(firm, group);
+        let verdict =
+            check_settings(request).and_then(|settings| self.set_protection(group, settings));
+        if let Err(reason) = verdict {
+            self.tell(sink, session, reason, answer);
+            return Progress::Done;
         }
+        self.describe_protection(&mut answer);
+        self.tell(sink, session, Reason::None, answer);
+        if was_set || request.window_ms == 0 {
+            return Progress::Done;
+        }
+        let first = self.firms[firm.0 as usize].groupless.first;
+        self.gather_from(first, firm, group)
     }
 
     /// What traded and whether it is frozen stays, whatever its limits are now.
     fn set_protection(&mut self, group: u16, settings: Settings) -> Result<(), Reason> {
         let firm = self.firm_of(self.asking.0);
         if settings.window_ms == 0 {
-            self.protection.remove(firm, group);
+            let orders = self.protection.remove(firm, group);
+            self.disband(firm, orders);
             return Ok(());
         }
         let now = self.sequenced_at;
         let most = self.limits.protection_groups_per_firm as usize;
-        if self.protection.place(firm, group).is_err() && self.protection.count_of(firm) >= most {
+        if !self.protection.is_set(firm, group) && self.protection.count_of(firm) >= most {
             return Err(Reason::ProtectionCapacity);
         }
         let (group, ring) = self
@@ -465,7 +505,6 @@ impl Engine {
         &mut self,
         filled: &Protected,
         lots: u64,
-        taker: u32,
         sink: &mut impl EventSink,
     ) -> bool {
         let (firm, now) = (self.firm_of(filled.session), self.sequenced_at);
@@ -481,6 +520,8 @@ impl Engine {
         let Some(tripped) = group.count(ring, now, lots) else {
             return false;
         };
+        self.protection.first_pulled = group.orders.first;
+        self.protection.tripped = (firm, filled.group);
         let mut body = ProtectionTripped {
             frozen_until: tripped.frozen_until,
             window_net: tripped.net,
@@ -492,67 +533,63 @@ impl Engine {
         };
         body.window_quantity.0 = tripped.quantity;
         self.tell(sink, filled.session, Reason::ProtectionTripped, body);
-        self.collect_group(firm, filled.group, taker);
         true
     }
 
-    /// Puts the ids of a group's orders into `pulled`, ascending: those at rest and waiting over all
-    /// sessions of the firm, the one in the market, and those of a mass quote that are still to enter.
-    fn collect_group(&mut self, firm: FirmId, group: u16, taker: u32) {
-        let mut pulled = std::mem::take(&mut self.protection.pulled);
-        pulled.clear();
-        let meant = |cold: &Cold| {
-            cold.state.protection_group == group && self.firm_of(cold.session) == firm
-        };
-        for session in self.sessions_of(Owners::Firm(firm)) {
-            let slots = self
-                .orders_of(session)
-                .filter(|&slot| meant(&self.orders.slots[slot as usize].cold));
-            pulled.extend(slots.map(|slot| self.orders.order_id(slot).0));
-        }
-        let listed = self.orders.slots[taker as usize]
-            .hot
-            .flags
-            .any(Flags::LISTED);
-        if !listed && meant(&self.orders.slots[taker as usize].cold) {
-            pulled.push(self.orders.order_id(taker).0);
-        }
-        pulled.sort_unstable();
-        // Their ids are above all others, and ascend.
-        pulled.extend(self.quoting.entering().iter().filter(|&&id| {
-            let slot = self.orders.find(OrderId(id));
-            slot.is_some_and(|slot| meant(&self.orders.slots[slot as usize].cold))
-        }));
-        self.protection.pulled = pulled;
-    }
-
-    /// Ends the orders of `pulled` from `next` on; then the order in the market goes on.
+    /// Ends the orders of the group that tripped: those at rest and waiting over all sessions of the
+    /// firm, from `next` on, then the one in the market, and those of a mass quote that are still to
+    /// enter: ids ascend. Then the order in the market goes on.
     pub(super) fn pull_from(
         &mut self,
-        next: usize,
+        next: u32,
         instrument: u16,
         taker: u32,
         sink: &mut impl EventSink,
     ) -> Progress {
-        let last = self.protection.pulled.len().min(next + PULLED_PER_STEP);
-        for index in next..last {
-            let id = OrderId(self.protection.pulled[index]);
-            if let Some(slot) = self.orders.find(id) {
-                self.pull(slot, taker, sink);
-            }
+        let (mut next, mut pulled) = (next, 0);
+        while next != NIL && pulled < PULLED_PER_STEP {
+            let slot = next;
+            next = self.orders.mates[slot as usize].next;
+            self.pull(slot, taker, sink);
+            pulled += 1;
         }
-        self.work = if last < self.protection.pulled.len() {
+        let behind = 1 + self.quoting.entering().len();
+        self.work = if next != NIL || pulled + behind > PULLED_PER_STEP {
             Work::Pull {
-                next: last,
+                next,
                 instrument,
                 taker,
             }
-        } else if self.orders.is_live(taker) {
-            Work::Match { slot: taker }
         } else {
-            return self.after_match(instrument, sink);
+            self.pull_newest(taker, sink);
+            if !self.orders.is_live(taker) {
+                return self.after_match(instrument, sink);
+            }
+            Work::Match { slot: taker }
         };
         Progress::More
+    }
+
+    /// Ends what is of the group and did not come to rest yet.
+    fn pull_newest(&mut self, taker: u32, sink: &mut impl EventSink) {
+        let (firm, group) = self.protection.tripped;
+        let meant = |engine: &Self, slot: u32| {
+            let Cold { session, state, .. } = &engine.orders.slots[slot as usize].cold;
+            state.protection_group == group && engine.firm_of(*session) == firm
+        };
+        let listed = self.orders.slots[taker as usize]
+            .hot
+            .flags
+            .any(Flags::LISTED);
+        if !listed && meant(self, taker) {
+            self.pull(taker, taker, sink);
+        }
+        for index in 0..self.quoting.entering().len() {
+            let id = OrderId(self.quoting.entering()[index]);
+            if let Some(slot) = self.orders.find(id).filter(|&slot| meant(self, slot)) {
+                self.pull(slot, taker, sink);
+            }
+        }
     }
 
     /// Ends one of them, wherever it is.
@@ -576,7 +613,7 @@ mod tests {
     use super::*;
 
     fn protection(settings: Settings) -> Protection {
-        let mut protection = Protection::new(4, 1);
+        let mut protection = Protection::new(4);
         let (group, _) = protection.find_or_add(FirmId(1), 1).unwrap();
         group.settings = settings;
         protection
@@ -644,7 +681,7 @@ mod tests {
 
     #[test]
     fn groups_are_found_in_any_order_and_rings_are_used_again() {
-        let mut table = Protection::new(3, 1);
+        let mut table = Protection::new(3);
         for (firm, group) in [(2, 1), (1, 2), (1, 1)] {
             assert!(table.find_or_add(FirmId(firm), group).is_some());
         }

@@ -13,12 +13,14 @@ use trading_engine_protocol::types::{
 };
 use zerocopy::IntoBytes;
 
+use super::collect::{Meant, Purpose};
 use super::command::{MassQuote, MassQuoteHead, QUOTE_ENTRIES_MAX, QuoteCancel, QuoteEntry};
 use super::event::{
     EventSink, Fill, MassQuoteAnsweredHead, OrderCanceled, QuoteCancelDone, QuoteCanceled,
     QuoteFill, QuoteResult,
 };
 use super::instrument::ladder_side;
+use super::mass_cancel::Owners;
 use super::order::{Cold, Flags};
 use super::quote_book::{Found, QuoteName};
 use super::risk::Candidate;
@@ -39,8 +41,9 @@ pub(super) struct Quoting {
     entering: Vec<u64>,
     /// The first of them that is still to enter.
     next: usize,
-    /// The answer to the quote cancel.
+    /// The answer to the quote cancel, which has what it means too.
     canceled: QuoteCancelDone,
+    scope: QuoteCancelScope,
 }
 
 impl Quoting {
@@ -51,6 +54,7 @@ impl Quoting {
             entering: Vec::with_capacity(2 * QUOTE_ENTRIES_MAX),
             next: 0,
             canceled: QuoteCancelDone::default(),
+            scope: QuoteCancelScope::All,
         }
     }
 
@@ -595,16 +599,25 @@ impl Engine {
             scope: request.scope,
             ..QuoteCancelDone::default()
         };
-        if let Err(reason) = self.collect_quotes(request) {
-            let session = self.asking.0;
-            self.tell(sink, session, reason, self.quoting.canceled);
-            return Progress::Done;
+        let session = self.asking.0;
+        match self.check_quote_cancel(request) {
+            Err(reason) => {
+                self.tell(sink, session, reason, self.quoting.canceled);
+                Progress::Done
+            }
+            Ok(QuoteCancelScope::Entry) => {
+                self.collect_entry(request);
+                self.cancel_quotes_from(0, sink)
+            }
+            Ok(scope) => {
+                self.quoting.scope = scope;
+                let place = self.orders_of_owners(Owners::Session(session));
+                self.search(place, Meant::ByQuoteCancel, Purpose::CancelQuotes, sink)
+            }
         }
-        self.cancel_quotes_from(0, sink)
     }
 
-    /// Puts the ids of the quotes that are meant into `scratch`, ascending.
-    fn collect_quotes(&mut self, request: &QuoteCancel) -> Result<(), Reason> {
+    fn check_quote_cancel(&self, request: &QuoteCancel) -> Result<QuoteCancelScope, Reason> {
         if request.quote_id.is_none() {
             return Err(Reason::InvalidClientOrderId);
         }
@@ -616,28 +629,23 @@ impl Engine {
         ) {
             self.defined(request.instrument)?;
         }
-        self.scratch.clear();
-        if scope == QuoteCancelScope::Entry {
-            self.collect_entry(request);
-            return Ok(());
-        }
-        let mut ids = std::mem::take(&mut self.scratch);
-        let meant = |slot: u32| {
-            let state = &self.orders.slots[slot as usize].cold.state;
-            self.orders.slots[slot as usize].hot.flags.any(Flags::QUOTE)
-                && match scope {
-                    QuoteCancelScope::All | QuoteCancelScope::Entry => true,
-                    QuoteCancelScope::Instrument => state.instrument == request.instrument,
-                    QuoteCancelScope::Group => state.protection_group == request.protection_group,
-                }
-        };
-        let slots = self.orders_of(self.asking.0).filter(|&slot| meant(slot));
-        ids.extend(slots.map(|slot| self.orders.order_id(slot).0));
-        self.scratch = ids;
-        Ok(())
+        Ok(scope)
     }
 
+    /// Whether the quote cancel at work means a quote of the session.
+    pub(super) fn is_quote_meant(&self, slot: u32) -> bool {
+        let state = &self.orders.slots[slot as usize].cold.state;
+        let request = &self.quoting.canceled;
+        match self.quoting.scope {
+            QuoteCancelScope::All | QuoteCancelScope::Entry => true,
+            QuoteCancelScope::Instrument => state.instrument == request.instrument,
+            QuoteCancelScope::Group => state.protection_group == request.protection_group,
+        }
+    }
+
+    /// Both sides of one quote.
     fn collect_entry(&mut self, request: &QuoteCancel) {
+        self.scratch.clear();
         let name = QuoteName {
             session: self.asking.0,
             instrument: request.instrument,

@@ -5,6 +5,7 @@ use trading_engine_protocol::types::{Epoch, Generation, Reason, SessionProtocol,
 use super::command::{DefineFirm, DefineSession};
 use super::deadlines::NOWHERE;
 use super::event::EventHeader;
+use super::mates::Mates;
 use super::order::{NIL, Orders, Own};
 
 /// Why a session may not trade, as bits: each kill switch above it is a block of its own.
@@ -60,6 +61,8 @@ pub(super) struct Firm {
     pub blocks: Blocks,
     /// Names of quotes it has.
     pub quotes: u32,
+    /// Its orders at rest whose protection group is not set.
+    pub groupless: Mates,
 }
 
 impl Firm {

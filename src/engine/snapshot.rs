@@ -21,6 +21,7 @@ use super::deadlines::{NOWHERE, Whose};
 use super::definitions::is_name;
 use super::event::OrderState;
 use super::instrument::{Indicative, Instrument, ladder_side, stop_side};
+use super::mates::Mates;
 use super::order::{Cold, Extra, Flags, Hot, NIL, Own, notional};
 use super::prices::is_tick_table;
 use super::quote_book::QuoteName;
@@ -29,7 +30,7 @@ use super::{Engine, Work};
 use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 
 /// Layout version of snapshots; those of others are passed over. 2: instruments can
-/// be held, names of quotes are given back.
+/// be held, names of quotes are given back, protection groups know their orders.
 pub const SNAPSHOT_VERSION: u64 = 2;
 /// As far as anything is counted: there is always a next number.
 const COUNT_MAX: u64 = 1 << 62;
@@ -212,6 +213,9 @@ impl Engine {
         self.quotes.load(input)?;
         self.check_names()?;
         self.protection.load(input)?;
+        let protected = self.live_slots();
+        let protected = protected.filter(|&slot| self.orders.is_protected(slot));
+        self.check_groups(protected.count())?;
         self.risk.load(input)?;
         self.check_what_is_counted()?;
         self.amended.load(input)?;
@@ -232,7 +236,11 @@ impl Engine {
         out.word(firms().count() as u64);
         for firm in firms() {
             out.part(&firm.definition);
-            out.words([u64::from(firm.newest_session), u64::from(firm.blocks.0)]);
+            out.words([
+                u64::from(firm.newest_session),
+                u64::from(firm.blocks.0),
+                firm.groupless.word(),
+            ]);
         }
         out.word(self.sessions().count() as u64);
         for session in self.sessions() {
@@ -286,6 +294,7 @@ impl Engine {
                 newest_session: input.small("a firm's session")?,
                 blocks: Blocks(input.small("blocks")?),
                 quotes: 0,
+                groupless: Mates::from_word(input.word()?),
             };
         }
         for _ in 0..input.at_most(self.sessions.len() as u64, "sessions")? {
@@ -426,6 +435,10 @@ impl Engine {
                 u64::from(name),
                 u64::from(own.next) << 32 | u64::from(own.prev),
             ]);
+            if hot.flags.any(Flags::PROTECTED) {
+                let mates = &self.orders.mates[at];
+                out.word(u64::from(mates.next) << 32 | u64::from(mates.prev));
+            }
             // As a report would state it: the rest may be of the slot's last order.
             out.part(&self.order_state(slot, ExecId(0), cold.open_status()));
             if hot.flags.any(Flags::TERMS) {
@@ -469,10 +482,10 @@ impl Engine {
                 stop_tick: 0,
                 deadline: NIL,
             };
-            let mut own = Own {
+            let mut links = [Own {
                 next: NIL,
                 prev: NIL,
-            };
+            }; 2];
             if entry == 0 {
                 hot.next = input.small("the free list")?;
                 free.push(slot);
@@ -488,11 +501,14 @@ impl Engine {
                 hot.leaves = input.at_most(QUANTITY_MAX, "lots")? as u64;
                 cold.session = SessionId(input.small("a session")?);
                 let name: u32 = input.small("an id")?;
-                let links = input.word()?;
-                #[allow(clippy::cast_possible_truncation, reason = "both halves")]
-                {
-                    own.next = (links >> 32) as u32;
-                    own.prev = links as u32;
+                let protected = hot.flags.any(Flags::PROTECTED);
+                for links in links.iter_mut().take(1 + usize::from(protected)) {
+                    let both = input.word()?;
+                    #[allow(clippy::cast_possible_truncation, reason = "both halves")]
+                    {
+                        links.next = (both >> 32) as u32;
+                        links.prev = both as u32;
+                    }
                 }
                 cold.state = input.part()?;
                 if hot.flags.any(Flags::TERMS) {
@@ -508,7 +524,7 @@ impl Engine {
                         .ok_or(SnapshotError::Damaged("an id"))?
                 };
             }
-            self.orders.push(hot, cold, extra, own);
+            self.orders.push(hot, cold, extra, links);
         }
         if !self.orders.resume(entries, first_free, live, &free) {
             return Err(SnapshotError::Damaged("the free list"));
@@ -566,6 +582,7 @@ impl Engine {
             && is_notional_of(state.cumulative.0, notional(state.notional), instrument)
             && (at_its_limit || limit_comes_later)
             && (!waits || stop)
+            && flags.any(Flags::PROTECTED) == (state.protection_group != 0)
             && (!flags.any(Flags::ICEBERG) || extra.terms.display.0 != 0)
             && (!flags.any(elsewhere) || hidden == 0)
     }

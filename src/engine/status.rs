@@ -2,6 +2,7 @@
 
 use trading_engine_protocol::types::{ExecId, OrderId, Quantity, Reason};
 
+use super::collect::{Meant, Purpose};
 use super::command::{CommandKind, OrderStatusRequest, OrderTerms};
 use super::event::{EventSink, OrderStatusReport};
 use super::mass_cancel::Owners;
@@ -35,11 +36,13 @@ impl Engine {
             return Progress::Done;
         }
         let (instrument, side) = (request.instrument, request.side);
-        self.collect(Owners::Session(self.asking.0), |engine, slot| {
-            let state = &engine.orders.slots[slot as usize].cold.state;
-            (instrument.0 == 0 || state.instrument == instrument)
-                && (side == 0 || state.side == side)
-        });
+        let place = self.orders_of_owners(Owners::Session(self.asking.0));
+        let meant = Meant::OfStatus { instrument, side };
+        self.search(place, meant, Purpose::State, sink)
+    }
+
+    /// All that is asked for is in `scratch`.
+    pub(super) fn state_found(&mut self, sink: &mut impl EventSink) -> Progress {
         // Fits: there are at most 2^24 orders.
         self.status.total = u32::try_from(self.scratch.len()).unwrap_or(u32::MAX);
         if self.scratch.is_empty() {
@@ -48,6 +51,7 @@ impl Engine {
                 ..self.status
             };
             self.tell(sink, self.asking.0, Reason::None, none);
+            self.work = Work::Nothing;
             return Progress::Done;
         }
         self.status_from(0, sink)

@@ -197,6 +197,8 @@ const LIMITS: EngineLimits = EngineLimits {
     firms: 8,
     sessions: 8,
     quotes: 256,
+    quotes_per_firm: 256,
     protection_groups: 8,
+    protection_groups_per_firm: 8,
     risk_limits: 16,
 };
