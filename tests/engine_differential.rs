@@ -2255,7 +2255,6 @@ const OFTEN: &[&str] = &[
     "quote refused: UnknownInstrument",
     "quote refused: UnsupportedInstruction",
     "phase: a held instrument passed over",
-    "phase: halted with all, then held",
     "quote capacity: of all false, of the firm true",
     "quote capacity: of all true, of the firm false",
     "quote: Absent",
@@ -2321,6 +2320,9 @@ const FIRST_AUCTIONS: &[&str] = &[
 
 /// What it sees at least once.
 const SOMETIMES: &[&str] = &[
+    "an own order outside the band",
+    "an auction's price outside the band: longer",
+    "phase: halted with all, then held",
     "protection tripped in a mass quote",
     "protection ended the incoming order",
     "protection tripped: Quantity",

@@ -1544,8 +1544,12 @@ fn random_command(floor: &mut Floor, watch: &mut Watch, random: &mut Random, nex
                 self_trade_prevention: stp,
                 ..MassQuoteHead::default()
             };
+            let withdraws = entries.iter().all(|entry| {
+                let bid = entry.not_stated & 1 != 0 || entry.bid_quantity.0 == 0;
+                bid && (entry.not_stated & 2 != 0 || entry.ask_quantity.0 == 0)
+            });
             let said = floor.quote_with(session, head, &entries);
-            let frozen = watch.is_frozen(firm_of(SessionId(session)), group, now);
+            let frozen = !withdraws && watch.is_frozen(firm_of(SessionId(session)), group, now);
             assert_eq!(
                 said[0].contains("answered ProtectionFrozen"),
                 frozen,

@@ -13,8 +13,9 @@ use support::venue::{self, Driver, NO_PRICE, cancel, enter, replace};
 use support::workload::Random;
 use trading_engine::engine::command::{
     Body, CancelAfter, DayRoll, DefineInstrument, DefineSession, EnterOrder, EnterOrderWithTerms,
-    MassCancel, OrderTerms, RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms,
-    SessionDisconnected, SessionLogon, SetLimits, SetPhase, SetReference, Tick,
+    MassCancel, MassQuoteHead, OrderTerms, QuoteEntry, RefuseOrder, RefuseRequest, ReplaceOrder,
+    ReplaceOrderWithTerms, SessionDisconnected, SessionLogon, SetLimits, SetPhase, SetReference,
+    Tick,
 };
 use trading_engine::engine::event::{EventBody, EventHeader, LimitsSet, OrderState};
 use trading_engine::limits::EngineLimits;
@@ -624,6 +625,66 @@ fn market_orders_are_the_same_wherever_the_market_is() {
     );
 }
 
+/// Limits that were lowered under an order kept it from becoming less.
+#[test]
+fn a_replace_that_only_shrinks_is_taken_whatever_the_limits_are_by_now() {
+    let mut world = World::new();
+    assert_eq!(world.buy(1, 100, 50), ACCEPTED);
+    world.set(SetLimits {
+        quantity: Quantity(10),
+        gross_e8: 1,
+        open_orders: 1,
+        ..firm()
+    });
+    let too_much = refused(Reason::LimitQuantity);
+    assert_eq!(world.replace(2, 1, 100, 51), too_much);
+    assert_eq!(world.replace(3, 1, 99, 40), too_much);
+    assert_eq!(world.replace(4, 1, 100, 40), REPLACED);
+    assert_eq!(world.replace(5, 4, 100, 5), REPLACED);
+    // At another price it is asked, however small it is.
+    assert_eq!(world.replace(6, 5, 99, 5), refused(Reason::LimitGross));
+}
+
+/// A firm out of messages could not take its quotes away.
+#[test]
+fn withdrawals_are_no_messages_and_are_not_refused_for_the_rate() {
+    let mut world = World::limited(SetLimits {
+        messages: 2,
+        messages_ms: 1_000,
+        ..firm()
+    });
+    let two_sided = |lots| QuoteEntry {
+        instrument: InstrumentId(1),
+        bid_price: Price(99),
+        bid_quantity: Quantity(lots),
+        ask_price: Price(101),
+        ask_quantity: Quantity(lots),
+        ..QuoteEntry::default()
+    };
+    let head = MassQuoteHead {
+        quote_id: ClientOrderId::from_u64(1),
+        ..MassQuoteHead::default()
+    };
+    let mut quote = |entry: QuoteEntry| {
+        let words = world.driver.mass_quote(ONE, &head, &[entry]);
+        let mut out = Vec::new();
+        world.driver.apply_words(&words, &mut out);
+        let mut told = Reason::None;
+        venue::for_each_event(&out, |header, _| {
+            told = Reason::try_from(header.reason).unwrap();
+        });
+        (told, world.driver.engine.open_orders())
+    };
+    for _ in 0..5 {
+        assert_eq!(quote(two_sided(0)), (Reason::None, 0));
+    }
+    assert_eq!(quote(two_sided(5)), (Reason::None, 2));
+    assert_eq!(quote(two_sided(6)), (Reason::None, 2));
+    assert_eq!(quote(two_sided(7)), (Reason::LimitMessages, 2));
+    assert_eq!(quote(two_sided(0)), (Reason::None, 0));
+    assert_eq!(quote(two_sided(7)), (Reason::LimitMessages, 0));
+}
+
 #[test]
 fn repeated_executions_stop_until_released() {
     let limits = SetLimits {
@@ -646,7 +707,8 @@ fn repeated_executions_stop_until_released() {
     world.hit(SELL, 100, 1);
     let stopped = Reason::LimitExecutions;
     assert_eq!(world.buy(4, 99, 1), rejected(stopped));
-    assert_eq!(world.replace(5, 1, 100, 6), refused(stopped));
+    assert_eq!(world.replace(5, 1, 100, 11), refused(stopped));
+    assert_eq!(world.replace(50, 1, 101, 6), refused(stopped));
     world.apply(OTHER, enter(80, 1, SELL, GTC, 121, 5));
     world.trade_of_others(120);
     assert_eq!(of_stop(&world, 2), triggered_and_refused(2, stopped));
@@ -1640,6 +1702,14 @@ impl Model {
             assert!(!is_risk(reason), "what ends it is taken");
             return;
         }
+        let no_price = [STOP, MARKET].contains(&state.order_type);
+        let same_price = no_price || request.price == state.price;
+        let same_stop =
+            terms.stop_price == NO_PRICE || open.waits && terms.stop_price.0 == open.stop_price;
+        if same_price && same_stop && request.quantity <= state.quantity {
+            assert!(!is_risk(reason), "what only shrinks is taken");
+            return;
+        }
         let price = match state.order_type {
             STOP if open.waits && terms.stop_price != NO_PRICE => terms.stop_price.0,
             STOP | MARKET => self.price_of(open),
@@ -2282,7 +2352,7 @@ impl Run {
 #[test]
 fn a_random_stream_is_refused_where_sums_from_scratch_say_so() {
     let seed = seed();
-    let commands = number("COMMANDS").unwrap_or(1_000_000);
+    let commands = number("COMMANDS").unwrap_or(1_200_000);
     let run = || {
         let mut run = Run::new(seed);
         for _ in 0..commands {

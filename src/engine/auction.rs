@@ -22,6 +22,15 @@ use crate::limits::AUCTION_INDICATIVE_INTERVAL_NS;
 pub(super) const INDICATIVE: u32 = 0;
 pub(super) const INTERRUPTION_ENDS: u32 = 1;
 
+/// What comes of an auction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Uncrossing {
+    Nothing,
+    /// Its price would be outside the static band, so there is none.
+    OutsideBand,
+    Begun,
+}
+
 /// Prices that are as good as each other, from the lowest to the highest.
 #[derive(Clone, Copy)]
 struct Candidates {
@@ -166,6 +175,9 @@ impl Engine {
             mut highest,
             ..
         } = candidates;
+        if instrument.definition.static_band != 0 {
+            (lowest, highest) = self.within_band(id, lowest, highest);
+        }
         let open_below = lowest == 0 && !self.is_limit(id, 0);
         let open_above =
             highest == instrument.last_tick && !self.is_limit(id, instrument.last_tick);
@@ -210,6 +222,27 @@ impl Engine {
         })
     }
 
+    /// Of prices that are as good as each other those within the static band, if there are any.
+    fn within_band(&self, id: u16, lowest: u32, highest: u32) -> (u32, u32) {
+        let instrument = &self.instruments[usize::from(id)];
+        let (low, high) = instrument.band();
+        let (low, high) = (lowest.max(low), highest.min(high));
+        if low > high {
+            return (lowest, highest);
+        }
+        if instrument.definition.tick_table == 0 {
+            return (low, high);
+        }
+        let ends = (
+            self.on_table_above(id, low, high),
+            self.on_table_below(id, high, low),
+        );
+        match ends {
+            (Some(low), Some(high)) => (low, high),
+            _ => (lowest, highest),
+        }
+    }
+
     /// Whether an order that states a price rests there, on either side.
     fn is_limit(&self, id: u16, tick: u32) -> bool {
         let instrument = &self.instruments[usize::from(id)];
@@ -231,12 +264,16 @@ impl Engine {
         })
     }
 
-    /// Begins the trades of an auction. Returns whether there are any.
-    pub(super) fn begin_uncrossing(&mut self, id: u16, sink: &mut impl EventSink) -> bool {
+    /// Begins the trades of an auction, if there are any at a price that may be.
+    pub(super) fn begin_uncrossing(&mut self, id: u16, sink: &mut impl EventSink) -> Uncrossing {
         let crossing = self.crossing(id);
         let Some(tick) = crossing.tick.checked_sub(1) else {
-            return false;
+            return Uncrossing::Nothing;
         };
+        let (lowest, highest) = self.instruments[usize::from(id)].band();
+        if tick < lowest || tick > highest {
+            return Uncrossing::OutsideBand;
+        }
         let instrument = &mut self.instruments[usize::from(id)];
         instrument.traded = crossing.tick;
         instrument.reference = crossing.tick;
@@ -249,7 +286,7 @@ impl Engine {
             ..AuctionUncrossed::default()
         };
         self.note(sink, SessionId(0), Reason::None, body);
-        true
+        Uncrossing::Begun
     }
 
     /// Trades what crosses at the price of the last trade, as far as a step allows. Returns

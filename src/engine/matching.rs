@@ -190,7 +190,7 @@ impl Engine {
             self.release(slot, OrderStatus::Filled);
         } else if reach.worst > reach.limit && self.band_stops(reach) {
             self.note_trades(instrument, first, last);
-            return self.interrupt(slot, sink);
+            return self.meet_band(slot, reach, sink);
         } else if self.orders.slots[slot as usize].hot.flags.any(Flags::RESTS) {
             self.rest(slot, reach, sink);
         } else {
@@ -205,6 +205,25 @@ impl Engine {
     fn band_stops(&self, reach: &Reach) -> bool {
         let best = self.ladders.best(reach.opposite);
         best != NIL && best >= reach.limit
+    }
+
+    /// What the order would trade with next is outside a band. One of its own that it may not meet is
+    /// no trade, wherever it is: self-trade prevention comes first, and then the order goes on.
+    #[cold]
+    fn meet_band(&mut self, slot: u32, reach: &Reach, sink: &mut impl EventSink) -> Progress {
+        let best = self.ladders.best(reach.opposite);
+        let place = self.ladders.place(reach.opposite, best);
+        let maker = self.ladders.at(place).head;
+        let hot = &self.orders.slots[slot as usize].hot;
+        let (id, careful) = (hot.instrument, hot.flags.any(Flags::SELF_TRADE));
+        if !careful || !self.prevent_self_trade(place, maker, slot, sink) {
+            return self.interrupt(slot, sink);
+        }
+        if !self.orders.is_live(slot) {
+            return self.after_match(id, sink);
+        }
+        self.work = Work::Match { slot };
+        Progress::More
     }
 
     /// An order comes to rest where it is, whatever is on the other side.

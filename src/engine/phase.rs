@@ -7,7 +7,7 @@ use trading_engine_protocol::types::{
     InstrumentId, OrderId, OrderStatus, Reason, SessionId, TradingPhase, UtcNanos,
 };
 
-use super::auction::{INDICATIVE, INTERRUPTION_ENDS};
+use super::auction::{INDICATIVE, INTERRUPTION_ENDS, Uncrossing};
 use super::collect::{Meant, Place, Purpose};
 use super::command::{CommandKind, SetPhase};
 use super::event::{EventSink, OrderTriggered, PhaseChanged};
@@ -204,10 +204,21 @@ impl Engine {
                 let before = self.instruments[usize::from(id)].phase;
                 let uncrosses = phase == TradingPhase::Continuous
                     || (phase == TradingPhase::Closed && before == TradingPhase::ClosingAuction);
-                if uncrosses && self.begin_uncrossing(id, sink) {
-                    Stage::Uncross
-                } else {
-                    Stage::Announce
+                let found = match uncrosses {
+                    true => self.begin_uncrossing(id, sink),
+                    false => Uncrossing::Nothing,
+                };
+                match found {
+                    Uncrossing::Begun => Stage::Uncross,
+                    Uncrossing::Nothing => Stage::Announce,
+                    Uncrossing::OutsideBand => {
+                        // A book that crosses cannot trade on: orders are collected a while longer.
+                        if phase == TradingPhase::Continuous {
+                            self.transition.phase = TradingPhase::VolatilityAuction;
+                            self.transition.reason = Reason::VolatilityInterruption;
+                        }
+                        Stage::Announce
+                    }
                 }
             }
             Stage::Uncross if self.uncross(id, sink) => Stage::Announce,

@@ -71,8 +71,14 @@ impl Engine {
         Ok(tick)
     }
 
+    /// Whether a limit that is on the instrument's tick is on its table and within the static band.
     #[inline(never)]
-    fn check_rules(&self, instrument: &Instrument, price: Price, tick: u32) -> Result<(), Reason> {
+    pub(super) fn check_rules(
+        &self,
+        instrument: &Instrument,
+        price: Price,
+        tick: u32,
+    ) -> Result<(), Reason> {
         if !is_on(self.steps(instrument), price) {
             return Err(Reason::PriceNotOnTick);
         }

@@ -87,6 +87,18 @@ fn stated(entry: &QuoteEntry, side: Side) -> Option<(Price, u64)> {
     (entry.not_stated & bit == 0).then_some((price, lots))
 }
 
+/// Whether no side that an entry states has lots.
+fn only_takes_away(entry: &QuoteEntry) -> bool {
+    let sides = [Side::Buy, Side::Sell].map(|side| stated(entry, side));
+    sides.iter().flatten().all(|(_, lots)| *lots == 0)
+}
+
+/// Whether a mass quote does nothing but take quotes away.
+fn is_withdrawal(entries: &[QuoteEntry]) -> bool {
+    let takes_away = |entry: &QuoteEntry| entry.edge_reason == 0 && only_takes_away(entry);
+    !entries.is_empty() && entries.iter().all(takes_away)
+}
+
 /// Whether an entry's sides would trade with each other.
 fn is_crossed(entry: &QuoteEntry) -> bool {
     match (stated(entry, Side::Buy), stated(entry, Side::Sell)) {
@@ -122,8 +134,10 @@ impl Engine {
         self.quoting.results.clear();
         self.quoting.entering.clear();
         self.quoting.next = 0;
-        let rate = self.check_rate();
-        let flags = match self.check_mass_quote(&quote.head, rate) {
+        // Who takes quotes away is not kept from it.
+        let withdraws = is_withdrawal(&quote.entries);
+        let rate = if withdraws { Ok(()) } else { self.check_rate() };
+        let flags = match self.check_mass_quote(&quote.head, withdraws, rate) {
             Ok(flags) => flags,
             Err(reason) => {
                 self.answer_mass_quote(&quote.head, reason, sink);
@@ -155,12 +169,13 @@ impl Engine {
     fn check_mass_quote(
         &self,
         head: &MassQuoteHead,
+        withdraws: bool,
         rate: Result<(), Reason>,
     ) -> Result<Flags, Reason> {
         if head.quote_id.is_none() {
             return Err(Reason::InvalidClientOrderId);
         }
-        if self.session_blocked(self.asking.0) {
+        if !withdraws && self.session_blocked(self.asking.0) {
             return Err(Reason::TradingBlocked);
         }
         rate?;
@@ -169,7 +184,9 @@ impl Engine {
         }
         let self_trade = SelfTradePrevention::try_from(head.self_trade_prevention)
             .map_err(|_| Reason::UnsupportedSelfTradePrevention)?;
-        self.check_frozen(self.asking.0, head.protection_group)?;
+        if !withdraws {
+            self.check_frozen(self.asking.0, head.protection_group)?;
+        }
         let post_only = Instructions(head.instructions).has(Instructions::POST_ONLY);
         Ok(Flags::RESTS
             .with(Flags::QUOTE)
@@ -286,7 +303,7 @@ impl Engine {
             return Err(Reason::try_from(reason).unwrap_or(Reason::InvalidField));
         }
         let instrument = self.defined(entry.instrument)?;
-        if instrument.blocked {
+        if instrument.blocked && !only_takes_away(entry) {
             return Err(Reason::TradingBlocked);
         }
         self.may_quote(instrument.id())?;
@@ -354,7 +371,11 @@ impl Engine {
         let instrument = self.defined(named.name.instrument)?;
         let id = instrument.id();
         instrument.check_quantity(Quantity(lots))?;
-        let tick = self.limit_tick(instrument, price)?;
+        let tick = instrument.tick_of(price)?;
+        let rules = match instrument.has_price_rules {
+            true => self.check_rules(instrument, price, tick),
+            false => Ok(()),
+        };
         if let Some(slot) = old {
             let hot = &self.orders.slots[slot as usize].hot;
             if hot.tick == tick && lots <= hot.leaves {
@@ -362,6 +383,7 @@ impl Engine {
                 return Ok(QuoteStatus::Kept);
             }
         }
+        rules?;
         if common.flags.any(Flags::LIMITED) {
             self.check_limits(&Candidate {
                 session: common.session,

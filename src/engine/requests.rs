@@ -261,7 +261,11 @@ impl Engine {
         } else if replace.price == NO_PRICE {
             return Err(Reason::PriceMissing);
         } else {
-            self.limit_tick(instrument, replace.price)?
+            let tick = instrument.tick_of(replace.price)?;
+            if instrument.has_price_rules && !self.only_shrinks(slot, replace, terms) {
+                self.check_rules(instrument, replace.price, tick)?;
+            }
+            tick
         };
         let mut after = OrderTerms::NONE;
         let mut stop_tick = 0;
@@ -275,7 +279,10 @@ impl Engine {
                 Reason::StopPriceNotAllowed
             });
         }
-        if hot.flags.any(Flags::LIMITED) && replace.quantity > cold.state.cumulative {
+        if hot.flags.any(Flags::LIMITED)
+            && replace.quantity > cold.state.cumulative
+            && !self.only_shrinks(slot, replace, terms)
+        {
             let waits_for_market = waiting && cold.is_market();
             self.check_limits(&Candidate {
                 session: cold.session,
@@ -312,6 +319,22 @@ impl Engine {
             }
         }
         Ok((tick, stop_tick, after))
+    }
+
+    /// Whether a replace leaves the order where it is and makes it no larger: what holds for its price
+    /// and its size now does not keep it from becoming less.
+    #[inline(never)]
+    fn only_shrinks(&self, slot: u32, replace: &ReplaceOrder, terms: &OrderTerms) -> bool {
+        let cold = &self.orders.slots[slot as usize].cold;
+        let stop = terms.stop_price;
+        let waiting = self.orders.slots[slot as usize]
+            .hot
+            .flags
+            .any(Flags::WAITING);
+        let same_stop = stop == NO_PRICE
+            || waiting && stop == self.orders.extra[slot as usize].terms.stop_price;
+        let same_price = cold.is_market() || replace.price == cold.state.price;
+        same_price && same_stop && replace.quantity <= cold.state.quantity
     }
 
     #[inline(never)]

@@ -1385,7 +1385,11 @@ impl Venue {
                 Some(resting) if order.reaches(resting.price) => resting.clone(),
                 _ => break,
             };
-            if !within(band, resting.price) {
+            let own = order.may_not_meet(&resting);
+            if own && !within(band, resting.price) {
+                self.saw("an own order outside the band");
+            }
+            if !own && !within(band, resting.price) {
                 if order.terms.minimum.0 != 0 {
                     self.saw("an order that had its minimum interrupts trading");
                 }
@@ -1684,7 +1688,14 @@ impl Venue {
             if request.price == NO_PRICE {
                 return Err(refused(Reason::PriceMissing));
             }
-            self.limit(instrument, request.price.0).map_err(refused)?;
+            let other_stop = terms.stop_price != NO_PRICE
+                && !(order.is_waiting() && terms.stop_price == order.terms.stop_price);
+            let shrinks = request.price.0 == order.price
+                && request.quantity.0 <= order.quantity
+                && !other_stop;
+            if !shrinks {
+                self.limit(instrument, request.price.0).map_err(refused)?;
+            }
         }
         if terms.stop_price != NO_PRICE {
             if !order.is_waiting() {

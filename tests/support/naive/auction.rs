@@ -7,8 +7,8 @@ use trading_engine::limits::{AUCTION_INDICATIVE_INTERVAL_NS, TICK_TABLES_MAX};
 use trading_engine_protocol::types::{Liquidity, OrderStatus, Reason, TradingPhase};
 
 use super::{
-    AT_THE_CLOSE, AT_THE_OPENING, BUY, Book, CLOSED, CLOSING, CONTINUOUS, HALTED, MARKET, OPENING,
-    Order, VOLATILITY, Venue, What,
+    AT_THE_CLOSE, AT_THE_OPENING, BUY, Book, CLOSED, CLOSING, CONTINUOUS, HALTED, MARKET,
+    MILLISECOND, OPENING, Order, VOLATILITY, Venue, What, within,
 };
 
 /// What an auction trades, or would trade.
@@ -76,12 +76,25 @@ impl Venue {
     }
 
     /// The instrument goes from its phase into another; `lasts` nanoseconds, 0 = until it is told.
-    pub(super) fn change_phase(&mut self, at: usize, phase: u8, why: Reason, lasts: u64) {
+    pub(super) fn change_phase(&mut self, at: usize, asked: u8, why: Reason, lasts: u64) {
+        let (mut phase, mut why, mut lasts) = (asked, why, lasts);
         let previous = self.books[at].phase;
         let name = |phase| TradingPhase::try_from(phase).expect("a phase");
         self.saw(format!("phase: {:?} to {:?}", name(previous), name(phase)));
         if phase == CONTINUOUS || previous == CLOSING && phase == CLOSED {
-            self.uncross(at);
+            let instrument = self.instruments[at];
+            let (found, _) = self.one_price(at);
+            let inside = within(self.static_band(&instrument), found.price);
+            if found == Indication::NOTHING || inside {
+                self.uncross(at);
+            } else if phase == CONTINUOUS {
+                self.saw("an auction's price outside the band: longer");
+                phase = VOLATILITY;
+                why = Reason::VolatilityInterruption;
+                lasts = u64::from(instrument.interruption_ms) * MILLISECOND;
+            } else {
+                self.saw("an auction's price outside the band: no trade");
+            }
         }
         let until = if lasts == 0 {
             None
@@ -226,6 +239,10 @@ impl Venue {
         all.retain(|one| one.2.abs() == least);
         if all.is_empty() {
             return (Indication::NOTHING, "");
+        }
+        let band = self.static_band(&instrument);
+        if all.iter().any(|one| within(band, one.0)) {
+            all.retain(|one| within(band, one.0));
         }
         let (low, high) = (all[0].0, all[all.len() - 1].0);
         // Only orders without a price are there.

@@ -16,6 +16,13 @@ use super::{
     number_of,
 };
 
+/// Whether an entry asks for nothing to be quoted.
+fn takes_away(entry: &QuoteEntry) -> bool {
+    let bid = entry.not_stated & 1 != 0 || entry.bid_quantity.0 == 0;
+    let ask = entry.not_stated & 2 != 0 || entry.ask_quantity.0 == 0;
+    bid && ask
+}
+
 /// Which quote an order is a side of: its session, group and instrument it has already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuoteOf {
@@ -295,16 +302,18 @@ impl Venue {
     }
 
     pub fn mass_quote(&mut self, session: u32, head: &MassQuoteHead, entries: &[QuoteEntry]) {
+        let withdraws = !entries.is_empty()
+            && (entries.iter()).all(|entry| entry.edge_reason == 0 && takes_away(entry));
         let other_bits = head.instructions & !Instructions::POST_ONLY.0 != 0;
         let refusal = if number_of(&head.quote_id) == 0 {
             Some(Reason::InvalidClientOrderId)
-        } else if self.is_blocked(session, 0) {
+        } else if !withdraws && self.is_blocked(session, 0) {
             Some(Reason::TradingBlocked)
         } else if other_bits {
             Some(Reason::UnsupportedInstruction)
         } else if SelfTradePrevention::try_from(head.self_trade_prevention).is_err() {
             Some(Reason::UnsupportedSelfTradePrevention)
-        } else if self.is_frozen(session, head.protection_group) {
+        } else if !withdraws && self.is_frozen(session, head.protection_group) {
             Some(Reason::ProtectionFrozen)
         } else {
             None
@@ -406,7 +415,7 @@ impl Venue {
         let Some(book) = self.books.get(at) else {
             return Some(Reason::UnknownInstrument);
         };
-        if self.is_blocked(session, entry.instrument.0) {
+        if !takes_away(entry) && self.is_blocked(session, entry.instrument.0) {
             return Some(Reason::TradingBlocked);
         }
         if [CLOSED, HALTED].contains(&book.phase) {
@@ -484,7 +493,10 @@ impl Venue {
         let unknown = self.has_all_names(key);
         let instrument = self.instruments[entry.instrument.0 as usize - 1];
         let check = lots(&instrument, wanted)
-            .and_then(|()| self.limit(&instrument, price))
+            .and_then(|()| match &kept {
+                Some(_) => Ok(()),
+                None => self.limit(&instrument, price),
+            })
             .and(if new {
                 Err(Reason::OrderCapacity)
             } else {

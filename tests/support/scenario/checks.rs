@@ -445,7 +445,12 @@ impl Auditor {
             && order.order_type != OrderType::MarketToLimit.as_u8()
             && (order.order_type != OrderType::Market.as_u8()
                 || !TimeInForce::try_from(order.time_in_force).is_ok_and(TimeInForce::rests));
-        if let (Some(reference), true, true) = (reference, band != 0, stated) {
+        // What only becomes less may stay where it is.
+        let shrinks = self.orders.get(&order.order_id.0).is_some_and(|before| {
+            let state = &before.state;
+            state.price == order.price && order.quantity <= state.quantity
+        });
+        if let (Some(reference), true, true) = (reference, band != 0, stated && !shrinks) {
             hold!(
                 order.price.0.abs_diff(*reference) <= band,
                 "limits are inside the static band around {reference}: {order:?}"
@@ -489,9 +494,16 @@ impl Auditor {
             .clone()
             .map(|(_, buy, sell)| buy.abs_diff(*sell))
             .min()?;
-        let best: Vec<_> = most
+        let mut best: Vec<_> = most
             .filter(|(_, buy, sell)| buy.abs_diff(*sell) == least)
             .collect();
+        let (band, around) = (definition.static_band, self.references.get(&instrument));
+        if let (Some(around), 1..) = (around, band) {
+            let inside = |price: i64| price.abs_diff(*around) <= band;
+            if best.iter().any(|one| inside(one.0)) {
+                best.retain(|one| inside(one.0));
+            }
+        }
         let (first, last) = (best.first()?.0, best.last()?.0);
         // Ends that only Market orders lead to.
         let priced = |price: i64| {
@@ -834,7 +846,8 @@ impl Auditor {
             self.held.remove(&instrument);
         }
         hold!(
-            event.previous == before.as_u8() && (phase != before || held && !was_held),
+            event.previous == before.as_u8()
+                && (phase != before || held && !was_held || header.reason != 0),
             "a phase is another than the one before: {event:?}, {before:?}"
         );
         let interrupted = header.reason == Reason::VolatilityInterruption.code();
@@ -850,9 +863,12 @@ impl Auditor {
             event.until.0 == until,
             "only an interruption ends by itself, at its time: {event:?}"
         );
+        // An auction whose price would be outside the static band trades later, or not at all.
+        let banded = definition.is_some_and(|definition| definition.static_band != 0);
         hold!(
             !interrupted
-                || before == TradingPhase::Continuous && phase == TradingPhase::VolatilityAuction,
+                || (before == TradingPhase::Continuous || banded)
+                    && phase == TradingPhase::VolatilityAuction,
             "an interruption is of continuous trading, by a volatility auction: {event:?}"
         );
         // An interruption's time may come with the very command that sets another phase.
@@ -865,7 +881,7 @@ impl Auditor {
             || before == TradingPhase::ClosingAuction && phase == TradingPhase::Closed;
         let left = self.one_price(engine, instrument);
         hold!(
-            !uncrosses || left.is_none(),
+            !uncrosses || left.is_none() || banded && phase == TradingPhase::Closed,
             "what crosses trades before the phase changes: {left:?}"
         );
         self.phases.insert(instrument, event.phase);
