@@ -396,6 +396,10 @@ fn whatever_is_wrong_is_a_problem_and_every_answer_has_its_headers() {
     operator
         .put("/api/v1/firms/9", &json!({"name": "a b"}))
         .problem(422);
+    // A list is no object, even where all fields may be left out.
+    operator
+        .post("/api/v1/sessions/4/keys", &json!([null, null]))
+        .problem(422);
     let token = operator.token.clone().unwrap();
     let put = |kind: &str, body: &str| {
         let request = format!(

@@ -176,10 +176,26 @@ impl<T: DeserializeOwned> FromRequest<AdminState> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AdminState) -> Result<Self> {
-        match Json::<T>::from_request(request, state).await {
+        let (parts, bytes) = whole(request, state).await?;
+        // A list would do for an object whose fields it names by their order: nobody means that.
+        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+        let is_list = first == Some(&b'[');
+        let again = Request::from_parts(parts, axum::body::Body::from(bytes));
+        match Json::<T>::from_request(again, state).await {
+            Ok(_) if is_list => Err(Problem::invalid("an object is expected")),
             Ok(Json(body)) => Ok(Self(body)),
             Err(rejection) => Err(body_problem(&rejection)),
         }
+    }
+}
+
+/// A body as it is, up to the bound of bodies.
+async fn whole(request: Request, state: &AdminState) -> Result<(Parts, Bytes)> {
+    let (parts, body) = request.into_parts();
+    let read = Request::from_parts(parts.clone(), body);
+    match Bytes::from_request(read, state).await {
+        Ok(bytes) => Ok((parts, bytes)),
+        Err(rejection) => Err(Problem::new(rejection.status(), rejection.body_text())),
     }
 }
 
@@ -195,11 +211,7 @@ impl<T: DeserializeOwned + Default> FromRequest<AdminState> for MaybeBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AdminState) -> Result<Self> {
-        let (parts, body) = request.into_parts();
-        let read = Request::from_parts(parts.clone(), body);
-        let bytes = Bytes::from_request(read, state).await;
-        let bytes =
-            bytes.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+        let (parts, bytes) = whole(request, state).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }

@@ -17,6 +17,7 @@ use super::problem::{Problem, Result, accepted};
 use super::{Amount, Api, Done, unavailable};
 use crate::admin::desk::{Ask, Hold};
 use crate::engine::command::{AmendTrade, AuditNote, CommandKind, NO_PRICE};
+use crate::limits::NAME_LENGTH_MAX;
 use crate::store::StoreError;
 use crate::store::history::{
     AuditFilter, AuditRow, Cursor, ExecutionFilter, ExecutionRow, OrderFilter, OrderKey, OrderRow,
@@ -36,7 +37,25 @@ fn wrong(error: &StoreError, has_cursor: bool) -> Problem {
     unavailable(error)
 }
 
+/// Text that is no longer than what it may name.
+fn short(text: Option<String>, length_max: usize, what: &str) -> Result<Option<String>> {
+    if text
+        .as_ref()
+        .is_some_and(|text| text.chars().count() > length_max)
+    {
+        let why = format!("{what} has at most {length_max} characters");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, why));
+    }
+    Ok(text)
+}
+
+/// Longest ClOrdID(11), QuoteID(117).
+const CLIENT_ID_MAX: usize = 36;
+const CURSOR_MAX: usize = 64;
+
 fn cursor(text: Option<&str>) -> Result<Option<Cursor>> {
+    let text = short(text.map(str::to_owned), CURSOR_MAX, "cursor")?;
+    let text = text.as_deref();
     let parsed = text.map(str::parse::<Cursor>).transpose();
     parsed.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "cursor is the `next` of a page"))
 }
@@ -188,7 +207,7 @@ pub async fn orders(
         firm: params.firm,
         account: params.account,
         instrument: instrument(api, params.symbol.as_deref())?,
-        client_order_id: params.client_order_id,
+        client_order_id: short(params.client_order_id, CLIENT_ID_MAX, "client_order_id")?,
         side: params.side.map(|side| Side::from(side).as_u8()),
         status: params
             .status
@@ -324,7 +343,7 @@ pub async fn executions(
         trade_id: number(&params.trade_id, "trade")?,
         session: params.session,
         instrument: instrument(api, params.symbol.as_deref())?,
-        client_order_id: params.client_order_id,
+        client_order_id: short(params.client_order_id, CLIENT_ID_MAX, "client_order_id")?,
         kind: None,
         since: time(params.since.as_deref(), "since")?,
         until: time(params.until.as_deref(), "until")?,
@@ -572,7 +591,7 @@ pub async fn quotes(
     let filter = QuoteFilter {
         session: params.session,
         instrument: instrument(api, params.symbol.as_deref())?,
-        quote_id: params.quote_id,
+        quote_id: short(params.quote_id, CLIENT_ID_MAX, "quote_id")?,
         since: time(params.since.as_deref(), "since")?,
         until: time(params.until.as_deref(), "until")?,
     };
@@ -620,7 +639,7 @@ pub async fn audit(
 ) -> Result<Json<Page<AuditRow>>> {
     let api = &caller.api;
     let filter = AuditFilter {
-        actor: params.actor,
+        actor: short(params.actor, NAME_LENGTH_MAX, "actor")?,
         action: params.action.as_deref().map(action).transpose()?,
         since: time(params.since.as_deref(), "since")?,
         until: time(params.until.as_deref(), "until")?,
