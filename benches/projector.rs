@@ -203,7 +203,7 @@ fn project(url: &DatabaseUrl, source: &TailSource, last: u64) -> (Duration, u64)
 /// The same reports into a table like it, by COPY alone: with its indexes, and without.
 async fn copies(connection: &mut PgConnection) -> (Vec<Duration>, u64) {
     let stream = connection
-        .copy_out_raw("COPY executions TO STDOUT (FORMAT binary)")
+        .copy_out_raw("COPY (SELECT * FROM executions ORDER BY exec_id) TO STDOUT (FORMAT binary)")
         .await
         .expect("COPY TO");
     let bytes: Vec<u8> = stream

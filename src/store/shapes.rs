@@ -442,7 +442,7 @@ mod tests {
         assert_eq!(decimal(10_000, 1_000_000, 2), "100.00");
         assert_eq!(decimal(-5, 10_000, 0), "-0.0005");
         assert_eq!(decimal(0, 1_000_000, 0), "0");
-        assert_eq!(decimal(i64::MAX, i64::MAX, 0).len(), 30 + 1);
+        assert_eq!(decimal(i64::MAX, i64::MAX, 0).len(), 30 + 1 + 8);
         assert_eq!(average(3, 2, 100_000_000, 2).unwrap(), "1.50");
         assert_eq!(average(1, 3, 100_000_000, 0).unwrap(), "0.33333333");
         assert_eq!(average(-2, 3, 100_000_000, 0).unwrap(), "-0.66666667");
