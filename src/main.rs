@@ -12,17 +12,19 @@ use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Su
 use trading_engine::admin::api::{Api, Turns};
 use trading_engine::admin::auth::{Signing, Tokens};
 use trading_engine::admin::health::{Asking, Ping};
+use trading_engine::admin::metrics;
 use trading_engine::admin::throttle::Throttle;
 use trading_engine::admin::{About, AdminState, Log, View};
 use trading_engine::client::credentials::{ConsoleCredentials, Credentials};
 use trading_engine::client::{maker, trader};
 use trading_engine::clock::Clock;
-use trading_engine::config::{self, Config, Environment, FileText, JwtKeys, Problem, Sources};
+use trading_engine::config::{
+    self, Config, Environment, FileText, JwtKeys, Pprof, Problem, Secret, ServiceUrl, Sources,
+};
 use trading_engine::gateway::GatewaySettings;
 use trading_engine::gateway::keystore::{Keystore, LiveKeystore};
 use trading_engine::journal::disk::{Disk, OsDisk};
 use trading_engine::journal::{JournalError, event_log, inspect};
-use trading_engine::metric_names as names;
 use trading_engine::shutdown::SidePorts;
 use trading_engine::store::migrate;
 use trading_engine::store::projector::{self, Projector};
@@ -31,10 +33,15 @@ use trading_engine::store::shared_limits::SharedLimits;
 use trading_engine::store::url::DatabaseUrl;
 use trading_engine::store::users::{self, User};
 use trading_engine::store::{Store, StoreError};
-use trading_engine::telemetry::Exposition;
+use trading_engine::telemetry::profiles::Access;
+use trading_engine::telemetry::{Destinations, Outgoing, Profiles, Registry};
 use trading_engine::topology::{self, Recovered, Venue, VenueSettings};
-use trading_engine::{demo, ring, telemetry};
+use trading_engine::{demo, metric_names, ring, telemetry};
 use trading_engine_protocol::types::{InstrumentId, TradingPhase};
+
+/// For the whole process: its figures are metrics, and its samples heap profiles.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Settings are wrong.
 const EXIT_CONFIG: u8 = 64;
@@ -102,6 +109,8 @@ enum Action {
     },
     /// Print the reference page of all settings, in Markdown.
     Settings,
+    /// Print the reference page of all metrics, in Markdown.
+    MetricsReference,
 }
 
 #[derive(Subcommand)]
@@ -168,6 +177,10 @@ fn main() -> ExitCode {
             say(config::reference().trim_end());
             return ExitCode::SUCCESS;
         }
+        Some(Action::MetricsReference) => {
+            say(metric_names::reference().trim_end());
+            return ExitCode::SUCCESS;
+        }
         Some(Action::Journal { .. } | Action::Migrate { .. } | Action::User { .. }) | None => {}
     }
     let loaded = match load(&matches) {
@@ -186,7 +199,7 @@ fn main() -> ExitCode {
             return asked(&config, migrate_tables(&config, &action));
         }
         Some(Action::User { action }) => return asked(&config, console_user(&config, &action)),
-        Some(Action::Client { .. } | Action::Settings) | None => {}
+        Some(Action::Client { .. } | Action::Settings | Action::MetricsReference) | None => {}
     }
     if let Err(problem) = reserve(&config) {
         say_error(&format!("configuration: {problem}"));
@@ -200,11 +213,21 @@ fn main() -> ExitCode {
         say("configuration is fine");
         return ExitCode::SUCCESS;
     }
-    let _log = telemetry::start_logging(config.log_level, config.log_json);
+    let registry = Registry::default();
+    let outgoing = match Outgoing::start(destinations(&config), &registry) {
+        Ok(outgoing) => outgoing,
+        Err(problem) => {
+            say_error(&format!("configuration: {problem}"));
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    let _log = telemetry::start_logging(config.log_level, config.log_json, outgoing.layers());
     for warning in &loaded.warnings {
         tracing::warn!("configuration: {warning}");
     }
-    match run(&config) {
+    let ended = run(&config, registry);
+    outgoing.finish();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
             say_error(&message);
@@ -236,6 +259,25 @@ fn load(matches: &ArgMatches) -> Result<config::Loaded, Vec<Problem>> {
         flag: &|name| matches.try_get_one::<String>(name).ok().flatten().cloned(),
         environment: &|name| std::env::var_os(name),
         read_file: &FileText::read,
+    })
+}
+
+/// What leaves the venue by itself, and where it goes.
+fn destinations(config: &Config) -> Destinations<'_> {
+    Destinations {
+        environment: config.environment.to_string(),
+        otlp: config.otlp_endpoint.as_ref().map(ServiceUrl::reveal),
+        sentry: config.sentry_dsn.as_ref().map(Secret::reveal),
+        dogstatsd: config.dogstatsd_address.as_ref(),
+    }
+}
+
+/// Who may take profiles.
+fn profiles(config: &Config) -> Profiles {
+    Profiles::new(match (config.pprof, &config.pprof_token) {
+        (Pprof::Loopback, _) => Access::Loopback,
+        (Pprof::Token, Some(token)) => Access::token(token.reveal()),
+        (Pprof::Off, _) | (Pprof::Token, None) => Access::Off,
     })
 }
 
@@ -473,7 +515,7 @@ fn listen(config: &Config, port: u16, name: &str) -> Result<(TcpListener, Socket
     Ok((listener, address))
 }
 
-fn run(config: &Config) -> Result<(), Failure> {
+fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
     let started = Instant::now();
     // Ports are bound before any work, so that a second venue on them fails at once.
     let (http, http_address) = listen(config, config.port, "HTTP")?;
@@ -482,14 +524,20 @@ fn run(config: &Config) -> Result<(), Failure> {
 
     let (fix, fix_address) = listen(config, config.fix_port, "FIX")?;
     // Who asks during a long recovery is told that the venue lives and is not ready.
-    let state = AdminState::new(About {
+    let profiles = profiles(config);
+    registry.register(profiles.clone());
+    let about = About {
         environment: config.environment.to_string(),
         journal_policy: config.journal_policy.to_string(),
         topology: config.preset.to_string(),
         started,
-    });
+    };
+    let state = AdminState::new(about, profiles);
     let side_ports =
         SidePorts::open(http, metrics, state.clone()).map_err(io_failure("side ports"))?;
+    registry.register(telemetry::Process::default());
+    registry.register(telemetry::Logs);
+    registry.register(telemetry::Runtime::new(side_ports.runtime().clone()));
 
     let settings = VenueSettings {
         preset: config.preset,
@@ -604,7 +652,28 @@ fn run(config: &Config) -> Result<(), Failure> {
         &link,
         &clock,
     )?;
-    state.show(view(&venue, api, history.status(), link));
+    registry.register(venue.metrics());
+    registry.register(metrics::Http {
+        requests: state.requests.clone(),
+        throttle: api.throttle.clone(),
+        streams: Arc::clone(&api.streams),
+    });
+    registry.register(metrics::Database {
+        store: api.store.clone(),
+        history: history.status(),
+    });
+    if config.redis_url.is_some() {
+        registry.register(metrics::Cache {
+            redis: link.clone(),
+            throttle: api.throttle.clone(),
+        });
+    }
+    let durable = venue.journal().durable().clone();
+    registry.register(metrics::Feed {
+        market_data: venue.market_data(),
+        durable: Box::new(move || durable.get()),
+    });
+    state.show(view(&venue, api, registry, link));
     state.readiness.set_started();
     let stop: Arc<AtomicBool> = Arc::default();
     let bot = bot(config, credentials.as_ref(), binary_address, &stop);
@@ -877,6 +946,7 @@ fn api(
     };
     let tokens = Tokens::new(&signing, &config.jwt_audience, config.jwt_expiry_seconds);
     let (schedule, now) = (config.schedule.clone(), clock.clone());
+    let stages = venue.metrics();
     Ok(Api {
         clock: clock.clone(),
         mirror: venue.mirror().clone(),
@@ -890,7 +960,7 @@ fn api(
             let (_, phase) = schedule.at(now.utc_now())?;
             Some(phase.into())
         }),
-        stages: venue.stages(),
+        stages: Box::new(move || stages.stages()),
         durable_sequence: Box::new(move || journal.durable().get()),
         history_sequence: Box::new(move || history.figures().sequence),
         streams: Api::streams(),
@@ -899,8 +969,7 @@ fn api(
 }
 
 /// What the side ports see of it.
-fn view(venue: &Venue, api: Api, history: projector::Status, link: Redis) -> View {
-    let of_venue = venue.metrics();
+fn view(venue: &Venue, api: Api, registry: Registry, link: Redis) -> View {
     let store = api.store.clone();
     let ping: Asking = Arc::new(move || {
         let store = store.clone();
@@ -926,26 +995,10 @@ fn view(venue: &Venue, api: Api, history: projector::Status, link: Redis) -> Vie
             durable_sequence: journal.durable().get(),
             failure: journal.failure(),
         }),
-        metrics: Arc::new(move || of_venue() + &history_metrics(&history)),
+        metrics: Arc::new(move || registry.text()),
         market_data: venue.market_data(),
         api: Some(Arc::new(api)),
         database: Ping::new(ping),
         redis: Ping::new(redis),
     }
-}
-
-/// How far history is, as text of a scrape.
-fn history_metrics(history: &projector::Status) -> String {
-    let figures = history.figures();
-    let is_up = history.state() == projector::State::Running;
-    let mut out = Exposition::default();
-    out.gauge(&names::HISTORY_SEQUENCE, figures.sequence as f64);
-    out.gauge(&names::HISTORY_LAG_SEQUENCES, figures.lag_sequences as f64);
-    out.gauge(&names::HISTORY_LAG, figures.lag_seconds);
-    out.gauge(&names::HISTORY_UP, f64::from(u8::from(is_up)));
-    out.counter(&names::HISTORY_EVENTS, figures.events);
-    out.counter(&names::HISTORY_ROWS, figures.rows);
-    out.counter(&names::HISTORY_BATCHES, figures.batches);
-    out.counter(&names::HISTORY_FAILURES, figures.failures);
-    out.finish()
 }

@@ -59,6 +59,11 @@ impl SidePorts {
         make()
     }
 
+    /// What serves them, for whoever has more to do beside the venue.
+    pub fn runtime(&self) -> &tokio::runtime::Handle {
+        self.runtime.handle()
+    }
+
     /// From now on a signal to end is kept for [`SidePorts::until_drained`]. Before it (settings,
     /// recovery) a signal ends the process as it stands: nothing was acknowledged.
     ///

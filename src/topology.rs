@@ -38,30 +38,30 @@ use crate::config::Preset;
 use crate::engine::command::{
     self, Command, DayRoll, DefineFirm, DefineSession, SessionDisconnected,
 };
-use crate::engine::event::{self, EventBody, EventHeader};
+use crate::engine::event::{EventBody, EventHeader};
 use crate::engine::{Engine, Progress};
 use crate::gateway::authenticator::Authenticator;
 use crate::gateway::keystore::LiveKeystore;
 use crate::gateway::reference::ReferenceData;
 use crate::gateway::{
-    Admissions, Gateway, GatewayLinks, GatewaySettings, GatewayStats, Listeners, Outbox, Stages,
+    Admissions, Gateway, GatewayLinks, GatewaySettings, Listeners, Outbox, Stages,
 };
 use crate::journal::disk::Disk;
 use crate::journal::event_log::{self, EventLog};
 use crate::journal::event_tail::TailSource;
 use crate::journal::history::{HistoryAgent, Observer};
 use crate::journal::recovery;
-use crate::journal::snapshots;
+use crate::journal::snapshots::{self, SnapshotStats};
 use crate::journal::writer::{self, AppendAgent, Shared, SyncAgent};
 use crate::journal::{JournalError, Policy};
 use crate::limits::EngineLimits;
 use crate::market_data::agent::MarketDataAgent;
 use crate::market_data::feed::{Life, MarketData, TAPE_RECORDS};
 use crate::market_data::market::Market;
-use crate::metric_names as names;
 use crate::ring::{self, Cursor, Doorbell, Reader, Writer, prefer_large_pages};
 use crate::sequencer::{LocalLog, Sequencer};
-use crate::telemetry::{Exposition, StageHistogram};
+use crate::telemetry::business::Tally;
+use crate::telemetry::{Edge, Histogram, Ring, VenueMetrics};
 
 const COMMAND_RING: usize = 4 << 20;
 const LOG_RING: usize = 8 << 20;
@@ -379,47 +379,6 @@ impl Recovered {
     }
 }
 
-/// Counts durable events by kind and reason, on the history thread.
-#[derive(Debug)]
-struct EventCounters {
-    kinds: [AtomicU64; 256],
-    reasons: [AtomicU64; 256],
-}
-
-impl Default for EventCounters {
-    fn default() -> Self {
-        Self {
-            kinds: std::array::from_fn(|_| AtomicU64::new(0)),
-            reasons: std::array::from_fn(|_| AtomicU64::new(0)),
-        }
-    }
-}
-
-struct Counting(Arc<EventCounters>);
-
-impl Observer for Counting {
-    fn event(&mut self, header: &EventHeader, bytes: &[u8]) {
-        let bump = |counter: &AtomicU64| {
-            counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        };
-        bump(&self.0.kinds[usize::from(header.kind)]);
-        let refused = matches!(
-            event::read(bytes),
-            Ok((
-                _,
-                EventBody::OrderRejected(_)
-                    | EventBody::RequestRejected(_)
-                    | EventBody::CommandRefused(_)
-                    | EventBody::DefinitionRefused(_)
-                    | EventBody::BusinessRejected(_)
-            ))
-        );
-        if refused && let Some(counter) = self.0.reasons.get(usize::from(header.reason)) {
-            bump(counter);
-        }
-    }
-}
-
 /// Shows the mirror what happened.
 struct Mirroring(Mirror);
 
@@ -502,14 +461,6 @@ fn begin_mirror(mirror: &Mirror, engine: &Engine) {
     });
 }
 
-/// What is seen of one gateway thread from outside.
-#[derive(Clone, Default)]
-struct Edge {
-    drained: Arc<AtomicBool>,
-    stats: Arc<GatewayStats>,
-    stages: Arc<[StageHistogram; 4]>,
-}
-
 /// The command that begins a trading day.
 pub fn day_roll(trading_day: u32) -> Vec<u8> {
     let roll = DayRoll {
@@ -534,8 +485,7 @@ pub struct Venue {
     /// Threads in the order they stop in.
     threads: Vec<(JoinHandle<()>, Arc<AtomicBool>)>,
     market_data: MarketData,
-    events: Arc<EventCounters>,
-    started: Instant,
+    metrics: VenueMetrics,
 }
 
 impl fmt::Debug for Venue {
@@ -556,6 +506,15 @@ fn bell() -> (Arc<Doorbell>, Arc<OnceLock<Thread>>) {
         }
     });
     (Arc::new(doorbell), thread)
+}
+
+/// What is shown of a ring, whose readers are called so.
+fn gauged(name: &str, ring: &Writer, readers: &[impl ToString]) -> Ring {
+    Ring {
+        name: name.to_owned(),
+        gauge: ring.gauge(),
+        readers: readers.iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn pair(mut readers: Vec<Reader>) -> (Reader, Reader) {
@@ -582,6 +541,7 @@ impl Venue {
             market,
             held,
             log_id,
+            from_snapshot,
             ..
         } = recovered;
         let snapshots_of = settings.snapshots.then(|| Arc::clone(&disk));
@@ -604,6 +564,10 @@ impl Venue {
         let (mut log_ring, log_readers) = ring::channel(LOG_RING, 2);
         let (mut event_ring, mut event_readers) =
             ring::channel(EVENT_RING, usize::from(gateways) + 2);
+        let mut rings = vec![
+            gauged("commands-venue", &venue_commands, &["sequencer"]),
+            gauged("log", &log_ring, &["journal", "engine"]),
+        ];
         let (log_to_journal, log_to_engine) = pair(log_readers);
         let (events_to_history, events_to_market_data) =
             pair(event_readers.split_off(usize::from(gateways)));
@@ -612,15 +576,20 @@ impl Venue {
             writer::start(disk, position, settings.segment_bytes, settings.policy);
         let applied = Cursor::new(sequence.0);
         let draining: Arc<AtomicBool> = Arc::default();
-        let events: Arc<EventCounters> = Arc::default();
 
+        let (tally, business) = Tally::new(
+            engine.instruments().copied(),
+            engine.firms().copied(),
+            engine.sessions().map(|session| session.definition),
+            sequence.0,
+        );
         let mirror = Mirror::new(engine.limits().sessions);
         begin_mirror(&mirror, &engine);
         let commands_of_venue = Arc::new(Mutex::new(Outbox::new(venue_commands)));
         let desk = desk(&commands_of_venue, &journal, clock, held);
         // Who is told of an outcome finds it in the mirror.
         let observers: Vec<Box<dyn Observer>> = vec![
-            Box::new(Counting(Arc::clone(&events))),
+            Box::new(tally),
             Box::new(Mirroring(mirror.clone())),
             Box::new(Answering(desk.clone())),
         ];
@@ -642,6 +611,20 @@ impl Venue {
                 instruments: settings.limits.instruments,
             },
         );
+        let event_log_failed = history.failed();
+
+        let readers = (0..gateways).map(|id| format!("gateway-{id}"));
+        let readers: Vec<String> = readers
+            .chain(["history".into(), "market-data".into()])
+            .collect();
+        let events = gauged("events", &event_ring, &readers);
+        let syncs: Arc<Histogram> = Arc::default();
+        let recorded = Arc::clone(&syncs);
+        journal.times_syncs(clock.clone(), Box::new(move |ns| recorded.record(ns)));
+        let snapshot_stats = Arc::new(SnapshotStats {
+            sequence: AtomicU64::new(from_snapshot),
+            ..SnapshotStats::default()
+        });
 
         let mut reference = ReferenceData::default();
         engine
@@ -672,6 +655,8 @@ impl Venue {
             // In presets where the sequencer shares the gateway's thread, ringing a bell nobody
             // waits on costs nothing.
             let (mut commands, out) = ring::channel(COMMAND_RING, 1);
+            let name = format!("commands-{id}");
+            rings.push(gauged(&name, &commands, &["sequencer"]));
             commands.wakes(Arc::clone(&engine_bell));
             inputs.extend(out);
             let journal_failed = Arc::clone(&journal);
@@ -868,11 +853,27 @@ impl Venue {
         if let Some(disk) = snapshots_of {
             let stop: Arc<AtomicBool> = Arc::default();
             let (told, limits) = (Arc::clone(&stop), settings.limits);
+            let stats = Arc::clone(&snapshot_stats);
             let thread = std::thread::Builder::new()
                 .name("snapshots".into())
-                .spawn(move || snapshots::run(&disk, log_id, limits, &told))?;
+                .spawn(move || snapshots::run(&disk, log_id, limits, &told, &stats))?;
             threads.push((thread, stop));
         }
+        let to_history = (events.gauge.clone(), usize::from(gateways));
+        rings.push(events);
+        let metrics = VenueMetrics {
+            started: Instant::now(),
+            topology: settings.preset.to_string(),
+            edges: edges.clone(),
+            rings,
+            applied: applied.clone(),
+            journal: Arc::clone(&journal),
+            syncs,
+            snapshots: snapshot_stats,
+            event_log_failed,
+            to_history,
+            business,
+        };
         Ok(Self {
             journal,
             applied,
@@ -884,8 +885,7 @@ impl Venue {
             edges,
             threads,
             market_data,
-            events,
-            started: Instant::now(),
+            metrics,
         })
     }
 
@@ -942,125 +942,10 @@ impl Venue {
         }
     }
 
-    /// How long reports took since the start, by stage.
-    pub fn stages(&self) -> Box<dyn Fn() -> [StageHistogram; 4] + Send + Sync> {
-        let edges = self.edges.clone();
-        Box::new(move || all_stages(&edges))
+    /// What its threads count.
+    pub fn metrics(&self) -> VenueMetrics {
+        self.metrics.clone()
     }
-
-    /// Makes the text of a scrape.
-    pub fn metrics(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
-        let journal = Arc::clone(&self.journal);
-        let edges = self.edges.clone();
-        let events = Arc::clone(&self.events);
-        let started = self.started;
-        Arc::new(move || {
-            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            let sum = |of: fn(&GatewayStats) -> &AtomicU64| -> u64 {
-                edges.iter().map(|edge| read(of(&edge.stats))).sum()
-            };
-            let (bytes, syncs) = journal.totals();
-            let mut out = Exposition::default();
-            out.counter(&names::COMMANDS, journal.written().get());
-            let kinds = event_kinds();
-            out.counters(
-                &names::EVENTS,
-                "kind",
-                kinds
-                    .iter()
-                    .map(|(kind, name)| (*name, read(&events.kinds[usize::from(*kind)]))),
-            );
-            let reasons: Vec<(String, u64)> = Reason::ALL
-                .iter()
-                .filter_map(|reason| {
-                    let counter = events.reasons.get(usize::from(reason.code()))?;
-                    Some((format!("{reason:?}"), read(counter)))
-                })
-                .collect();
-            out.counters(
-                &names::REJECTS,
-                "reason",
-                reasons.iter().map(|(name, count)| (name.as_str(), *count)),
-            );
-            let sessions = [
-                ("binary", sum(|of| &of.binary_sessions)),
-                ("fix", sum(|of| &of.fix_sessions)),
-            ];
-            out.gauges(&names::SESSIONS, "protocol", &sessions);
-            out.gauge(&names::CONNECTIONS, sum(|of| &of.connections) as f64);
-            out.counter(&names::CONNECTIONS_ACCEPTED, sum(|of| &of.accepted));
-            out.counter(&names::CONNECTIONS_REFUSED, sum(|of| &of.refused));
-            out.counter(&names::LOGONS_REFUSED, sum(|of| &of.logons_refused));
-            out.counter(&names::SLOW_CONSUMERS, sum(|of| &of.slow_consumers));
-            out.counter(&names::EVENTS_SENT, sum(|of| &of.events_sent));
-            out.gauge(&names::SEQUENCE, journal.written().get() as f64);
-            out.gauge(&names::DURABLE_SEQUENCE, journal.durable().get() as f64);
-            out.counter(&names::JOURNAL_BYTES, bytes);
-            out.counter(&names::JOURNAL_SYNCS, syncs);
-            out.gauge(
-                &names::JOURNAL_FAILED,
-                f64::from(u8::from(journal.has_failed())),
-            );
-            out.stages(&names::STAGE, &all_stages(&edges));
-            out.gauge(&names::UPTIME, started.elapsed().as_secs_f64());
-            out.finish()
-        })
-    }
-}
-
-/// What all gateway threads recorded.
-fn all_stages(edges: &[Edge]) -> [StageHistogram; 4] {
-    let mut stages: [StageHistogram; 4] = Default::default();
-    for edge in edges {
-        for (all, one) in stages.iter_mut().zip(edge.stages.iter()) {
-            all.add(one);
-        }
-    }
-    stages
-}
-
-fn event_kinds() -> [(u8, &'static str); 38] {
-    use crate::engine::event::EventKind as K;
-    [
-        (K::InstrumentDefined as u8, "instrument_defined"),
-        (K::FirmDefined as u8, "firm_defined"),
-        (K::SessionDefined as u8, "session_defined"),
-        (K::DefinitionRefused as u8, "definition_refused"),
-        (K::TickTableDefined as u8, "tick_table_defined"),
-        (K::ReferenceSet as u8, "reference_set"),
-        (K::AuditNoted as u8, "audit_noted"),
-        (K::LimitsSet as u8, "limits_set"),
-        (K::LogonAnswered as u8, "logon_answered"),
-        (K::SessionClosed as u8, "session_closed"),
-        (K::AdminMessage as u8, "admin_message"),
-        (K::BusinessRejected as u8, "business_rejected"),
-        (K::CommandRefused as u8, "command_refused"),
-        (K::OrderAccepted as u8, "order_accepted"),
-        (K::OrderReplaced as u8, "order_replaced"),
-        (K::OrderCanceled as u8, "order_canceled"),
-        (K::OrderRejected as u8, "order_rejected"),
-        (K::RequestRejected as u8, "request_rejected"),
-        (K::Fill as u8, "fill"),
-        (K::OrderAcceptedWithTerms as u8, "order_accepted_with_terms"),
-        (K::OrderReplacedWithTerms as u8, "order_replaced_with_terms"),
-        (K::OrderTriggered as u8, "order_triggered"),
-        (K::OrderRestated as u8, "order_restated"),
-        (K::MassCancelDone as u8, "mass_cancel_done"),
-        (K::DayRolled as u8, "day_rolled"),
-        (K::CancelAfterSet as u8, "cancel_after_set"),
-        (K::PhaseChanged as u8, "phase_changed"),
-        (K::AuctionIndicative as u8, "auction_indicative"),
-        (K::AuctionUncrossed as u8, "auction_uncrossed"),
-        (K::KillSwitchDone as u8, "kill_switch_done"),
-        (K::TradeAmended as u8, "trade_amended"),
-        (K::MassQuoteAnswered as u8, "mass_quote_answered"),
-        (K::QuoteCanceled as u8, "quote_canceled"),
-        (K::QuoteFill as u8, "quote_fill"),
-        (K::QuoteCancelDone as u8, "quote_cancel_done"),
-        (K::ProtectionSet as u8, "protection_set"),
-        (K::ProtectionTripped as u8, "protection_tripped"),
-        (K::OrderStatusReport as u8, "order_status_report"),
-    ]
 }
 
 /// Commands that close what a crash left open.

@@ -39,7 +39,7 @@ const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 
 fn pem(kind: &str, der: &[u8]) -> String {
     let mut text = base64(der, PLAIN);
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     format!("-----BEGIN {kind} KEY-----\n{text}\n-----END {kind} KEY-----\n")

@@ -76,7 +76,17 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("shutdown", &["admin"]),
-    ("telemetry", &["metric_names"]),
+    (
+        "telemetry",
+        &[
+            "engine::command",
+            "engine::event",
+            "gateway",
+            "journal",
+            "metric_names",
+            "ring",
+        ],
+    ),
     ("trading_day", &[]),
     ("schedule", &["trading_day"]),
     ("metric_names", &[]),

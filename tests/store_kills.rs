@@ -183,16 +183,16 @@ fn a_postgresql_that_crashes_is_caught_up_with() {
             database.server.down(is_crash);
             wait("trading goes on without the database", &|| answered(LOAD));
             wait("that it is behind is told", &|| {
-                metric(&server, "trading_engine_history_up") < 1.0
-                    && metric(&server, "trading_engine_history_lag_sequences") > 0.0
+                metric(&server, "trading_engine_projector_up") < 1.0
+                    && metric(&server, "trading_engine_projector_lag_commands") > 0.0
             });
             let ready = server.get("/health/ready").0;
             assert_eq!(ready, 200, "and is no reason not to trade");
             database.server.up();
             wait("it catches up", &|| {
                 answered(2 * LOAD)
-                    && metric(&server, "trading_engine_history_up") > 0.0
-                    && metric(&server, "trading_engine_history_lag_sequences") < 1.0
+                    && metric(&server, "trading_engine_projector_up") > 0.0
+                    && metric(&server, "trading_engine_projector_lag_commands") < 1.0
             });
             server.kill();
         });
@@ -218,11 +218,11 @@ fn a_venue_starts_without_its_database() {
     for peer in &mut peers {
         peer.run(server.binary, Until::Answered);
     }
-    assert!(metric(&server, "trading_engine_history_up") < 1.0);
+    assert!(metric(&server, "trading_engine_projector_up") < 1.0);
     database.server.up();
     let begun = Instant::now();
-    while metric(&server, "trading_engine_history_lag_sequences") > 0.0
-        || metric(&server, "trading_engine_history_up") < 1.0
+    while metric(&server, "trading_engine_projector_lag_commands") > 0.0
+        || metric(&server, "trading_engine_projector_up") < 1.0
     {
         assert!(begun.elapsed() < PATIENCE, "it catches up");
         std::thread::park_timeout(Duration::from_millis(20));

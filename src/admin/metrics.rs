@@ -1,55 +1,142 @@
-//! Counts of requests as Prometheus text.
+//! What the side ports and what they lean on count, as sources of metrics: requests, the database and the
+//! projector into it, Redis, the market-data agent. A look reads counters and waits for nobody.
 
-use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::api::{BOUNDS_US, CLASSES, RequestMetrics};
+use tokio::sync::Semaphore;
+
+use super::api::{CLASSES, RequestMetrics, STREAMS_MAX};
+use super::throttle::Throttle;
+use crate::market_data::feed::MarketData;
 use crate::metric_names as names;
+use crate::store::Store;
+use crate::store::projector;
+use crate::store::redis::Redis;
+use crate::telemetry::{Exposition, Source};
 
-/// Every route that was asked for.
-pub fn render(requests: &RequestMetrics) -> String {
-    let all = requests.all();
-    let mut out = String::new();
-    let head = |out: &mut String, metric: &names::Metric, kind: &str| {
-        let _ = writeln!(out, "# HELP {} {}", metric.name, metric.help);
-        let _ = writeln!(out, "# TYPE {} {kind}", metric.name);
-    };
-    head(&mut out, &names::HTTP_REQUESTS, "counter");
-    for ((method, route), counts) in &all {
-        for (class, count) in CLASSES.iter().zip(&counts.classes) {
-            let _ = writeln!(
-                out,
-                "{}{{method=\"{method}\",route=\"{route}\",status=\"{class}\"}} {}",
-                names::HTTP_REQUESTS.name,
-                count.load(Ordering::Relaxed)
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// Requests.
+#[derive(Debug)]
+pub struct Http {
+    /// By route.
+    pub requests: RequestMetrics,
+    /// What counts wrong logins.
+    pub throttle: Throttle,
+    /// Places for streams.
+    pub streams: Arc<Semaphore>,
+}
+
+impl Source for Http {
+    fn render(&self, out: &mut Exposition) {
+        let all = self.requests.all();
+        for ((method, route), counts) in &all {
+            let classes = CLASSES.iter().zip(&counts.classes);
+            out.series(
+                &names::HTTP_REQUESTS,
+                classes.map(|(class, count)| ([method.as_str(), route, class], read(count))),
             );
         }
-    }
-    head(&mut out, &names::HTTP_REQUESTS_AT_WORK, "gauge");
-    for ((method, route), counts) in &all {
-        let _ = writeln!(
-            out,
-            "{}{{method=\"{method}\",route=\"{route}\"}} {}",
-            names::HTTP_REQUESTS_AT_WORK.name,
-            counts.at_work.load(Ordering::Relaxed)
+        out.series(
+            &names::HTTP_TIME,
+            all.iter()
+                .map(|((method, route), counts)| ([method.as_str(), route], &counts.times)),
         );
+        let at_work: u64 = all.iter().map(|(_, counts)| read(&counts.at_work)).sum();
+        out.value(&names::HTTP_IN_FLIGHT, at_work);
+        let streams = STREAMS_MAX.saturating_sub(self.streams.available_permits());
+        out.value(&names::HTTP_STREAMS, streams);
+        let limited = read(&self.requests.rate_limited);
+        out.value(&names::HTTP_RATE_LIMITED, limited);
+        let refused = self.throttle.logins_refused();
+        out.value(&names::HTTP_LOGINS_REFUSED, refused);
     }
-    head(&mut out, &names::HTTP_REQUEST_TIME, "histogram");
-    let name = names::HTTP_REQUEST_TIME.name;
-    for ((method, route), counts) in &all {
-        let labels = format!("method=\"{method}\",route=\"{route}\"");
-        let mut total = 0;
-        for (at, times) in counts.times.iter().enumerate() {
-            total += times.load(Ordering::Relaxed);
-            let bound = match BOUNDS_US.get(at) {
-                Some(us) => (*us as f64 / 1e6).to_string(),
-                None => "+Inf".into(),
-            };
-            let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {total}");
-        }
-        let sum = counts.sum_us.load(Ordering::Relaxed) as f64 / 1e6;
-        let _ = writeln!(out, "{name}_sum{{{labels}}} {sum}");
-        let _ = writeln!(out, "{name}_count{{{labels}}} {total}");
+}
+
+/// The database: its pool, and how far history is.
+#[derive(Debug)]
+pub struct Database {
+    /// Whose pool.
+    pub store: Store,
+    /// The projector.
+    pub history: projector::Status,
+}
+
+impl Source for Database {
+    fn render(&self, out: &mut Exposition) {
+        let pool = self.store.pool_state();
+        let idle = u64::from(pool.idle);
+        let used = u64::from(pool.connections).saturating_sub(idle);
+        out.series(
+            &names::DATABASE_CONNECTIONS,
+            [(["idle"], idle), (["used"], used)],
+        );
+        let figures = self.history.figures();
+        let is_up = self.history.state() == projector::State::Running;
+        out.value(&names::PROJECTOR_UP, is_up);
+        out.value(&names::PROJECTOR_SEQUENCE, figures.sequence);
+        out.value(&names::PROJECTOR_LAG, figures.lag_sequences);
+        out.value(&names::PROJECTOR_LAG_TIME, figures.lag_seconds);
+        out.value(&names::PROJECTOR_EVENTS, figures.events);
+        out.value(&names::PROJECTOR_ROWS, figures.rows);
+        out.value(&names::PROJECTOR_BATCHES, figures.batches);
+        out.value(&names::PROJECTOR_RETRIES, figures.failures);
     }
-    out
+}
+
+/// Redis, where there is one.
+#[derive(Debug)]
+pub struct Cache {
+    /// The connection.
+    pub redis: Redis,
+    /// Whose limits are shared through it.
+    pub throttle: Throttle,
+}
+
+impl Source for Cache {
+    fn render(&self, out: &mut Exposition) {
+        let Some(counters) = self.redis.counters() else {
+            return;
+        };
+        out.value(&names::REDIS_UP, self.redis.is_connected());
+        out.value(&names::REDIS_SEQUENCE, read(&counters.sequence));
+        out.value(&names::REDIS_UPDATES, read(&counters.updates));
+        out.value(&names::REDIS_TRADES, read(&counters.trades));
+        out.value(&names::REDIS_MISSED, read(&counters.trades_missed));
+        out.value(&names::REDIS_SESSIONS, read(&counters.sessions));
+        out.value(&names::REDIS_ERRORS, read(&counters.failures));
+        let alone = self.throttle.decided_alone();
+        out.value(&names::REDIS_LIMITS_ALONE, alone);
+    }
+}
+
+/// The market-data agent.
+pub struct Feed {
+    /// What it publishes.
+    pub market_data: MarketData,
+    /// Last durable Sequence.
+    pub durable: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").finish_non_exhaustive()
+    }
+}
+
+impl Source for Feed {
+    fn render(&self, out: &mut Exposition) {
+        let of = &self.market_data;
+        let sequence = of.sequence();
+        out.value(&names::MARKET_DATA_SEQUENCE, sequence);
+        let lag = (self.durable)().saturating_sub(sequence);
+        out.value(&names::MARKET_DATA_LAG, lag);
+        out.value(&names::MARKET_DATA_EVENTS, of.events());
+        out.value(&names::MARKET_DATA_PUBLICATIONS, of.publications());
+        out.value(&names::MARKET_DATA_TRADES, of.tape_records());
+    }
 }

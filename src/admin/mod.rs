@@ -2,6 +2,7 @@
 //! plain struct of closures and never holds anything the hot threads wait for.
 //!
 //! * `server`: connections, routes, what is around every request; `health`: what the venue leans on
+//! * `metrics`: what requests, database, cache and feed count, as a scrape shows it
 //! * `api`: the admin API; `auth`, `users`, `throttle`: who may use it, and how often
 //! * `desk`: changes as audited commands, and their outcome; `mirror`: reference data to read
 
@@ -10,7 +11,7 @@ pub mod auth;
 mod console;
 pub mod desk;
 pub mod health;
-mod metrics;
+pub mod metrics;
 pub mod mirror;
 mod server;
 pub mod throttle;
@@ -25,6 +26,7 @@ use std::time::Instant;
 use api::RequestMetrics;
 
 use crate::market_data::feed::MarketData;
+use crate::telemetry::Profiles;
 
 /// What the ports may know. They answer from before the venue is recovered: until
 /// [`AdminState::show`] they say that it is starting.
@@ -33,6 +35,8 @@ pub struct AdminState {
     /// Whether the venue takes sessions.
     pub readiness: Readiness,
     about: About,
+    /// On the metrics port.
+    profiles: Profiles,
     venue: Arc<OnceLock<View>>,
     /// Counts of requests.
     pub requests: RequestMetrics,
@@ -87,10 +91,11 @@ pub struct Log {
 
 impl AdminState {
     /// Of a venue that is starting.
-    pub fn new(about: About) -> Self {
+    pub fn new(about: About, profiles: Profiles) -> Self {
         Self {
             readiness: Readiness::default(),
             about,
+            profiles,
             venue: Arc::default(),
             requests: RequestMetrics::default(),
         }

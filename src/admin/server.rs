@@ -1,5 +1,6 @@
 //! Routes. `PORT`: `GET /health`, `/health/live`, `/health/ready`, `/health/db`, `/health/redis`,
-//! `/book/{symbol}`, `/instruments`, and the admin API (`api`). `METRICS_PORT`: `GET /metrics`.
+//! `/book/{symbol}`, `/instruments`, and the admin API (`api`). `METRICS_PORT`: `GET /metrics`,
+//! `/debug/pprof/heap`, `/debug/pprof/profile`.
 //!
 //! Strangers may connect here too: each port has a bounded number of connections, and each
 //! connection, and each request, bounded times. Every request gets an id, every answer headers that
@@ -11,13 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use axum::Json;
-use axum::Router;
-use axum::extract::{MatchedPath, Path, Query, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Path, Query, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -33,6 +33,7 @@ use super::console;
 use super::health::{self, Ping};
 use super::{AdminState, View};
 use crate::market_data::state::{LEVELS_SHOWN, LevelView};
+use crate::telemetry::traces;
 
 /// Connections at once on each port; more are closed at accept.
 const CONNECTIONS_MAX: usize = 64;
@@ -43,9 +44,13 @@ const HEADER_TIME: Duration = Duration::from_secs(5);
 const CONNECTION_TIME: Duration = Duration::from_secs(300);
 /// Time a request has to be answered, its body included. A change of the log is given up before.
 const REQUEST_TIME: Duration = Duration::from_secs(15);
+/// The same for a profile, which is taken for as long as its client says, a minute at most.
+const PROFILE_TIME: Duration = Duration::from_secs(90);
 /// What a browser may do with an answer that says nothing else: nothing.
 const POLICY: &str =
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// What the paths of profiles begin with.
+const PROFILES: &str = "/debug/pprof/";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Pause after an accept that failed: the system is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -62,14 +67,16 @@ pub async fn serve(http: TcpListener, metrics: TcpListener, state: AdminState) {
         .route("/instruments", get(instruments))
         .merge(api::routes())
         .merge(console::routes())
+        .layer(middleware::from_fn(traces::trace))
         .fallback(missing)
         .layer(middleware::from_fn_with_state(state.clone(), around))
         .with_state(state.clone());
     let side = Router::new()
         .route("/metrics", get(scrape))
+        .with_state(state.clone())
+        .merge(state.profiles.clone().routes())
         .fallback(missing)
-        .layer(middleware::from_fn_with_state(state.clone(), around))
-        .with_state(state);
+        .layer(middleware::from_fn_with_state(state, around));
     tokio::join!(listen(http, main), listen(metrics, side));
 }
 
@@ -100,6 +107,7 @@ async fn converse(socket: TcpStream, from: SocketAddr, routes: Router) {
     let routes = TowerToHyperService::new(routes);
     let routes = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Peer(from));
+        request.extensions_mut().insert(ConnectInfo(from));
         routes.call(request)
     });
     let mut connection = pin!(
@@ -126,12 +134,20 @@ async fn around(State(state): State<AdminState>, mut request: Request, next: Nex
     let method = method_of(request.method());
     let counts = state.requests.of(method, &template);
     counts.at_work.fetch_add(1, Ordering::Relaxed);
-    let answer = timeout(REQUEST_TIME, next.run(request)).await;
+    let most = if template.starts_with(PROFILES) {
+        PROFILE_TIME
+    } else {
+        REQUEST_TIME
+    };
+    let answer = timeout(most, next.run(request)).await;
     counts.at_work.fetch_sub(1, Ordering::Relaxed);
     let mut response =
         answer.unwrap_or_else(|_| problem(StatusCode::GATEWAY_TIMEOUT, "it took too long"));
     let took = begun.elapsed();
     counts.record(response.status().as_u16(), took);
+    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        state.requests.rate_limited.fetch_add(1, Ordering::Relaxed);
+    }
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(REQUEST_ID, value);
@@ -235,8 +251,7 @@ async fn ready(State(state): State<AdminState>) -> Response {
 }
 
 async fn scrape(State(state): State<AdminState>) -> Result<Response, Starting> {
-    let mut text = (venue(&state)?.metrics)();
-    text.push_str(&super::metrics::render(&state.requests));
+    let text = (venue(&state)?.metrics)();
     let answer = (
         [(
             header::CONTENT_TYPE,

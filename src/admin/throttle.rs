@@ -1,6 +1,8 @@
 //! How often the admin API may be asked, and how often a login may fail. Counted in `store::shared_limits`:
 //! by all instances together where they share a Redis, else by this one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::store::shared_limits::{Lockout, Rate, SharedLimits};
@@ -25,6 +27,7 @@ const OF_ADDRESS: Lockout = Lockout {
 pub struct Throttle {
     limits: SharedLimits,
     rate: Rate,
+    logins_refused: Arc<AtomicU64>,
 }
 
 impl Throttle {
@@ -34,7 +37,11 @@ impl Throttle {
             uses: per_minute.into(),
             window: Duration::from_secs(60),
         };
-        Self { limits, rate }
+        Self {
+            limits,
+            rate,
+            logins_refused: Arc::default(),
+        }
     }
 
     /// One more request of this user or address. `Err`: not now, after so long again.
@@ -59,6 +66,7 @@ impl Throttle {
 
     /// A login failed.
     pub async fn failed(&self, address: &str, name: &str) {
+        self.logins_refused.fetch_add(1, Ordering::Relaxed);
         self.limits.failed(&pair(address, name), OF_NAME).await;
         self.limits.failed(&alone(address), OF_ADDRESS).await;
     }
@@ -66,6 +74,16 @@ impl Throttle {
     /// A login was right: what failed of this name from there before is forgotten.
     pub async fn succeeded(&self, address: &str, name: &str) {
         self.limits.succeeded(&pair(address, name)).await;
+    }
+
+    /// Logins that failed since the start.
+    pub fn logins_refused(&self) -> u64 {
+        self.logins_refused.load(Ordering::Relaxed)
+    }
+
+    /// Uses that were decided here because Redis did not answer.
+    pub fn decided_alone(&self) -> u64 {
+        self.limits.decided_alone()
     }
 }
 

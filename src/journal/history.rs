@@ -6,6 +6,7 @@
 //! often than every few milliseconds: tails of the log see an event well within a tenth of a second.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -105,6 +106,8 @@ pub struct HistoryAgent {
     failed: bool,
     applied: Cursor,
     flushed_at: Instant,
+    /// The same for whoever looks.
+    told_failed: Arc<AtomicBool>,
 }
 
 impl HistoryAgent {
@@ -129,12 +132,18 @@ impl HistoryAgent {
             failed: false,
             applied,
             flushed_at: Instant::now(),
+            told_failed: Arc::default(),
         };
         let desk = HistoryDesk {
             sender,
             doorbell: None,
         };
         (agent, desk)
+    }
+
+    /// Whether the event log failed, kept up to date by the agent.
+    pub fn failed(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.told_failed)
     }
 
     fn tail(&mut self) -> usize {
@@ -173,6 +182,7 @@ impl HistoryAgent {
         }
         if done > 0 {
             self.events.release();
+            self.told_failed.store(self.failed, Ordering::Relaxed);
         }
         done
     }

@@ -11,8 +11,8 @@
 //! removed before anything is numbered anew.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -278,8 +278,27 @@ pub fn advance(
     Ok(Some(engine.sequence().0))
 }
 
+/// What the side thread did. Written by it alone.
+#[derive(Debug, Default)]
+pub struct SnapshotStats {
+    /// Sequence of the newest snapshot, 0 = none.
+    pub sequence: AtomicU64,
+    /// Time the newest took, in nanoseconds.
+    pub took_ns: AtomicU64,
+    /// Snapshots made.
+    pub made: AtomicU64,
+    /// Snapshots that could not be made.
+    pub failed: AtomicU64,
+}
+
 /// The side thread: takes a snapshot whenever a segment has been finished.
-pub fn run(disk: &Arc<dyn Disk>, log_id: u64, limits: EngineLimits, stop: &AtomicBool) {
+pub fn run(
+    disk: &Arc<dyn Disk>,
+    log_id: u64,
+    limits: EngineLimits,
+    stop: &AtomicBool,
+    stats: &SnapshotStats,
+) {
     let mut seen = 0;
     while !stop.load(Ordering::Relaxed) {
         std::thread::park_timeout(LOOK_EVERY);
@@ -288,10 +307,22 @@ pub fn run(disk: &Arc<dyn Disk>, log_id: u64, limits: EngineLimits, stop: &Atomi
             continue;
         }
         seen = finished;
+        let started = Instant::now();
         match advance(disk.as_ref(), log_id, limits, stop) {
-            Ok(Some(sequence)) => tracing::info!(sequence, "snapshot taken"),
+            Ok(Some(sequence)) => {
+                let took = started.elapsed().as_nanos();
+                stats.sequence.store(sequence, Ordering::Relaxed);
+                stats
+                    .took_ns
+                    .store(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
+                stats.made.fetch_add(1, Ordering::Relaxed);
+                tracing::info!(sequence, "snapshot taken");
+            }
             Ok(None) => {}
-            Err(error) => tracing::error!(%error, "no snapshot; the journal has everything"),
+            Err(error) => {
+                stats.failed.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "no snapshot; the journal has everything");
+            }
         }
     }
 }

@@ -8,7 +8,7 @@
 //! unknown, and a second sync that succeeds proves nothing about the first.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use zerocopy::IntoBytes as _;
@@ -18,6 +18,7 @@ use super::record::{COMMAND, HEADER, RecordHeader, SEGMENT_END, seed};
 use super::segment::{self, HEADER_PAGE, Maker, Segment};
 use super::{JournalError, Policy};
 use crate::agent::Agent;
+use crate::clock::Clock;
 use crate::limits::COMMAND_LENGTH_MAX;
 use crate::ring::{Cursor, Doorbell, Reader};
 
@@ -51,9 +52,16 @@ pub struct Shared {
     failure: Mutex<Option<String>>,
     bytes: AtomicU64,
     syncs: AtomicU64,
+    /// Number of the segment being appended to. Written by the appender.
+    segment: AtomicU32,
+    /// Who is told how long each sync took, and by which clock.
+    sync_times: OnceLock<(Clock, SyncTimes)>,
     doorbells: OnceLock<Vec<Arc<Doorbell>>>,
     syncer_bell: OnceLock<Arc<Doorbell>>,
 }
+
+/// Takes the time of a sync in nanoseconds.
+pub type SyncTimes = Box<dyn Fn(u64) + Send + Sync>;
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,6 +120,17 @@ impl Shared {
             self.bytes.load(Ordering::Relaxed),
             self.syncs.load(Ordering::Relaxed),
         )
+    }
+
+    /// Number of the segment being appended to.
+    pub fn segment(&self) -> u32 {
+        self.segment.load(Ordering::Relaxed)
+    }
+
+    /// Tells this on the syncer's thread how long each sync of a file took. Set once, before the
+    /// threads start.
+    pub fn times_syncs(&self, clock: Clock, times: SyncTimes) {
+        let _ = self.sync_times.set((clock, times));
     }
 
     /// Wakes these threads whenever the durable Sequence moves or the journal fails. Set once, before
@@ -191,6 +210,8 @@ pub fn start(
         failure: Mutex::new(None),
         bytes: AtomicU64::new(0),
         syncs: AtomicU64::new(0),
+        segment: AtomicU32::new(position.segment.number),
+        sync_times: OnceLock::new(),
         doorbells: OnceLock::new(),
         syncer_bell: OnceLock::new(),
     });
@@ -325,6 +346,7 @@ impl Appender {
         lock(&shared.unsynced).push(segment.clone());
         self.seed = seed(shared.log_id, number);
         self.segment = segment;
+        shared.segment.store(number, Ordering::Relaxed);
         self.offset = HEADER_PAGE;
         Ok(())
     }
@@ -365,9 +387,16 @@ impl Syncer {
         let shared = &self.shared;
         let files = lock(&shared.unsynced).clone();
         for segment in &files {
+            let started = shared
+                .sync_times
+                .get()
+                .map(|(clock, _)| clock.monotonic_ns());
             if let Err(error) = segment.file.sync() {
                 shared.fail("sync", &error);
                 return false;
+            }
+            if let (Some(started), Some((clock, times))) = (started, shared.sync_times.get()) {
+                times(clock.monotonic_ns().saturating_sub(started));
             }
             shared.syncs.fetch_add(1, Ordering::Relaxed);
         }

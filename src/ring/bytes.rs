@@ -428,6 +428,25 @@ impl Gauge {
         self.shared.capacity()
     }
 
+    /// Bytes published so far, headers and padding included.
+    pub fn published(&self) -> u64 {
+        self.shared.tail.0.load(Ordering::Acquire)
+    }
+
+    /// Bytes published and not yet released by one reader, in the order the ring was made with; of
+    /// one that is gone or never was, none.
+    pub fn waiting(&self, reader: usize) -> u64 {
+        // The head first: it never passes a tail that is read after it.
+        let head = self
+            .shared
+            .heads
+            .get(reader)
+            .map(|head| head.0.load(Ordering::Acquire));
+        let tail = self.published();
+        tail.saturating_sub(head.unwrap_or(DETACHED))
+            .min(self.capacity())
+    }
+
     /// Bytes published and not yet released by the slowest reader.
     pub fn depth(&self) -> u64 {
         // Heads first: they never pass a tail that is read after them.

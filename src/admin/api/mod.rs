@@ -47,7 +47,8 @@ pub use amount::{Amount, Timestamp};
 pub use extract::{Peer, RequestId};
 pub use phases::Phase;
 pub use problem::{MEDIA_TYPE, Problem};
-pub use requests::{BOUNDS_US, CLASSES, RequestMetrics, RouteCounts};
+pub use requests::{CLASSES, RequestMetrics, RouteCounts};
+pub use stream::STREAMS_MAX;
 
 use super::AdminState;
 pub use super::auth::Role;
@@ -59,7 +60,7 @@ use crate::clock::Clock;
 use crate::gateway::keystore::LiveKeystore;
 use crate::market_data::feed::MarketData;
 use crate::store::{Store, StoreError};
-use crate::telemetry::StageHistogram;
+use crate::telemetry::Counts;
 
 /// Largest request body.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -89,7 +90,7 @@ pub struct Api {
     /// The phase that the schedule has now, if there is a schedule.
     pub scheduled_phase: Box<dyn Fn() -> Option<Phase> + Send + Sync>,
     /// How long reports took since the start, by stage.
-    pub stages: Box<dyn Fn() -> [StageHistogram; 4] + Send + Sync>,
+    pub stages: Box<dyn Fn() -> [Counts; 4] + Send + Sync>,
     /// The last durable Sequence.
     pub durable_sequence: Box<dyn Fn() -> u64 + Send + Sync>,
     /// The last Sequence that history has whole.

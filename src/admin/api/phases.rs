@@ -180,7 +180,9 @@ pub async fn set_all(caller: Risk, Body(change): Body<AllPhases>) -> Result<Json
     let is_held = |id: &InstrumentId| held.contains(&id.0);
     let asks: Vec<Ask> = if all.iter().any(is_held) {
         // The core, too, passes those over that were halted by name, unless they are named.
-        let meant = all.iter().filter(|id| change.including_halted || !is_held(id));
+        let meant = all
+            .iter()
+            .filter(|id| change.including_halted || !is_held(id));
         meant.map(|id| phase_of(*id, change.phase)).collect()
     } else {
         vec![phase_of(InstrumentId(0), change.phase)]

@@ -1,15 +1,13 @@
 //! Requests by route: how many, how they were answered, how long that took. Counted around every handler,
-//! rendered by whoever scrapes.
+//! shown by `admin::metrics`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Upper bounds of times, microseconds, each four times the one before; longer ones are beyond.
-pub const BOUNDS_US: [u64; 10] = [
-    50, 200, 800, 3_200, 12_800, 51_200, 204_800, 819_200, 3_276_800, 13_107_200,
-];
+use crate::telemetry::Histogram;
+
 /// Classes of statuses: 2xx, 3xx, 4xx, 5xx.
 pub const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
@@ -18,10 +16,8 @@ pub const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 pub struct RouteCounts {
     /// Answers by class.
     pub classes: [AtomicU64; CLASSES.len()],
-    /// Times by [`BOUNDS_US`]; the last is beyond all of them.
-    pub times: [AtomicU64; BOUNDS_US.len() + 1],
-    /// Sum of the times, microseconds.
-    pub sum_us: AtomicU64,
+    /// Times to answer.
+    pub times: Histogram,
     /// Being answered now.
     pub at_work: AtomicU64,
 }
@@ -31,10 +27,8 @@ impl RouteCounts {
     pub fn record(&self, status: u16, took: Duration) {
         let class = usize::from(status / 100).clamp(2, 5) - 2;
         self.classes[class].fetch_add(1, Ordering::Relaxed);
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS_US.iter().position(|bound| us <= *bound);
-        self.times[bucket.unwrap_or(BOUNDS_US.len())].fetch_add(1, Ordering::Relaxed);
-        self.sum_us.fetch_add(us, Ordering::Relaxed);
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.times.record_shared(ns);
     }
 }
 
@@ -45,6 +39,8 @@ pub type Route = (String, String);
 #[derive(Clone, Debug, Default)]
 pub struct RequestMetrics {
     routes: Arc<Mutex<BTreeMap<Route, Arc<RouteCounts>>>>,
+    /// Answers that said that there were too many.
+    pub rate_limited: Arc<AtomicU64>,
 }
 
 impl RequestMetrics {

@@ -152,7 +152,7 @@ struct Following {
     /// Messages of each session as they were told.
     told: BTreeMap<u32, u64>,
     /// Stages as they were told.
-    stages: [crate::telemetry::StageHistogram; 4],
+    stages: [crate::telemetry::Counts; 4],
     _place: OwnedSemaphorePermit,
 }
 

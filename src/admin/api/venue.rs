@@ -11,7 +11,7 @@ use super::{Api, Done};
 use crate::admin::AdminState;
 use crate::admin::desk::{Ask, Hold};
 use crate::engine::command::DayRoll;
-use crate::telemetry::{STAGES, StageHistogram};
+use crate::telemetry::{Counts, STAGES};
 
 /// How long reports took in one stage of their life, within a factor of two.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -109,17 +109,22 @@ impl VenueView {
 }
 
 /// What was recorded between two looks at the stages.
-pub fn since(now: &[StageHistogram; 4], before: &[StageHistogram; 4]) -> Vec<StageLatency> {
+pub fn since(now: &[Counts; 4], before: &[Counts; 4]) -> Vec<StageLatency> {
     let stages = STAGES.iter().zip(now.iter().zip(before));
     stages
         .map(|(stage, (now, before))| {
             let times = now.since(before);
+            let of = |quantile| {
+                times
+                    .quantile_ns(quantile)
+                    .map_or(0, |ns| ns.div_ceil(1_000))
+            };
             StageLatency {
                 stage: (*stage).to_owned(),
                 count: times.count(),
-                p50_us: times.bound_of(500) / 1_000,
-                p99_us: times.bound_of(990) / 1_000,
-                p999_us: times.bound_of(999) / 1_000,
+                p50_us: of(0.5),
+                p99_us: of(0.99),
+                p999_us: of(0.999),
             }
         })
         .collect()
