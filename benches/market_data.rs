@@ -75,7 +75,7 @@ fn run(engine: &mut Engine, prepared: &Prepared, from: usize, count: usize, ring
         let at = prepared.prefill + at;
         prepared.look_ahead(engine, at, &mut found);
         apply(engine, prepared.log.get(at), ring);
-        if at % BATCH == 0 {
+        if at.is_multiple_of(BATCH) {
             ring.publish();
         }
     }

@@ -230,7 +230,7 @@ fn an_instrument_and_a_session_that_are_defined_while_it_runs_trade() {
     };
     put(&changed).ok();
     put(&definition).problem(412);
-    let mut wrong = definition.clone();
+    let mut wrong = definition;
     wrong["tick"] = json!("0.07");
     operator.put("/api/v1/instruments/NEW", &wrong).problem(422);
     operator
