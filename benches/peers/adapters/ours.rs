@@ -56,7 +56,13 @@ impl Peer for Bare {
     fn open(&self) -> Open {
         Open {
             orders: u64::from(self.book.orders.live()),
-            lots: self.book.orders.slots.iter().map(|slot| slot.hot.leaves).sum(),
+            lots: self
+                .book
+                .orders
+                .slots
+                .iter()
+                .map(|slot| slot.hot.leaves)
+                .sum(),
         }
     }
 }
