@@ -5,7 +5,6 @@
 //! early, nor late, nor longer alive than [`LIFETIME_MAX`]. There is no other way in.
 
 use std::fmt;
-use std::path::Path;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
@@ -85,20 +84,6 @@ impl fmt::Debug for Signing {
 }
 
 impl Signing {
-    /// Reads a key pair.
-    ///
-    /// # Errors
-    /// The file that cannot be read.
-    pub fn from_files(public: &Path, private: &Path) -> Result<Self, String> {
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
-        };
-        Ok(Self::KeyPair {
-            public: read(public)?,
-            private: read(private)?,
-        })
-    }
-
     /// A secret for one life of the venue.
     ///
     /// # Errors

@@ -5,8 +5,6 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 
 use super::secret::Secret;
 
-/// Shortest `JWT_SECRET` in bytes: what HS256 hashes to.
-pub const JWT_SECRET_BYTES_MIN: usize = 32;
 /// A key of Ed25519 in PEM takes less.
 const PEM_BYTES_MAX: usize = 4096;
 

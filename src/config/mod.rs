@@ -20,6 +20,7 @@ use std::path::PathBuf;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::admin::auth::SECRET_LENGTH_MIN;
 use crate::agent::Idle;
 use crate::journal::Policy;
 use crate::limits::EngineLimits;
@@ -32,7 +33,7 @@ use reader::Reader;
 use table::Basis;
 
 pub use choices::{Environment, Pprof, Preset};
-pub use jwt::{JWT_SECRET_BYTES_MIN, JwtKeys};
+pub use jwt::JwtKeys;
 pub use page::{listing, reference};
 pub use problem::{Origin, Problem, Value};
 pub use reader::{Effective, FileText, Sources, Warning};
@@ -362,7 +363,7 @@ fn printable(value: &str, length_max: usize) -> Option<String> {
 
 /// One way of signing tokens, if any.
 fn jwt_keys(s: &mut Reader<'_>) -> Option<JwtKeys> {
-    let is_long = |secret: &str| secret.len() >= JWT_SECRET_BYTES_MIN;
+    let is_long = |secret: &str| secret.len() >= SECRET_LENGTH_MIN;
     let secret = s.secret("JWT_SECRET", is_long);
     let private = s.secret("JWT_PRIVATE_KEY", jwt::is_private_key);
     let public = s.secret("JWT_PUBLIC_KEY", jwt::is_public_key);
