@@ -355,6 +355,24 @@ fn logins_fail_alike_and_too_many_of_them_lock() {
     temp.with_token(again["token"].as_str().unwrap())
         .get("/api/v1/venue")
         .ok();
+    // Another role is in the next token; after another password there is none without it.
+    operator
+        .put("/api/v1/users/temp", &json!({"role": "viewer"}))
+        .ok();
+    assert_eq!(temp.ask("/api/v1/token/refresh").ok()["role"], "viewer");
+    operator
+        .put(
+            "/api/v1/users/temp",
+            &json!({"role": "viewer", "password": "another one, as long"}),
+        )
+        .ok();
+    temp.ask("/api/v1/token/refresh").problem(401);
+    let token = login("temp", "another one, as long").ok()["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let temp = stranger.with_token(&token);
+    temp.ask("/api/v1/token/refresh").ok();
     operator
         .put(
             "/api/v1/users/temp",

@@ -114,6 +114,9 @@ pub struct Claims {
     pub exp: u64,
     /// When the user logged in, seconds.
     pub auth_time: u64,
+    /// Names the password that was given then ([`password_mark`]).
+    #[serde(default)]
+    pub password: String,
 }
 
 /// Somebody with a right token.
@@ -127,6 +130,8 @@ pub struct Bearer {
     pub expires_at: u64,
     /// When the user logged in, seconds.
     pub auth_time: u64,
+    /// Names the password that was given then ([`password_mark`]).
+    pub password: String,
 }
 
 /// Makes and checks tokens.
@@ -183,13 +188,7 @@ impl Tokens {
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
         let mut header = Header::new(algorithm);
         // Names the key and tells nothing of it.
-        let digest = Sha256::digest([b"kid:".as_slice(), names].concat());
-        header.kid = Some(
-            digest[..8]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-        );
+        header.kid = Some(mark(b"kid:", names));
         let tokens = Self {
             header,
             encoding,
@@ -205,14 +204,15 @@ impl Tokens {
     /// Two keys that are no pair are found here, not at the first login.
     fn try_out(&self) -> Result<(), String> {
         let now = jsonwebtoken_now();
-        let token = self.issue("check", Role::Viewer, now, now)?.0;
+        let token = self.issue("check", Role::Viewer, "", now, now)?.0;
         let checked = self.check(&token, now);
         checked.map(drop).ok_or_else(|| {
             "a token signed by the private key is not right under the public key".to_owned()
         })
     }
 
-    /// A token, and when it ends (seconds).
+    /// A token, and when it ends (seconds). `password` is the mark of the one that was given at
+    /// `auth_time`.
     ///
     /// # Errors
     /// When it cannot be signed.
@@ -220,6 +220,7 @@ impl Tokens {
         &self,
         name: &str,
         role: Role,
+        password: &str,
         auth_time: u64,
         now: u64,
     ) -> Result<(String, u64), String> {
@@ -232,6 +233,7 @@ impl Tokens {
             nbf: now,
             exp: now + self.lifetime,
             auth_time,
+            password: password.to_owned(),
         };
         let token = jsonwebtoken::encode(&self.header, &claims, &self.encoding)
             .map_err(|error| format!("signing a token: {error}"))?;
@@ -253,8 +255,23 @@ impl Tokens {
             name: claims.sub,
             expires_at: claims.exp,
             auth_time: claims.auth_time,
+            password: claims.password,
         })
     }
+}
+
+/// Names a password by its salted hash, and tells nothing of either: with another password a token is
+/// not refreshed.
+pub fn password_mark(password_hash: &str) -> String {
+    mark(b"password:", password_hash.as_bytes())
+}
+
+fn mark(what: &[u8], names: &[u8]) -> String {
+    let digest = Sha256::digest([what, names].concat());
+    digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn wrong_key(error: jsonwebtoken::errors::Error) -> String {
