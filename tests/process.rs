@@ -4,7 +4,7 @@
 mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 use support::server::{self, Server};
@@ -386,10 +386,9 @@ fn a_venue_that_is_still_starting_says_that_it_lives_and_is_not_ready() {
     let keystore = data.path().join("keystore.toml");
     let fifo = rustix::fs::FileType::Fifo;
     rustix::fs::mknodat(rustix::fs::CWD, &keystore, fifo, 0o600.into(), 0).unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
-    let port = address.port().to_string();
+    let port = support::ports::free();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let port = port.to_string();
     let mut command = server::command(data.path(), &[("DEMO", "false"), ("PORT", &port)]);
     let mut child = command.spawn().unwrap();
     let until = std::time::Instant::now() + support::talk::PATIENCE;

@@ -4,7 +4,6 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -46,14 +45,12 @@ struct Lasting {
 
 impl Lasting {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let port = support::ports::free();
         let mut server = Self {
             folder: tempfile::tempdir().unwrap(),
             port,
             server: None,
         };
-        drop(listener);
         server.up();
         server
     }

@@ -7,6 +7,7 @@ pub mod http;
 pub mod market;
 pub mod naive;
 pub mod peers;
+pub mod ports;
 pub mod postgres;
 pub mod projected;
 pub mod redis;

@@ -1,7 +1,6 @@
 //! A real PostgreSQL: the one that `TEST_DATABASE_URL` names, or a server of our own on a free port and in a
 //! folder of its own, ended by its pid when the last test that uses it is done.
 
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -127,11 +126,7 @@ impl Postgres {
             "{}",
             String::from_utf8_lossy(&made.stderr)
         );
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = super::ports::free();
         let server = Self {
             base: format!("postgres://postgres@127.0.0.1:{port}/"),
             own: Some(Own {

@@ -1,6 +1,6 @@
 //! A real Redis: the one that `TEST_REDIS_URL` names, or a server of our own on a free port, ended by its pid.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -30,9 +30,7 @@ impl Redis {
 
     /// A server of our own in any case: one that may be ended.
     pub fn start_own() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = super::ports::free();
         let server = Self {
             url: format!("redis://127.0.0.1:{port}"),
             own: Some(Own {
