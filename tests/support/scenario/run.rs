@@ -126,7 +126,14 @@ impl<'a> Run<'a> {
         let world = self.world;
         let mut requests = vec![words::venue(CommandKind::Genesis, None)];
         let tables = world.tick_tables.iter();
-        let tables = tables.map(|d| Definition::TickTable(*d));
+        let tables: Result<Vec<_>, String> = tables
+            .map(|table| match self.mirrored {
+                true => world.reflect_table(table),
+                false => Ok(*table),
+            })
+            .map(|table| table.map(Definition::TickTable))
+            .collect();
+        let tables = tables?.into_iter();
         let instruments = world.instruments.iter().map(|d| Definition::Instrument(*d));
         let firms = world.firms.iter().map(|d| Definition::Firm(*d));
         let sessions = world.sessions.iter().map(|d| Definition::Session(*d));

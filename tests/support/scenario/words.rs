@@ -213,6 +213,9 @@ impl Request {
                 ..*entry
             };
         }
+        if let Some(Definition::TickTable(table)) = &mut self.definition {
+            *table = world.reflect_table(table)?;
+        }
         self.reason = mirrored_reason(self.reason);
         Ok(self)
     }

@@ -379,6 +379,52 @@ impl World {
         i64::try_from(sum - i128::from(price))
             .map_err(|_| format!("price {price} has no mirror image: say `not mirrored: why`"))
     }
+
+    /// A tick table in the mirror of the instruments that have it: its greatest prices are the lowest
+    /// there. What is no table has no image; it is refused on either side.
+    pub fn reflect_table(&self, table: &DefineTickTable) -> Result<DefineTickTable, String> {
+        let used = table.steps.iter().take_while(|step| step.tick != 0).count();
+        let (steps, rest) = table.steps.split_at(used);
+        let on = |price: i64, step: &TickStep| i128::from(price) % i128::from(step.tick) == 0;
+        let is_table = used > 0
+            && rest.iter().all(|step| *step == TickStep::default())
+            && steps.iter().all(|step| on(step.from.0, step))
+            && (steps.windows(2))
+                .all(|two| two[0].from < two[1].from && on(two[1].from.0, &two[0]));
+        if !is_table {
+            return Ok(*table);
+        }
+        let theirs = self.instruments.iter();
+        let theirs = theirs.filter(|one| u32::from(one.tick_table) == table.table);
+        let mut sums: Vec<i64> = theirs
+            .map(|one| one.price_min.0 + one.price_max.0)
+            .collect();
+        sums.dedup();
+        let sum = match sums.as_slice() {
+            [] => self.instruments[0].price_min.0 + self.instruments[0].price_max.0,
+            [sum] => *sum,
+            _ => return Err("instruments of other middles share a tick table".into()),
+        };
+        if !steps.iter().all(|step| on(sum, step)) {
+            return Err("a tick table has no mirror image: say `not mirrored: why`".into());
+        }
+        let mut image = DefineTickTable {
+            steps: <[TickStep; TICK_STEPS_MAX]>::default(),
+            ..*table
+        };
+        for (at, step) in steps.iter().rev().enumerate() {
+            // What ends at a price begins at its image. The first holds for all below, too.
+            let from = match at.checked_sub(1) {
+                Some(before) => sum - steps[used - 1 - before].from.0,
+                None => sum - step.from.0 - step.tick.cast_signed(),
+            };
+            image.steps[at] = TickStep {
+                from: Price(from),
+                tick: step.tick,
+            };
+        }
+        Ok(image)
+    }
 }
 
 /// `tick-table 1 1 from 0 5 from 100`: prices are multiples of 1, from 100 up of 5.
