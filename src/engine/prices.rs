@@ -119,20 +119,27 @@ impl Engine {
             .map_or(&[], |table| &table.steps)
     }
 
-    /// Highest tick on the table at or below `tick`, if there is one from `lowest` up.
-    pub(super) fn on_table_below(&self, id: u16, tick: u32, lowest: u32) -> Option<u32> {
+    /// Whether an auction may trade at a tick: it is on the table, or an order rests there that was
+    /// entered under another one.
+    fn is_auction_tick(&self, id: u16, tick: u32) -> bool {
         let instrument = &self.instruments[usize::from(id)];
-        let steps = self.steps(instrument);
-        let mut ticks = (lowest..=tick).rev();
-        ticks.find(|&tick| is_on(steps, instrument.price_of(tick)))
+        is_on(self.steps(instrument), instrument.price_of(tick))
+            || [Side::Buy, Side::Sell].iter().any(|&side| {
+                let (ladder, key) = (ladder_side(id, side), instrument.key(side, tick));
+                self.ladders.at_or_below(ladder, key) == Some(key)
+            })
     }
 
-    /// Lowest tick on the table at or above `tick`, if there is one up to `highest`.
+    /// Highest tick that an auction may trade at, at or below `tick`, if there is one from `lowest` up.
+    pub(super) fn on_table_below(&self, id: u16, tick: u32, lowest: u32) -> Option<u32> {
+        let mut ticks = (lowest..=tick).rev();
+        ticks.find(|&tick| self.is_auction_tick(id, tick))
+    }
+
+    /// Lowest tick that an auction may trade at, at or above `tick`, if there is one up to `highest`.
     pub(super) fn on_table_above(&self, id: u16, tick: u32, highest: u32) -> Option<u32> {
-        let instrument = &self.instruments[usize::from(id)];
-        let steps = self.steps(instrument);
         let mut ticks = tick..=highest;
-        ticks.find(|&tick| is_on(steps, instrument.price_of(tick)))
+        ticks.find(|&tick| self.is_auction_tick(id, tick))
     }
 
     /// The dynamic band of an order that begins to match is around the last trade before it.

@@ -463,7 +463,6 @@ impl Auditor {
     fn one_price(&self, engine: &Engine, instrument: u32) -> Option<OnePrice> {
         let definition = engine.instrument(InstrumentId(instrument))?;
         let (low, high) = (definition.price_min.0, definition.price_max.0);
-        let on_tick = |price: &i64| self.on_tick(price, definition.tick_table, definition.tick);
         let side = |side: Side| -> Vec<(i64, u64)> {
             let at_rest = self.orders.values();
             at_rest
@@ -481,8 +480,13 @@ impl Auditor {
             let asks = asks.iter().filter(|ask| ask.0 <= price);
             (bids.map(|bid| bid.1).sum(), asks.map(|ask| ask.1).sum())
         };
+        // An order that was entered under another tick table keeps its price.
+        let may_be = |price: &i64| {
+            self.on_tick(price, definition.tick_table, definition.tick)
+                || bids.iter().chain(&asks).any(|order| order.0 == *price)
+        };
         let all: Vec<(i64, u64, u64)> = (low..=high)
-            .filter(on_tick)
+            .filter(may_be)
             .map(|price| {
                 let (buy, sell) = sums(price);
                 (price, buy, sell)
