@@ -370,12 +370,10 @@ impl Engine {
             after.expire_at = asked.expire_at;
         }
         if hot.flags.any(Flags::ICEBERG) {
+            // What is not stated stays as it is, whatever the lot increment is by now.
             if asked.display.0 != 0 {
+                self.check_display(state.instrument, asked.display, quantity)?;
                 after.display = asked.display;
-            }
-            // A smaller order may be asked for without another shown quantity.
-            if asked.display.0 != 0 || after.display <= quantity {
-                self.check_display(state.instrument, after.display, quantity)?;
             }
         } else if asked.display.0 != 0 {
             return Err(Reason::ReplaceNotAllowed);
