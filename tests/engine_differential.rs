@@ -1,12 +1,14 @@
 //! The engine against an oracle of plain vectors: one random stream over every feature of
 //! `protocol/ORDERS.md`, every event compared field by field, visible depth compared after each
-//! command and whole books every few hundred, and `executed + leaves + canceled = ordered`.
+//! command, whole books, definitions, kill switches and risk limits every few hundred, and
+//! `executed + leaves + canceled = ordered`. Now and then the engine is another one, made of its own
+//! snapshot.
 //!
 //! `SEED` repeats a run, `COMMANDS` sets its length (default 400,000).
 
 mod support;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use support::naive::{
     Block, CLOSED, CLOSING, CONTINUOUS, HALTED, Indication, Known, Means, OPENING, Order, PRE_OPEN,
@@ -17,38 +19,43 @@ use support::venue::{self, Driver, NO_PRICE};
 use support::workload::Random;
 use trading_engine::engine::command::{
     AmendTrade, AmendedFill, CancelAfter, CancelOrder, CommandKind, ConfigureProtection, DayRoll,
-    DefineInstrument, DefineSession, DefineTickTable, EnterOrder, EnterOrderWithTerms, KillSwitch,
-    MassCancel, MassQuoteHead, OrderStatusRequest, OrderTerms, QuoteCancel, QuoteEntry,
+    DefineFirm, DefineInstrument, DefineSession, DefineTickTable, EnterOrder, EnterOrderWithTerms,
+    KillSwitch, MassCancel, MassQuoteHead, OrderStatusRequest, OrderTerms, QuoteCancel, QuoteEntry,
     RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms, ResetProtection,
-    SessionDisconnected, SessionLogon, SessionMessage, SetPhase, SetReference, Tick, TickStep,
+    SessionDisconnected, SessionLogon, SessionMessage, SetLimits, SetPhase, SetReference, Tick,
+    TickStep, name,
 };
 use trading_engine::engine::event::{EventBody, Fill, OrderCanceled, OrderState, QuoteResult};
-use trading_engine::limits::{EngineLimits, STEP_EVENTS_MAX};
+use trading_engine::engine::{Engine, KillBlock};
+use trading_engine::limits::{EngineLimits, QUANTITY_MAX, STEP_EVENTS_MAX};
 use trading_engine::market_data::depth::Depth;
 use trading_engine_protocol::types::{
-    AccountId, ClientOrderId, FirmId, InstrumentId, OrderId, OrderType, Price, Quantity, Reason,
-    SelfTradePrevention, SessionId, SessionProtocol, Side, TimeInForce, TradeId, UtcNanos,
+    AccountId, ClientOrderId, FirmId, InstrumentId, KillScope, OrderId, OrderType, Price, Quantity,
+    Reason, SelfTradePrevention, SessionId, SessionProtocol, Side, TimeInForce, TradeId, UtcNanos,
 };
 use zerocopy::IntoBytes;
 
-/// See `engine_findings`: the core takes the middle of all prices, not of those on tick.
-const MIDDLE_WITH_A_TICK_TABLE: bool = false;
-/// See `engine_findings`: the core refuses at-the-close orders that would trade, if they did not
-/// wait.
-const POST_ONLY_AT_THE_CLOSE: bool = false;
-const SESSIONS: u32 = 6;
+/// There at the beginning; others come.
+const SESSIONS: u32 = 8;
+const SESSIONS_MAX: u32 = 11;
+const FIRMS_MAX: u32 = 5;
+/// It never has risk limits, so that its plain orders go the way of those.
+const UNLIMITED: u32 = 3;
 /// Its numbers restart with the day.
 const RESTARTS: u32 = 4;
 const COARSE: u32 = 4;
+/// There at the beginning; another one comes.
 const INSTRUMENTS: u32 = 5;
+const INSTRUMENTS_MAX: u32 = 6;
 /// All are reached now and then.
-const ORDERS: u32 = 560;
+const ORDERS: u32 = 480;
 const CLIENT_ORDER_IDS: u32 = 7_000;
 const PRICE_PAGES: u32 = 16;
-const QUOTE_CAPACITY: u32 = 60;
-const QUOTES_OF_A_FIRM: u32 = 40;
+const QUOTE_CAPACITY: u32 = 50;
+const QUOTES_OF_A_FIRM: u32 = 22;
 const GROUPS: u32 = 5;
 const GROUPS_OF_A_FIRM: u32 = 3;
+const RISK_LIMITS: u32 = 14;
 const MILLISECOND: u64 = 1_000_000;
 /// Expire times are multiples of it, so that many orders expire together.
 const RASTER: u64 = 4 * MILLISECOND;
@@ -57,7 +64,7 @@ const RASTER: u64 = 4 * MILLISECOND;
 const CYCLE: u64 = 8_000;
 const FILLING: u64 = 1_500;
 
-/// Sessions 1 to 3 are of one firm, 4 to 6 of another. In each the first has the risk role, the
+/// Sessions 1 to 3 are of one firm, 4 to 6 of another, 7 and 8 of a third. In each the first has the risk role, the
 /// first two are of one user, the third of none (or of a user alone).
 fn sessions() -> Vec<DefineSession> {
     (1..=SESSIONS)
@@ -91,6 +98,9 @@ fn instruments() -> Vec<DefineInstrument> {
     all[1].interruption_ms = 30;
     all[2].tick_table = 1;
     all[2].dynamic_band = 12;
+    // Notionals to round.
+    all[2].price_unit_e8 = 7;
+    all[2].lot_size_e8 = 30_000_001;
     all[3] = DefineInstrument {
         tick: 5,
         price_min: Price(100),
@@ -111,22 +121,23 @@ fn instruments() -> Vec<DefineInstrument> {
     all
 }
 
+fn tick_table(table: u32, first: &[(i64, u64)]) -> DefineTickTable {
+    let mut steps = [TickStep::default(); 8];
+    for (step, (from, tick)) in steps.iter_mut().zip(first) {
+        step.from = Price(*from);
+        step.tick = *tick;
+    }
+    DefineTickTable {
+        table,
+        steps,
+        ..DefineTickTable::default()
+    }
+}
+
 fn tick_tables() -> [DefineTickTable; 2] {
-    let table = |table, first: &[(i64, u64)]| {
-        let mut steps = [TickStep::default(); 8];
-        for (step, (from, tick)) in steps.iter_mut().zip(first) {
-            step.from = Price(*from);
-            step.tick = *tick;
-        }
-        DefineTickTable {
-            table,
-            steps,
-            ..DefineTickTable::default()
-        }
-    };
     [
-        table(1, &[(9_990, 1), (10_000, 2), (10_004, 4)]),
-        table(2, &[(150, 5), (160, 10)]),
+        tick_table(1, &[(9_990, 1), (10_000, 2), (10_004, 4)]),
+        tick_table(2, &[(150, 5), (160, 10)]),
     ]
 }
 
@@ -190,8 +201,8 @@ impl Reader {
     fn new() -> Self {
         Self {
             order_ids: vec![0],
-            next_outbound: vec![1; SESSIONS as usize + 1],
-            epochs: vec![1; SESSIONS as usize + 1],
+            next_outbound: vec![1; SESSIONS_MAX as usize + 1],
+            epochs: vec![1; SESSIONS_MAX as usize + 1],
             ..Self::default()
         }
     }
@@ -507,11 +518,12 @@ impl Reader {
                     },
                 ),
                 EventBody::ReferenceSet(e) => What::ReferenceSet(e.instrument.0, e.price.0),
-                EventBody::InstrumentDefined(e) => {
-                    What::InstrumentDefined(e.definition.instrument.0)
-                }
-                EventBody::TickTableDefined(e) => What::TickTableDefined(e.definition.table),
-                EventBody::DefinitionRefused(e) => What::DefinitionRefused(e.id),
+                EventBody::InstrumentDefined(e) => What::InstrumentDefined(e.definition),
+                EventBody::FirmDefined(e) => What::FirmDefined(e.definition),
+                EventBody::SessionDefined(e) => What::SessionDefined(e.definition),
+                EventBody::TickTableDefined(e) => What::TickTableDefined(e.definition),
+                EventBody::DefinitionRefused(e) => What::DefinitionRefused(e.command, e.id),
+                EventBody::LimitsSet(e) => What::LimitsSet(e.limits, e.stopped == 1),
                 EventBody::KillSwitchDone(e) => What::KillSwitchDone {
                     client: client(&e.client_order_id),
                     canceled: e.canceled,
@@ -623,6 +635,11 @@ struct Draw {
     random: Random,
     /// Last client order id of each session.
     ids: Vec<u64>,
+    /// Last order of each session.
+    orders: Vec<Option<(EnterOrder, OrderTerms)>>,
+    /// There by now.
+    instruments: u32,
+    sessions: u32,
     filling: bool,
     sweeping: bool,
     /// The world is new: its first auctions, with nothing to refer to.
@@ -726,11 +743,11 @@ impl Draw {
 
     fn entry(&mut self, session: u32, now: u64) -> (EnterOrder, OrderTerms) {
         let instrument = if self.one_in(60) {
-            self.pick(&[0, INSTRUMENTS + 1, 9, 1 << 20])
+            self.pick(&[0, self.instruments + 1, 9, 1 << 20])
         } else if self.filling && self.one_in(2) {
             1
         } else {
-            1 + self.random.below(u64::from(INSTRUMENTS)) as u32
+            1 + self.random.below(u64::from(self.instruments)) as u32
         };
         let side = if self.one_in(80) {
             self.pick(&[0, 3, 4, 0xFF])
@@ -786,9 +803,6 @@ impl Draw {
         if order_type == 2 && self.one_in(8) || self.one_in(100) {
             instructions |= 1;
         }
-        if time_in_force == 7 && !POST_ONLY_AT_THE_CLOSE {
-            instructions = 0;
-        }
         if self.one_in(4) {
             instructions |= 4;
         }
@@ -814,7 +828,20 @@ impl Draw {
             self_trade_prevention,
             protection_group: self.group(4),
         };
-        (order, self.entry_terms(&order, now))
+        let terms = self.entry_terms(&order, now);
+        self.orders[session as usize] = Some((order, terms));
+        (order, terms)
+    }
+
+    /// The session's last order again, under another id.
+    fn same_again(&mut self, session: u32) -> Option<(EnterOrder, OrderTerms)> {
+        let (order, terms) = self.orders[session as usize]?;
+        let client_order_id = id_of(self.client(session));
+        let again = EnterOrder {
+            client_order_id,
+            ..order
+        };
+        Some((again, terms))
     }
 
     /// Mostly none; one of a few.
@@ -1024,7 +1051,7 @@ impl Draw {
         let instrument = match self.random.below(40) {
             0 => self.pick(&[6, 1 << 20]),
             1..=4 => 0,
-            _ => 1 + self.random.below(u64::from(INSTRUMENTS)) as u32,
+            _ => 1 + self.random.below(u64::from(self.instruments)) as u32,
         };
         let now = (venue.books.get((instrument as usize).wrapping_sub(1)))
             .map_or(CONTINUOUS, |book| book.phase);
@@ -1050,7 +1077,7 @@ impl Draw {
     }
 
     fn set_reference(&mut self) -> SetReference {
-        let instrument = 1 + self.random.below(u64::from(INSTRUMENTS)) as u32;
+        let instrument = 1 + self.random.below(u64::from(self.instruments)) as u32;
         let price = match (self.random.below(30), instrument) {
             (0, COARSE) => self.pick(&[95, 205]),
             (0, _) => self.pick(&[9_899, 10_101, -1]),
@@ -1065,25 +1092,228 @@ impl Draw {
         }
     }
 
-    /// Another definition of an instrument, in what may change.
+    /// Another definition of an instrument, mostly in what may change; sometimes of a new one.
     fn define_instrument(&mut self, venue: &Venue) -> DefineInstrument {
-        let at = self.random.below(u64::from(INSTRUMENTS)) as usize;
+        let at = self.random.below(u64::from(self.instruments)) as usize;
         let mut other = venue.instruments[at];
-        if other.instrument.0 != COARSE && at != 0 {
+        let coarse = other.instrument.0 == COARSE;
+        // The first stays plain.
+        if coarse {
+            other.static_band = self.pick(&[0, 10, 45]);
+            other.tick_table = self.pick(&[0, 2, 2, 3]);
+            other.quantity_min = Quantity(self.pick(&[10, 10, 20]));
+            other.quantity_max = Quantity(self.pick(&[90, 90, 60]));
+            other.quantity_increment = Quantity(self.pick(&[10, 10, 20]));
+        } else if at != 0 {
             other.static_band = self.pick(&[0, 9, 15, 20]);
             other.dynamic_band = self.pick(&[0, 2, 3, 4, 6, 12]);
             other.interruption_ms = self.pick(&[0, 10, 30, 100, 150]);
+            other.tick_table = self.pick(&[0, 1, 1, 2, 3]);
+            other.quantity_min = Quantity(self.pick(&[1, 1, 1, 4]));
+            other.quantity_max = Quantity(self.pick(&[1_000_000, 1_000_000, 500]));
+            other.quantity_increment = Quantity(self.pick(&[1, 1, 1, 2]));
         }
         other.protection_ticks = self.pick(&[2, 10, 50]);
+        other.product = self.random.below(4) as u32;
+        let next = InstrumentId(self.instruments + 1);
+        match self.random.below(24) {
+            0 => other.symbol = name("OTHER").unwrap(),
+            1 => other.price_unit_e8 += 1,
+            2 => other.lot_size_e8 += 1,
+            3 => other.price_min.0 -= other.tick as i64,
+            4 => other.price_max.0 += other.tick as i64,
+            5 => other.tick += 1,
+            6 => other.quantity_increment = Quantity(0),
+            7 => other.quantity_min = Quantity(self.pick(&[0, 2_000_000])),
+            8 => other.quantity_max = Quantity(QUANTITY_MAX + 1),
+            9 => other.static_band = u64::MAX,
+            10 => other.dynamic_band = 1 << 63,
+            11 => other.tick_table = 65,
+            12 => other.first_phase = 7,
+            13 => other.instrument = self.pick(&[InstrumentId(0), next, InstrumentId(7)]),
+            14 => {
+                other.instrument = next;
+                other.symbol = name(&format!("INST{}", next.0)).unwrap();
+            }
+            15 => other.symbol = [0; 24],
+            _ => {}
+        }
         other
     }
 
-    fn define_tick_table(&mut self) -> DefineTickTable {
-        let mut table = tick_tables()[self.random.below(2) as usize];
-        if self.one_in(2) {
-            table.table = self.pick(&[0, 65]);
+    fn define_firm(&mut self, venue: &Venue) -> DefineFirm {
+        let there: Vec<DefineFirm> = venue.firms.values().copied().collect();
+        let mut firm = self.pick(&there);
+        let next = FirmId(there.len() as u32 + 1);
+        match self.random.below(10) {
+            0 => firm.name = name("OTHER").unwrap(),
+            1 => firm.name = self.pick(&[[0; 24], [b' '; 24]]),
+            2 => firm.firm = self.pick(&[FirmId(0), FirmId(99)]),
+            3 => firm.firm = next,
+            4 | 5 => {
+                firm.firm = next;
+                firm.name = name(&format!("FIRM{}", next.0)).unwrap();
+            }
+            _ => {}
         }
-        table
+        firm
+    }
+
+    fn define_session(&mut self, venue: &Venue) -> DefineSession {
+        let at = 1 + self.random.below(u64::from(self.sessions)) as usize;
+        let mut session = venue.sessions[at].definition;
+        let next = SessionId(self.sessions + 1);
+        match self.random.below(24) {
+            0..=7 => {
+                session.user = self.pick(&[0, 7, 7, 9]);
+                if self.one_in(3) {
+                    session.roles = self.random.below(2) as u8;
+                }
+            }
+            8 => session.public_key = [at as u8; 32],
+            9 => session.firm = FirmId(session.firm.0 % 3 + 1),
+            10 => session.protocol = self.pick(&[SessionProtocol::Fix as u8, 9]),
+            11 => session.reset_at_day_roll ^= 1,
+            12 => session.name = self.pick(&[name("OTHER").unwrap(), [0; 24]]),
+            13 => session.roles = 128,
+            14 => session.firm = self.pick(&[FirmId(0), FirmId(77)]),
+            15 => session.session = self.pick(&[SessionId(0), SessionId(99)]),
+            16 => session.session = next,
+            17 | 18 => {
+                let firms: Vec<u32> = venue.firms.keys().copied().collect();
+                session = DefineSession {
+                    firm: FirmId(self.pick(&firms)),
+                    user: self.pick(&[0, 7, 9]),
+                    roles: self.random.below(2) as u8,
+                    ..venue::session(next.0, SessionProtocol::Binary)
+                };
+            }
+            _ => {}
+        }
+        session
+    }
+
+    fn define_tick_table(&mut self) -> DefineTickTable {
+        let steps: &[(i64, u64)] = match self.random.below(24) {
+            0..=3 => &[(9_990, 1), (10_000, 2), (10_004, 4)],
+            4 | 5 => &[(9_900, 1)],
+            6 | 7 => &[(9_900, 2)],
+            8 => &[(9_900, 4), (10_000, 2), (10_020, 1)],
+            9 => &[(9_981, 3), (9_999, 1)],
+            10 => &[(9_900, 10), (10_000, 1)],
+            11 => &[(10_000, 5)],
+            12..=14 => &[(150, 5), (160, 10)],
+            15 => &[(100, 10), (150, 5)],
+            16 => &[(150, 15)],
+            // What is no table.
+            17 => &[],
+            18 => &[(150, 5), (150, 10)],
+            19 => &[(160, 10), (150, 5)],
+            20 => &[(151, 5)],
+            21 => &[(150, 10), (155, 5)],
+            22 => &[(150, 5), (0, 0), (160, 5)],
+            _ => &[(150, 5), (160, 0)],
+        };
+        let table = self.pick(&[1, 1, 1, 2, 2, 2, 2, 3, 3]);
+        let odd = self.one_in(16);
+        tick_table(if odd { self.pick(&[0, 65]) } else { table }, steps)
+    }
+
+    /// Limits of a firm: most sets have few, and wide ones.
+    fn set_limits(&mut self, venue: &Venue) -> SetLimits {
+        let known: Vec<SetLimits> = venue.all_limits().into_iter().map(|one| one.0).collect();
+        let firms: Vec<u32> = (venue.firms.keys().copied())
+            .filter(|firm| *firm != UNLIMITED)
+            .collect();
+        let mut set = SetLimits {
+            firm: FirmId(self.pick(&firms)),
+            ..SetLimits::default()
+        };
+        if !known.is_empty() && !self.one_in(5) {
+            let of = self.pick(&known);
+            set.firm = of.firm;
+            set.account = of.account;
+            set.by_account = of.by_account;
+            set.instrument = of.instrument;
+        } else {
+            if self.one_in(3) {
+                set.by_account = 1;
+                set.account = AccountId(self.random.below(3) as u32);
+            }
+            if self.one_in(2) {
+                set.instrument = InstrumentId(1 + self.random.below(4) as u32);
+            }
+        }
+        set.release = u8::from(self.one_in(2));
+        let is_of_firm = set.by_account == 0 && set.instrument.0 == 0;
+        if self.one_in(8) {
+            set.quantity = Quantity(5 + self.random.below(60));
+        }
+        if self.one_in(8) {
+            set.notional_e8 = self.notional(35, 6);
+        }
+        if self.one_in(8) {
+            set.collar_bp = self.pick(&[1, 3, 5, 8, 20, 400]);
+        }
+        if self.one_in(6) {
+            set.open_orders = 1 + self.random.below(60) as u32;
+        }
+        if set.instrument.0 != 0 {
+            if self.one_in(3) {
+                set.position_limit = Quantity(20 + self.random.below(600));
+            }
+            if self.one_in(4) {
+                set.sets_position = 1;
+                set.position = self.random.below(600) as i64 - 300;
+            }
+        }
+        if self.one_in(8) {
+            set.gross_e8 = self.notional(38, 12);
+        }
+        if self.one_in(8) {
+            set.net_e8 = self.notional(37, 11);
+        }
+        if self.one_in(3) {
+            set.duplicates = 1 + self.random.below(3) as u32;
+            set.duplicates_ms = self.pick(&[1, 5, 50, 60_000]);
+        }
+        if self.one_in(8) {
+            set.executions = self.pick(&[1, 3, 8, 20, 64]);
+            set.executions_ms = self.pick(&[1, 10, 100, 60_000]);
+        }
+        if is_of_firm && self.one_in(3) {
+            set.messages = 1 + self.random.below(20) as u32;
+            set.messages_ms = self.pick(&[2, 10, 50, 200]);
+        }
+        match self.random.below(200) {
+            0 => set.firm = self.pick(&[FirmId(0), FirmId(9)]),
+            1 => set.instrument = InstrumentId(self.pick(&[7, 1 << 20])),
+            2 => set.by_account = 2,
+            3 => (set.by_account, set.account) = (0, AccountId(1)),
+            4 => set.release = 2,
+            5 => set.sets_position = 2,
+            6 => (set.instrument, set.sets_position) = (InstrumentId(0), 1),
+            7 => {
+                set.instrument = InstrumentId(0);
+                set.position_limit = Quantity(1);
+            }
+            8 => {
+                set.instrument = InstrumentId(1);
+                (set.messages, set.messages_ms) = (1, 1);
+            }
+            9 => set.duplicates_ms ^= 1,
+            10 => (set.executions, set.executions_ms) = (self.pick(&[0, 65]), 1),
+            11 => (set.duplicates, set.duplicates_ms) = (self.pick(&[0, 65]), 1),
+            12 => (set.messages, set.messages_ms) = (0, 1),
+            _ => {}
+        }
+        set
+    }
+
+    /// Between two powers of two, 10^-8.
+    fn notional(&mut self, least: u32, more: u64) -> u64 {
+        let power = 1 << (u64::from(least) + self.random.below(more));
+        power + self.random.below(power)
     }
 
     fn kill_switch(&mut self, session: u32, venue: &Venue) -> KillSwitch {
@@ -1105,10 +1335,10 @@ impl Draw {
         }
         request.scope = self.pick(&[1, 1, 1, 1, 1, 2, 3, 3, 4, 4, 5]);
         request.target = match request.scope {
-            1 => 1 + self.random.below(u64::from(SESSIONS)) as u32,
+            1 => 1 + self.random.below(u64::from(self.sessions)) as u32,
             2 => 1 + self.random.below(2) as u32,
             3 => self.pick(&[7, 7, 9]),
-            4 => 1 + self.random.below(u64::from(INSTRUMENTS)) as u32,
+            4 => 1 + self.random.below(u64::from(self.instruments)) as u32,
             _ => 0,
         };
         if self.one_in(10) {
@@ -1198,7 +1428,7 @@ impl Draw {
     }
 
     fn quote_entry(&mut self, session: u32, group: u16, venue: &Venue, index: u64) -> QuoteEntry {
-        let instrument = 1 + self.random.below(u64::from(INSTRUMENTS)) as u32;
+        let instrument = 1 + self.random.below(u64::from(self.instruments)) as u32;
         let layer = if index < 6 {
             self.random.below(3) as u16
         } else {
@@ -1296,7 +1526,7 @@ impl Draw {
     fn quote_cancel(&mut self, session: u32, venue: &Venue, now: u64) -> QuoteCancel {
         let mut request = QuoteCancel {
             quote_id: id_of(now),
-            instrument: InstrumentId(1 + self.random.below(u64::from(INSTRUMENTS)) as u32),
+            instrument: InstrumentId(1 + self.random.below(u64::from(self.instruments)) as u32),
             protection_group: self.random.below(4) as u16,
             layer: self.random.below(3) as u16,
             scope: self.pick(&[1, 2, 2, 3, 3, 4, 4, 4]),
@@ -1442,6 +1672,22 @@ impl Request {
     }
 }
 
+fn limits() -> EngineLimits {
+    EngineLimits {
+        orders: ORDERS,
+        client_order_ids: CLIENT_ORDER_IDS,
+        instruments: INSTRUMENTS_MAX,
+        firms: FIRMS_MAX,
+        sessions: SESSIONS_MAX,
+        quotes: QUOTE_CAPACITY,
+        quotes_per_firm: QUOTES_OF_A_FIRM,
+        protection_groups: GROUPS,
+        protection_groups_per_firm: GROUPS_OF_A_FIRM,
+        price_pages: PRICE_PAGES,
+        risk_limits: RISK_LIMITS,
+    }
+}
+
 struct Run {
     driver: Driver,
     venue: Venue,
@@ -1460,25 +1706,12 @@ struct Run {
 
 impl Run {
     fn new(random: Random, young: bool) -> Self {
-        let limits = EngineLimits {
-            orders: ORDERS,
-            client_order_ids: CLIENT_ORDER_IDS,
-            instruments: 8,
-            quotes: QUOTE_CAPACITY,
-            quotes_per_firm: QUOTES_OF_A_FIRM,
-            protection_groups: GROUPS,
-            protection_groups_per_firm: GROUPS_OF_A_FIRM,
-            price_pages: PRICE_PAGES,
-            ..EngineLimits::default()
-        };
+        let limits = limits();
         let sessions = sessions();
         let mut instruments = instruments();
-        for one in &mut instruments {
-            if young {
+        if young {
+            for one in &mut instruments {
                 one.first_phase = PRE_OPEN;
-                if !MIDDLE_WITH_A_TICK_TABLE {
-                    one.tick_table = 0;
-                }
             }
         }
         let mut driver = Driver::world_of(limits, 0, &sessions);
@@ -1495,9 +1728,19 @@ impl Run {
             mirror.apply(header, &body);
         });
         assert_eq!(driver.engine.instruments().count(), INSTRUMENTS as usize);
-        let mut venue = Venue::new(limits, instruments, &sessions);
+        let mut venue = Venue::new(limits);
         for table in tick_tables() {
             venue.define_tick_table(&table);
+        }
+        for instrument in &instruments {
+            venue.define_instrument(instrument);
+        }
+        for firm in driver.engine.firms() {
+            venue.define_firm(firm);
+        }
+        for session in &sessions {
+            venue.define_session(session);
+            venue.logon(session.session.0, &SessionLogon::default());
         }
         Self {
             driver,
@@ -1505,7 +1748,10 @@ impl Run {
             reader: Reader::new(),
             draw: Draw {
                 random,
-                ids: vec![0; SESSIONS as usize + 1],
+                ids: vec![0; SESSIONS_MAX as usize + 1],
+                orders: vec![None; SESSIONS_MAX as usize + 1],
+                instruments: INSTRUMENTS,
+                sessions: SESSIONS,
                 filling: false,
                 sweeping: false,
                 young,
@@ -1552,7 +1798,9 @@ impl Run {
         } else {
             8_000
         };
-        let session = 1 + self.draw.random.below(u64::from(SESSIONS)) as u32;
+        self.draw.instruments = self.venue.instruments.len() as u32;
+        self.draw.sessions = self.venue.sessions.len() as u32 - 1;
+        let session = 1 + self.draw.random.below(u64::from(self.draw.sessions)) as u32;
         let at = SessionId(session);
         self.pass_time();
         if self.draw.one_in(60) {
@@ -1565,6 +1813,10 @@ impl Run {
             return (0, 0);
         }
         if self.venue_acts() {
+            return (0, 0);
+        }
+        if self.draw.one_in(3_000) {
+            self.nobody_speaks();
             return (0, 0);
         }
         let connected = self.venue.sessions[session as usize].connected;
@@ -1583,7 +1835,7 @@ impl Run {
         let newest = !self.draw.one_in(2_000);
         let generation = self.driver.generation[session as usize];
         if !newest {
-            self.driver.generation[session as usize] = generation - 1;
+            self.driver.generation[session as usize] = generation.saturating_sub(1);
         }
         let request = self.request(session);
         self.last = format!("{request:?}");
@@ -1605,6 +1857,21 @@ impl Run {
         (session, inbound)
     }
 
+    /// A session that is not defined, yet or at all.
+    fn nobody_speaks(&mut self) {
+        let nobody = SessionId(self.draw.pick(&[self.draw.sessions + 1, 50]));
+        self.venue.unknown_session();
+        if self.draw.one_in(2) {
+            self.driver
+                .logon_with(nobody, SessionLogon::default(), &mut self.out);
+            self.driver.generation[nobody.0 as usize] -= 1;
+        } else {
+            self.driver
+                .apply(nobody, CancelAfter::default(), &mut self.out);
+            self.driver.unsend(nobody);
+        }
+    }
+
     /// Something that the venue does, now and then.
     fn venue_acts(&mut self) -> bool {
         let me = SessionId(0);
@@ -1621,9 +1888,36 @@ impl Run {
                 self.driver.apply(me, request, out);
                 return true;
             }
+            let bites = |(set, stopped): &(SetLimits, bool)| *stopped || *set != none_of(set);
+            let limits = self.venue.all_limits();
+            if let Some((set, _)) = limits.iter().find(|one| bites(one)) {
+                let request = SetLimits {
+                    release: 1,
+                    position: 0,
+                    ..none_of(set)
+                };
+                self.last = format!("{request:?}");
+                self.venue.set_limits(&request);
+                self.driver.apply(me, request, out);
+                return true;
+            }
             if self.venue.blocks.is_empty() {
                 return false;
             }
+        }
+        let stopped = self.venue.all_limits().into_iter().find(|one| one.1);
+        if let Some((set, _)) = stopped
+            && draw.one_in(60)
+        {
+            let request = SetLimits {
+                release: 1,
+                sets_position: 0,
+                ..set
+            };
+            self.last = format!("{request:?}");
+            self.venue.set_limits(&request);
+            self.driver.apply(me, request, out);
+            return true;
         }
         let blocked = !self.venue.blocks.is_empty();
         if draw.one_in(if blocked { 30 } else { 1_500 }) {
@@ -1656,17 +1950,35 @@ impl Run {
                 self.venue.set_reference(&request);
                 self.driver.apply(me, request, out);
             }
-            56..=61 => {
+            56..=67 => {
                 let definition = draw.define_instrument(&self.venue);
                 self.last = format!("{definition:?}");
                 self.venue.define_instrument(&definition);
                 self.driver.apply(me, definition, out);
             }
-            62..=64 => {
+            68..=77 => {
                 let definition = draw.define_tick_table();
                 self.last = format!("{definition:?}");
                 self.venue.define_tick_table(&definition);
                 self.driver.apply(me, definition, out);
+            }
+            78..=80 => {
+                let definition = draw.define_firm(&self.venue);
+                self.last = format!("{definition:?}");
+                self.venue.define_firm(&definition);
+                self.driver.apply(me, definition, out);
+            }
+            81..=92 => {
+                let definition = draw.define_session(&self.venue);
+                self.last = format!("{definition:?}");
+                self.venue.define_session(&definition);
+                self.driver.apply(me, definition, out);
+            }
+            93..=132 if !draw.young || draw.one_in(4) => {
+                let request = draw.set_limits(&self.venue);
+                self.last = format!("{request:?}");
+                self.venue.set_limits(&request);
+                self.driver.apply(me, request, out);
             }
             _ => return false,
         }
@@ -1748,7 +2060,7 @@ impl Run {
         self.reader.restarts = true;
         self.reader.trades.clear();
         // Ids are free again, but for those of open orders.
-        self.draw.ids = vec![0; SESSIONS as usize + 1];
+        self.draw.ids = vec![0; SESSIONS_MAX as usize + 1];
     }
 
     /// A command of a session.
@@ -1846,7 +2158,12 @@ impl Run {
                 Request::Enter(self.draw.sweep(session), OrderTerms::NONE, plain)
             }
             _ => {
-                let (order, terms) = self.draw.entry(session, now);
+                let again = if self.draw.one_in(20) {
+                    self.draw.same_again(session)
+                } else {
+                    None
+                };
+                let (order, terms) = again.unwrap_or_else(|| self.draw.entry(session, now));
                 let plain = terms == OrderTerms::NONE && self.draw.one_in(2);
                 Request::Enter(order, terms, plain)
             }
@@ -1903,8 +2220,11 @@ impl Run {
                 What::Uncrossed(..) => "uncrossed",
                 What::ReferenceSet(..) => "reference set",
                 What::InstrumentDefined(_) => "instrument defined",
+                What::FirmDefined(_) => "firm defined",
+                What::SessionDefined(_) => "session defined",
+                What::LimitsSet(..) => "limits set",
                 What::TickTableDefined(_) => "tick table defined",
-                What::DefinitionRefused(_) => "definition refused",
+                What::DefinitionRefused(..) => "definition refused",
                 What::KillSwitchDone { .. } => "kill switch done",
                 What::Amended { .. } => "amended",
                 What::Quoted { .. } => "quoted",
@@ -1939,7 +2259,22 @@ impl Run {
         self.compare_depth(step);
         if step.is_multiple_of(300) {
             self.compare_orders(step);
+            self.compare_the_rest(step);
         }
+        if self.draw.one_in(2_500) {
+            self.restore(step);
+        }
+    }
+
+    /// Another engine goes on in the place of the one whose snapshot it is made of.
+    fn restore(&mut self, step: u64) {
+        let engine = &self.driver.engine;
+        let saved = engine.save().expect("no command is at work");
+        let restored = Engine::restore(limits(), &saved).expect("it was saved so");
+        assert_eq!(restored.state_hash(), engine.state_hash(), "step {step}");
+        assert_eq!(restored.save(), Some(saved), "step {step}");
+        self.driver.engine = restored;
+        self.venue.saw("a snapshot's engine goes on");
     }
 
     /// How often each thing was seen.
@@ -2016,6 +2351,67 @@ impl Run {
                 assert_eq!(resting, expected, "step {step}: resting orders");
             }
         }
+    }
+
+    /// Definitions, kill switches and limits.
+    fn compare_the_rest(&self, step: u64) {
+        let engine = &self.driver.engine;
+        let instruments: Vec<_> = engine.instruments().copied().collect();
+        assert_eq!(instruments, self.venue.instruments, "step {step}");
+        let firms: Vec<_> = engine.firms().collect();
+        let expected: Vec<_> = self.venue.firms.values().collect();
+        assert_eq!(firms, expected, "step {step}");
+        let sessions: Vec<_> = engine.sessions().map(|one| one.definition).collect();
+        let expected = self.venue.sessions.iter().skip(1);
+        let expected: Vec<_> = expected.map(|one| one.definition).collect();
+        assert_eq!(sessions, expected, "step {step}");
+        let tables: Vec<_> = engine.tick_tables().collect();
+        let expected: Vec<_> = self.venue.tick_tables.values().collect();
+        assert_eq!(tables, expected, "step {step}");
+        let mut blocks = BTreeSet::new();
+        engine.kill_switches(|one| {
+            blocks.insert(one);
+        });
+        let expected: BTreeSet<KillBlock> = (self.venue.blocks.iter())
+            .map(|(by_venue, block)| {
+                let (scope, target, firm) = match *block {
+                    Block::Session(session) => (KillScope::Session, session, 0),
+                    Block::Firm(firm) => (KillScope::Firm, firm, 0),
+                    Block::User(firm, user) => (KillScope::User, user, firm),
+                    Block::Instrument(instrument) => (KillScope::Instrument, instrument, 0),
+                    Block::Venue => (KillScope::Venue, 0, 0),
+                };
+                KillBlock {
+                    scope,
+                    target,
+                    firm,
+                    by_venue: *by_venue,
+                }
+            })
+            .collect();
+        assert_eq!(blocks, expected, "step {step}");
+        // A snapshot's engine has them in another order.
+        let sorted = |mut limits: Vec<(SetLimits, bool)>| {
+            limits.sort_by_key(|(one, _)| (one.firm, one.by_account, one.account, one.instrument));
+            limits
+        };
+        let limits = engine.risk_limits();
+        let limits = limits.map(|one| (one.limits, one.stopped == 1)).collect();
+        let expected = self.venue.all_limits();
+        assert_eq!(sorted(limits), sorted(expected), "step {step}");
+    }
+}
+
+/// A set that limits nothing, of the same orders.
+fn none_of(set: &SetLimits) -> SetLimits {
+    SetLimits {
+        firm: set.firm,
+        account: set.account,
+        by_account: set.by_account,
+        instrument: set.instrument,
+        release: set.release,
+        position: set.position,
+        ..SetLimits::default()
     }
 }
 
@@ -2305,6 +2701,39 @@ const OFTEN: &[&str] = &[
     "refused: ExpireTimePast",
     "entered: Market AtTheOpening",
     "ignored: TradeAlreadyBusted",
+    "a snapshot's engine goes on",
+    "definition refused: DefinitionCapacity",
+    "firm defined: None",
+    "ignored: UnknownSession",
+    "limits set: None",
+    "limits: stopped after executions",
+    "quote refused: LimitCollar",
+    "quote refused: LimitExecutions",
+    "quote refused: LimitGross",
+    "quote refused: LimitNet",
+    "quote refused: LimitNotional",
+    "quote refused: LimitOpenOrders",
+    "quote refused: LimitPosition",
+    "quote refused: LimitQuantity",
+    "quoted: LimitMessages",
+    "refused: LimitCollar",
+    "refused: LimitExecutions",
+    "refused: LimitGross",
+    "refused: LimitMessages",
+    "refused: LimitNotional",
+    "refused: LimitOpenOrders",
+    "refused: LimitQuantity",
+    "rejected: LimitCollar",
+    "rejected: LimitDuplicates",
+    "rejected: LimitExecutions",
+    "rejected: LimitGross",
+    "rejected: LimitMessages",
+    "rejected: LimitNet",
+    "rejected: LimitNotional",
+    "rejected: LimitOpenOrders",
+    "rejected: LimitPosition",
+    "rejected: LimitQuantity",
+    "session defined: None",
 ];
 
 /// What only new worlds see.
@@ -2380,6 +2809,13 @@ const SOMETIMES: &[&str] = &[
     "kill switch: Firm by session",
     "phase: ClosingAuction to Halted",
     "quote refused: OrderCapacity",
+    "a user's block went with his last session",
+    "ended: LimitCollar",
+    "ended: LimitExecutions",
+    "ended: LimitNotional",
+    "ended: LimitOpenOrders",
+    "ended: LimitQuantity",
+    "refused: LimitNet",
 ];
 
 #[test]
@@ -2392,6 +2828,7 @@ fn the_engine_says_what_the_oracle_says() {
         run.lockstep(step);
     }
     run.compare_orders(commands);
+    run.compare_the_rest(commands);
     let seen = run.seen();
     // What a stream sees is chance: of the rarest, twenty are expected in as many commands as these.
     if commands >= 400_000 {

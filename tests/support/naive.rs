@@ -8,14 +8,17 @@
 //! looked for from the front.
 
 mod auction;
+mod definitions;
 mod desk;
 mod quotes;
+mod risk;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use trading_engine::engine::command::{
-    CancelAfter, CancelOrder, CommandKind, DefineInstrument, DefineSession, DefineTickTable,
-    EnterOrder, NO_PRICE, OrderTerms, RefuseOrder, RefuseRequest, ReplaceOrder, SessionLogon,
+    CancelAfter, CancelOrder, CommandKind, DefineFirm, DefineInstrument, DefineSession,
+    DefineTickTable, EnterOrder, NO_PRICE, OrderTerms, RefuseOrder, RefuseRequest, ReplaceOrder,
+    SessionLogon, SetLimits,
 };
 use trading_engine::limits::EngineLimits;
 use trading_engine_protocol::types::{
@@ -26,6 +29,7 @@ use trading_engine_protocol::types::{
 pub use auction::Indication;
 pub use desk::Block;
 pub use quotes::{Protection, QuoteOf, QuoteSide};
+use risk::Risk;
 
 const BUY: u8 = Side::Buy as u8;
 const MARKET: u8 = OrderType::Market as u8;
@@ -156,9 +160,14 @@ pub enum What {
     Indicative(u32, Indication),
     Uncrossed(u32, Indication),
     ReferenceSet(u32, i64),
-    InstrumentDefined(u32),
-    TickTableDefined(u32),
-    DefinitionRefused(u32),
+    InstrumentDefined(DefineInstrument),
+    FirmDefined(DefineFirm),
+    SessionDefined(DefineSession),
+    TickTableDefined(DefineTickTable),
+    /// Command and id.
+    DefinitionRefused(u8, u32),
+    /// As they are, and whether they stop everything.
+    LimitsSet(SetLimits, bool),
     KillSwitchDone {
         client: u64,
         canceled: u64,
@@ -499,6 +508,7 @@ pub enum Known {
 
 #[derive(Clone, Debug, Default)]
 pub struct Session {
+    pub definition: DefineSession,
     pub firm: u32,
     pub user: u32,
     pub risk: bool,
@@ -520,11 +530,17 @@ pub struct Means {
 }
 
 pub struct Venue {
+    /// By id, from 1.
     pub instruments: Vec<DefineInstrument>,
+    pub firms: BTreeMap<u32, DefineFirm>,
     /// By id; 0 is nobody.
     pub sessions: Vec<Session>,
+    /// Of the instruments.
     pub books: Vec<Book>,
-    tick_tables: HashMap<u32, DefineTickTable>,
+    pub tick_tables: BTreeMap<u32, DefineTickTable>,
+    /// Instruments, firms and sessions there may be.
+    definition_capacity: (u32, u32, u32),
+    risk: Risk,
     /// New quotes of the mass quote at work that have yet to enter the book.
     entering: Vec<Order>,
     /// Names of quotes there may be at once, of all firms and of one.
@@ -574,32 +590,16 @@ fn lots(instrument: &DefineInstrument, lots: u64) -> Result<(), Reason> {
 }
 
 impl Venue {
-    /// All sessions are logged on, as plainly as can be.
-    pub fn new(
-        limits: EngineLimits,
-        instruments: Vec<DefineInstrument>,
-        sessions: &[DefineSession],
-    ) -> Self {
-        let mut all = vec![Session::default()];
-        for (index, session) in sessions.iter().enumerate() {
-            assert_eq!(session.session.0 as usize, index + 1);
-            all.push(Session {
-                firm: session.firm.0,
-                user: session.user,
-                risk: session.roles & 1 != 0,
-                restarts: session.reset_at_day_roll == 1,
-                connected: true,
-                ..Session::default()
-            });
-        }
+    /// Nothing is defined.
+    pub fn new(limits: EngineLimits) -> Self {
         Self {
-            books: (instruments.iter())
-                .map(|instrument| Book {
-                    phase: instrument.first_phase,
-                    ..Book::default()
-                })
-                .collect(),
-            tick_tables: HashMap::new(),
+            instruments: Vec::new(),
+            firms: BTreeMap::new(),
+            sessions: vec![Session::default()],
+            books: Vec::new(),
+            tick_tables: BTreeMap::new(),
+            definition_capacity: (limits.instruments, limits.firms, limits.sessions),
+            risk: Risk::new(limits.risk_limits as usize),
             entering: Vec::new(),
             quote_capacity: (limits.quotes as usize, limits.quotes_per_firm as usize),
             page_capacity: limits.price_pages as usize,
@@ -611,8 +611,6 @@ impl Venue {
             blocks: BTreeSet::new(),
             last_reports: HashMap::new(),
             amended: BTreeSet::new(),
-            instruments,
-            sessions: all,
             order_capacity: limits.orders as usize,
             id_capacity: limits.client_order_ids as usize,
             known: HashMap::new(),
@@ -910,6 +908,11 @@ impl Venue {
         false
     }
 
+    /// A session that nobody defined has no say.
+    pub fn unknown_session(&mut self) {
+        self.tell(0, Reason::UnknownSession, What::Ignored);
+    }
+
     pub fn logon(&mut self, session: u32, logon: &SessionLogon) {
         self.asking = session;
         if self.sessions[session as usize].connected {
@@ -969,6 +972,7 @@ impl Venue {
             [DAY, AT_THE_OPENING, AT_THE_CLOSE].contains(&order.time_in_force)
         });
         self.amended.clear();
+        self.roll_limits();
         self.known
             .retain(|_, known| matches!(known, Known::Open(_)));
         for id in 1..self.sessions.len() {
@@ -996,13 +1000,15 @@ impl Venue {
     pub fn enter(&mut self, session: u32, entry: &EnterOrder, terms: &OrderTerms) {
         let client = number_of(&entry.client_order_id);
         let used = self.known.contains_key(&(session, client));
+        // Every order is a message, whatever is wrong with it.
+        let rate = self.take_message(session);
         if entry.possible_resend == 1 && client != 0 && used {
             // No answer; metrics and logs are told.
             let why = Reason::DuplicateClientOrderId;
             self.tell(session, why, What::Ignored);
             return;
         }
-        match self.check_entry(session, entry, terms) {
+        match self.check_entry(session, entry, terms, rate) {
             Ok(order) => self.accept(order),
             Err(reason) => {
                 if client != 0 && !used && reason != Reason::ClientOrderIdCapacity {
@@ -1041,6 +1047,7 @@ impl Venue {
     pub fn refuse_order(&mut self, session: u32, refused: &RefuseOrder) {
         let client = number_of(&refused.client_order_id);
         let used = self.known.contains_key(&(session, client));
+        let rate = self.take_message(session);
         if refused.possible_resend == 1 && client != 0 && used {
             let why = Reason::DuplicateClientOrderId;
             self.tell(session, why, What::Ignored);
@@ -1053,7 +1060,7 @@ impl Venue {
             Err(why) => why,
             Ok(()) => {
                 self.known.insert((session, client), Known::Refused);
-                edge
+                rate.err().unwrap_or(edge)
             }
         };
         let what = What::Rejected {
@@ -1074,6 +1081,10 @@ impl Venue {
     /// A cancel or replace that the edge cannot express.
     pub fn refuse_request(&mut self, session: u32, refused: &RefuseRequest, means: Means) {
         let edge = Reason::try_from(refused.reason).expect("a reason");
+        if refused.request == CommandKind::ReplaceOrder as u8 {
+            // A message like any other, but the edge's reason is the answer.
+            let _ = self.take_message(session);
+        }
         let status = match self.target(session, means) {
             Ok(order) => order.open_status(),
             Err((_, status)) => status,
@@ -1093,12 +1104,14 @@ impl Venue {
         session: u32,
         entry: &EnterOrder,
         terms: &OrderTerms,
+        rate: Result<(), Reason>,
     ) -> Result<Order, Reason> {
         let client = number_of(&entry.client_order_id);
         self.check_new_id(session, client)?;
         if self.is_blocked(session, entry.instrument.0) {
             return Err(Reason::TradingBlocked);
         }
+        rate?;
         let at = (entry.instrument.0 as usize).wrapping_sub(1);
         let instrument = *self.instruments.get(at).ok_or(Reason::UnknownInstrument)?;
         let phase = self.books[at].phase;
@@ -1227,6 +1240,7 @@ impl Venue {
             group: entry.protection_group,
             quote: None,
         };
+        self.within_limits(&order, entry.price != NO_PRICE, true)?;
         if self.open_orders().len() >= self.order_capacity {
             return Err(Reason::OrderCapacity);
         }
@@ -1255,6 +1269,7 @@ impl Venue {
             terms: order.terms,
         };
         self.tell(order.session, Reason::None, what);
+        self.remember(&order);
         let of_type = OrderType::try_from(order.order_type).expect("it was checked");
         let of_time = TimeInForce::try_from(order.time_in_force).expect("it was checked");
         self.saw(format!("entered: {of_type:?} {of_time:?}"));
@@ -1351,6 +1366,11 @@ impl Venue {
         }
         if order.order_type == STOP_LIMIT && !within(self.static_band(&instrument), order.price) {
             self.end(order, OrderStatus::Canceled, Reason::PriceOutsideBand, 0);
+            return;
+        }
+        // It may be more than it was while it waited, and limits may have changed.
+        if let Err(why) = self.within_limits(&order, order.order_type == STOP_LIMIT, false) {
+            self.end(order, OrderStatus::Canceled, why, 0);
             return;
         }
         self.work(order);
@@ -1476,6 +1496,7 @@ impl Venue {
             entry: one.quote.map(|quote| quote.entry),
         };
         self.tell(one.session, Reason::None, what);
+        self.book_fill(one, price, lots);
     }
 
     /// An order that was the first of its side and lost shown lots: still the first, or, when
@@ -1632,7 +1653,8 @@ impl Venue {
         means: Means,
     ) {
         let client = number_of(&request.client_order_id);
-        match self.check_replace(session, request, terms, means) {
+        let rate = self.take_message(session);
+        match self.check_replace(session, request, terms, means, rate) {
             Ok(order) => self.do_replace(order, request, terms),
             Err(why) => {
                 let ids = (client, means.original);
@@ -1647,6 +1669,7 @@ impl Venue {
         request: &ReplaceOrder,
         terms: &OrderTerms,
         means: Means,
+        rate: Result<(), Reason>,
     ) -> Result<Order, Refusal> {
         let order = self.target(session, means)?;
         let status = order.open_status();
@@ -1673,6 +1696,7 @@ impl Venue {
         if self.is_blocked(session, order.instrument) {
             return Err(refused(Reason::TradingBlocked));
         }
+        rate.map_err(refused)?;
         if [CLOSED, HALTED].contains(&book.phase) {
             return Err(refused(Reason::InstrumentNotTrading));
         }
@@ -1680,6 +1704,12 @@ impl Venue {
             return Err(refused(Reason::ProtectionFrozen));
         }
         lots(instrument, request.quantity.0).map_err(refused)?;
+        let states_limit = ![STOP, MARKET].contains(&order.order_type);
+        let other_stop = terms.stop_price != NO_PRICE
+            && !(order.is_waiting() && terms.stop_price == order.terms.stop_price);
+        let same_price = !states_limit || request.price.0 == order.price;
+        // What only becomes less is always allowed.
+        let shrinks = same_price && request.quantity.0 <= order.quantity && !other_stop;
         if [STOP, MARKET].contains(&order.order_type) {
             if request.price != NO_PRICE {
                 return Err(refused(Reason::PriceNotAllowed));
@@ -1688,11 +1718,6 @@ impl Venue {
             if request.price == NO_PRICE {
                 return Err(refused(Reason::PriceMissing));
             }
-            let other_stop = terms.stop_price != NO_PRICE
-                && !(order.is_waiting() && terms.stop_price == order.terms.stop_price);
-            let shrinks = request.price.0 == order.price
-                && request.quantity.0 <= order.quantity
-                && !other_stop;
             if !shrinks {
                 self.limit(instrument, request.price.0).map_err(refused)?;
             }
@@ -1739,6 +1764,11 @@ impl Venue {
         let best = book.best_opposite(order.side);
         if terms.stop_price != NO_PRICE {
             moved.terms.stop_price = terms.stop_price;
+        }
+        moved.quantity = request.quantity.0;
+        if request.quantity.0 > order.filled && !shrinks {
+            self.within_limits(&moved, states_limit, false)
+                .map_err(refused)?;
         }
         let is_aside = book.parked.iter().any(|one| one.number == order.number);
         if !is_aside && request.quantity.0 > order.filled && !self.has_level(&moved) {

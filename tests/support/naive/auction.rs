@@ -1,9 +1,7 @@
 //! Phases, their transitions, and the one price of an auction.
 
-use trading_engine::engine::command::{
-    DefineInstrument, DefineTickTable, NO_PRICE, SetPhase, SetReference,
-};
-use trading_engine::limits::{AUCTION_INDICATIVE_INTERVAL_NS, TICK_TABLES_MAX};
+use trading_engine::engine::command::{NO_PRICE, SetPhase};
+use trading_engine::limits::AUCTION_INDICATIVE_INTERVAL_NS;
 use trading_engine_protocol::types::{Liquidity, OrderStatus, Reason, TradingPhase};
 
 use super::{
@@ -216,9 +214,14 @@ impl Venue {
             return (Indication::NOTHING, "");
         }
         let (bid, ask) = (book.bids[0].price, book.asks[0].price);
-        // Nothing trades at other prices.
+        // Nothing trades at other prices. An order that was entered under another tick table keeps its
+        // price.
+        let is_an_order_s = |price: i64| {
+            let mut there = book.bids.iter().chain(&book.asks);
+            there.any(|order| order.price == price)
+        };
         let prices: Vec<i64> = (ask..=bid)
-            .filter(|price| self.price(&instrument, *price).is_ok())
+            .filter(|price| self.price(&instrument, *price).is_ok() || is_an_order_s(*price))
             .collect();
         let bought = |price| -> u64 {
             let would = book.bids.iter().filter(|order| order.price >= price);
@@ -327,46 +330,6 @@ impl Venue {
                 book.indicative_at.get_or_insert(due);
             }
         }
-    }
-
-    pub fn set_reference(&mut self, request: &SetReference) {
-        self.asking = 0;
-        let at = (request.instrument.0 as usize).wrapping_sub(1);
-        let refusal = match self.instruments.get(at) {
-            None => Some(Reason::UnknownInstrument),
-            Some(one) if request.price < one.price_min || request.price > one.price_max => {
-                Some(Reason::InvalidDefinition)
-            }
-            Some(_) => None,
-        };
-        if let Some(why) = refusal {
-            let what = What::DefinitionRefused(request.instrument.0);
-            self.tell(0, why, what);
-            return;
-        }
-        self.books[at].reference = Some(request.price.0);
-        let what = What::ReferenceSet(request.instrument.0, request.price.0);
-        self.tell(0, Reason::None, what);
-    }
-
-    /// The instrument is another in what may change.
-    pub fn define_instrument(&mut self, definition: &DefineInstrument) {
-        self.asking = 0;
-        let id = definition.instrument.0;
-        self.instruments[id as usize - 1] = *definition;
-        self.tell(0, Reason::None, What::InstrumentDefined(id));
-    }
-
-    pub fn define_tick_table(&mut self, definition: &DefineTickTable) {
-        self.asking = 0;
-        if definition.table == 0 || definition.table > TICK_TABLES_MAX {
-            let what = What::DefinitionRefused(definition.table);
-            self.tell(0, Reason::InvalidDefinition, what);
-            return;
-        }
-        self.tick_tables.insert(definition.table, *definition);
-        let what = What::TickTableDefined(definition.table);
-        self.tell(0, Reason::None, what);
     }
 }
 

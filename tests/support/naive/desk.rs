@@ -187,7 +187,6 @@ impl Venue {
         if session != 0 && (!asking.risk || !of_session) {
             return Err(Reason::NotPermitted);
         }
-        let firms = self.sessions.iter().map(|one| one.firm).max().unwrap_or(0);
         match scope {
             KillScope::Session => {
                 let of = (self.sessions.get(target as usize)).filter(|_| target != 0);
@@ -201,7 +200,7 @@ impl Venue {
                 if session != 0 && target != asking.firm {
                     return Err(Reason::NotPermitted);
                 }
-                if target == 0 || target > firms {
+                if !self.firms.contains_key(&target) {
                     return Err(Reason::UnknownSession);
                 }
                 Ok(vec![Block::Firm(target)])
@@ -391,6 +390,11 @@ impl Venue {
                 liquidity: fill.liquidity,
             };
             self.tell(fill.session.0, Reason::None, what);
+            let firm = self.sessions[fill.session.0 as usize].firm;
+            let order = &fill.order;
+            let of = (firm, order.account.0, order.instrument.0, order.side);
+            let new_price = (!busts).then_some(request.new_price.0);
+            self.book_amendment(trade, of, (request.price.0, new_price), lots);
         }
     }
 }

@@ -304,11 +304,19 @@ impl Venue {
     pub fn mass_quote(&mut self, session: u32, head: &MassQuoteHead, entries: &[QuoteEntry]) {
         let withdraws = !entries.is_empty()
             && (entries.iter()).all(|entry| entry.edge_reason == 0 && takes_away(entry));
+        // Who takes quotes away sends no message, to the rate.
+        let rate = if withdraws {
+            Ok(())
+        } else {
+            self.take_message(session)
+        };
         let other_bits = head.instructions & !Instructions::POST_ONLY.0 != 0;
         let refusal = if number_of(&head.quote_id) == 0 {
             Some(Reason::InvalidClientOrderId)
         } else if !withdraws && self.is_blocked(session, 0) {
             Some(Reason::TradingBlocked)
+        } else if let Err(why) = rate {
+            Some(why)
         } else if other_bits {
             Some(Reason::UnsupportedInstruction)
         } else if SelfTradePrevention::try_from(head.self_trade_prevention).is_err() {
@@ -492,52 +500,13 @@ impl Venue {
             && self.open_orders().len() + self.entering.len() >= self.order_capacity;
         let unknown = self.has_all_names(key);
         let instrument = self.instruments[entry.instrument.0 as usize - 1];
-        let check = lots(&instrument, wanted)
-            .and_then(|()| match &kept {
-                Some(_) => Ok(()),
-                None => self.limit(&instrument, price),
-            })
-            .and(if new {
-                Err(Reason::OrderCapacity)
-            } else {
-                Ok(())
-            })
-            .and(if unknown {
-                Err(Reason::QuoteCapacity)
-            } else {
-                Ok(())
-            });
-        if let Err(why) = check {
-            result.status = QuoteStatus::Refused as u8;
-            result.reason = why;
-            return result;
-        }
-        result.price = price;
-        result.lots = wanted;
         let quote = QuoteOf {
             layer: entry.layer,
             entry: number_of(&entry.entry_id),
         };
-        if let Some(kept) = kept {
-            let number = kept.number;
-            let orders = self.books[entry.instrument.0 as usize - 1].side_mut(side);
-            for order in orders.iter_mut().filter(|order| order.number == number) {
-                order.quantity = order.filled + wanted;
-                order.shown = wanted;
-                order.client = number_of(&head.quote_id);
-                order.quote = Some(quote);
-            }
-            result.status = QuoteStatus::Kept as u8;
-            return result;
-        }
-        if let Some(there) = there {
-            self.remove(there.number);
-        }
-        self.accepted += 1;
-        result.number = self.accepted;
-        result.status = QuoteStatus::Entered as u8;
-        self.entering.push(Order {
-            number: self.accepted,
+        // What it would be: until it is another order it is what is there, for the limits.
+        let mut order = Order {
+            number: result.number,
             session,
             firm: self.sessions[session as usize].firm,
             client: number_of(&head.quote_id),
@@ -557,7 +526,46 @@ impl Venue {
             released: false,
             group,
             quote: Some(quote),
-        });
+        };
+        let mut check = lots(&instrument, wanted);
+        if kept.is_none() {
+            check = check
+                .and_then(|()| self.limit(&instrument, price))
+                .and_then(|()| self.within_limits(&order, true, false));
+        }
+        if new {
+            check = check.and(Err(Reason::OrderCapacity));
+        }
+        if unknown {
+            check = check.and(Err(Reason::QuoteCapacity));
+        }
+        if let Err(why) = check {
+            result.status = QuoteStatus::Refused as u8;
+            result.reason = why;
+            return result;
+        }
+        result.price = price;
+        result.lots = wanted;
+        if let Some(kept) = kept {
+            let number = kept.number;
+            let orders = self.books[entry.instrument.0 as usize - 1].side_mut(side);
+            for order in orders.iter_mut().filter(|order| order.number == number) {
+                order.quantity = order.filled + wanted;
+                order.shown = wanted;
+                order.client = number_of(&head.quote_id);
+                order.quote = Some(quote);
+            }
+            result.status = QuoteStatus::Kept as u8;
+            return result;
+        }
+        if let Some(there) = there {
+            self.remove(there.number);
+        }
+        self.accepted += 1;
+        result.number = self.accepted;
+        result.status = QuoteStatus::Entered as u8;
+        order.number = self.accepted;
+        self.entering.push(order);
         result
     }
 

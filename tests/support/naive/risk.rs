@@ -1,0 +1,459 @@
+//! Pre-trade risk. Nothing is counted on the way: what is open is added up from the open orders, and
+//! what was bought and sold from the day's trades, whenever a limit asks for it.
+
+use trading_engine::engine::command::{CommandKind, SetLimits};
+use trading_engine::limits::RISK_WINDOW_MAX;
+use trading_engine_protocol::types::Reason;
+
+use super::{
+    AT_THE_CLOSE, AT_THE_OPENING, BUY, Book, MARKET, MARKET_TO_LIMIT, MILLISECOND, Order, STOP,
+    Venue, What,
+};
+
+/// Orders and fills that a set remembers.
+const REMEMBERED: usize = RISK_WINDOW_MAX as usize;
+
+/// What a trade, or the bust or correction of one, did to one of its two sides.
+#[derive(Clone, Copy, Debug)]
+struct Booked {
+    trade: u64,
+    firm: u32,
+    account: u32,
+    instrument: u32,
+    side: u8,
+    /// Lots that the position changes by.
+    lots: i64,
+    /// Notional that what was bought or sold changes by.
+    notional: i128,
+}
+
+/// An order as the duplicate check compares it: who, account, instrument, side, price if it has one,
+/// and quantity.
+type Terms = (u32, u32, u32, u8, Option<i64>, u64);
+
+/// One set of limits.
+#[derive(Clone, Debug)]
+struct Limits {
+    set: SetLimits,
+    /// Earlier trades are none of its business.
+    first_trade: u64,
+    /// A position, and how much of the ledger it has in it already.
+    position: (i64, usize),
+    stopped: bool,
+    /// When its orders were filled, the last few since it was released.
+    fills: Vec<u64>,
+    /// Orders it saw accepted, the last few.
+    accepted: Vec<(u64, Terms)>,
+    /// When all messages so far are worked off, at one each so and so many nanoseconds.
+    worked_off_at: u64,
+}
+
+impl Limits {
+    fn hold_for(&self, firm: u32, account: u32, instrument: u32) -> bool {
+        let set = &self.set;
+        set.firm.0 == firm
+            && (set.by_account == 0 || set.account.0 == account)
+            && (set.instrument.0 == 0 || set.instrument.0 == instrument)
+    }
+
+    /// Whether it is the set that a command means.
+    fn is_for(&self, set: &SetLimits) -> bool {
+        (self.set.firm, self.set.instrument, self.set.by_account)
+            == (set.firm, set.instrument, set.by_account)
+            && (set.by_account == 0 || self.set.account == set.account)
+    }
+
+    /// Nanoseconds that a message takes to be worked off.
+    fn each(&self) -> u64 {
+        let window = u64::from(self.set.messages_ms) * MILLISECOND;
+        (window / u64::from(self.set.messages).max(1)).max(1)
+    }
+
+    /// The most that may have to be worked off.
+    fn backlog(&self) -> u64 {
+        self.each() * u64::from(self.set.messages)
+    }
+}
+
+/// The limits and all that they look at.
+#[derive(Default)]
+pub(super) struct Risk {
+    /// In the order in which they were set first.
+    sets: Vec<Limits>,
+    capacity: usize,
+    /// What the day's trades did.
+    ledger: Vec<Booked>,
+}
+
+impl Risk {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            ..Self::default()
+        }
+    }
+}
+
+fn notional_of(units: (i64, i64), price: i64, lots: u64) -> i128 {
+    let (price_unit, lot_size) = units;
+    let price = i128::from(price.unsigned_abs()) * i128::from(price_unit);
+    price * (i128::from(lots) * i128::from(lot_size)) / 100_000_000
+}
+
+fn terms_of(order: &Order, price: i64) -> Terms {
+    let has_none = [MARKET, MARKET_TO_LIMIT].contains(&order.order_type);
+    (
+        order.session,
+        order.account,
+        order.instrument,
+        order.side,
+        (!has_none).then_some(price),
+        order.quantity,
+    )
+}
+
+impl Venue {
+    fn notional(&self, instrument: u32, price: i64, lots: u64) -> i128 {
+        let of = &self.instruments[instrument as usize - 1];
+        notional_of((of.price_unit_e8, of.lot_size_e8), price, lots)
+    }
+
+    /// The price at which what is open of an order counts.
+    fn counts_at(&self, order: &Order) -> i64 {
+        let for_an_auction = [AT_THE_OPENING, AT_THE_CLOSE].contains(&order.time_in_force);
+        if order.order_type == STOP && order.is_waiting() {
+            order.terms.stop_price.0
+        } else if order.order_type == MARKET && for_an_auction {
+            let of = &self.instruments[order.instrument as usize - 1];
+            let (low, high) = (of.price_min.0, of.price_max.0);
+            if low.abs() > high.abs() { low } else { high }
+        } else {
+            order.price
+        }
+    }
+
+    // Setting.
+
+    pub fn set_limits(&mut self, set: &SetLimits) {
+        self.asking = 0;
+        if let Err(why) = self.check_set(set) {
+            let what = What::DefinitionRefused(CommandKind::SetLimits as u8, set.firm.0);
+            self.tell(0, why, what);
+            return;
+        }
+        let at = self.risk.sets.iter().position(|known| known.is_for(set));
+        let at = at.unwrap_or_else(|| {
+            self.risk.sets.push(Limits {
+                set: *set,
+                first_trade: self.trades + 1,
+                position: (0, self.risk.ledger.len()),
+                stopped: false,
+                fills: Vec::new(),
+                accepted: Vec::new(),
+                worked_off_at: 0,
+            });
+            self.risk.sets.len() - 1
+        });
+        let (now, booked) = (self.now, self.risk.ledger.len());
+        let limits = &mut self.risk.sets[at];
+        limits.set = *set;
+        limits.worked_off_at = limits.worked_off_at.min(now + limits.backlog());
+        if set.release == 1 {
+            limits.stopped = false;
+            limits.fills.clear();
+        }
+        if set.sets_position == 1 {
+            limits.position = (set.position, booked);
+        }
+        let (limits, stopped) = self.limits_as_stated(at);
+        self.tell(0, Reason::None, What::LimitsSet(limits, stopped));
+    }
+
+    fn check_set(&self, set: &SetLimits) -> Result<(), Reason> {
+        if !self.firms.contains_key(&set.firm.0) {
+            return Err(Reason::InvalidDefinition);
+        }
+        if set.instrument.0 as usize > self.instruments.len() {
+            return Err(Reason::UnknownInstrument);
+        }
+        let flags = [set.by_account, set.release, set.sets_position];
+        let of_a_firm = set.by_account == 0 && set.instrument.0 == 0;
+        let of_a_position = set.sets_position == 1 || set.position_limit.0 != 0;
+        let half_a_window = [
+            (set.duplicates, set.duplicates_ms),
+            (set.executions, set.executions_ms),
+            (set.messages, set.messages_ms),
+        ]
+        .iter()
+        .any(|(count, ms)| (*count == 0) != (*ms == 0));
+        if flags.iter().any(|flag| *flag > 1)
+            || set.by_account == 0 && set.account.0 != 0
+            || set.instrument.0 == 0 && of_a_position
+            || !of_a_firm && set.messages != 0
+            || half_a_window
+            || set.duplicates.max(set.executions) > RISK_WINDOW_MAX
+        {
+            return Err(Reason::InvalidDefinition);
+        }
+        let is_new = !self.risk.sets.iter().any(|known| known.is_for(set));
+        if is_new && self.risk.sets.len() >= self.risk.capacity {
+            return Err(Reason::DefinitionCapacity);
+        }
+        Ok(())
+    }
+
+    /// A set as the venue is told of it: with the position as it is.
+    fn limits_as_stated(&self, at: usize) -> (SetLimits, bool) {
+        let limits = &self.risk.sets[at];
+        let stated = SetLimits {
+            position: self.position(limits),
+            ..limits.set
+        };
+        (stated, limits.stopped)
+    }
+
+    /// All sets as they are.
+    pub fn all_limits(&self) -> Vec<(SetLimits, bool)> {
+        let all = 0..self.risk.sets.len();
+        all.map(|at| self.limits_as_stated(at)).collect()
+    }
+
+    // Sums.
+
+    /// Entries of the ledger that a set counts, with their places.
+    fn booked<'a>(&'a self, limits: &'a Limits) -> impl Iterator<Item = (usize, &'a Booked)> {
+        let all = self.risk.ledger.iter().enumerate();
+        all.filter(|(_, one)| {
+            one.trade >= limits.first_trade
+                && limits.hold_for(one.firm, one.account, one.instrument)
+        })
+    }
+
+    fn position(&self, limits: &Limits) -> i64 {
+        let (stated, from) = limits.position;
+        let since = self.booked(limits).filter(|(at, _)| *at >= from);
+        stated + since.map(|(_, one)| one.lots).sum::<i64>()
+    }
+
+    /// Notional of today, bought or sold.
+    fn done(&self, limits: &Limits, side: u8) -> i128 {
+        let of_side = self.booked(limits).filter(|(_, one)| one.side == side);
+        of_side.map(|(_, one)| one.notional).sum()
+    }
+
+    /// Open orders that a set counts, but for this one.
+    fn open_in<'a>(&'a self, limits: &'a Limits, but: u64) -> impl Iterator<Item = &'a Order> {
+        let orders = self.books.iter().flat_map(Book::orders);
+        orders.chain(&self.entering).filter(move |order| {
+            order.number != but && limits.hold_for(order.firm, order.account, order.instrument)
+        })
+    }
+
+    fn open_lots(&self, limits: &Limits, but: u64, side: u8) -> i64 {
+        let orders = self.open_in(limits, but).filter(|one| one.side == side);
+        orders.map(|one| one.open() as i64).sum()
+    }
+
+    fn open_notional(&self, limits: &Limits, but: u64, side: u8) -> i128 {
+        let orders = self.open_in(limits, but).filter(|one| one.side == side);
+        orders
+            .map(|one| self.notional(one.instrument, self.counts_at(one), one.open()))
+            .sum()
+    }
+
+    // Asking.
+
+    /// Sets that hold for an order: the firm's, its account's, the firm's in the instrument, its
+    /// account's there.
+    fn holding(&self, order: &Order) -> Vec<&Limits> {
+        let (firm, account, instrument) = (order.firm, order.account, order.instrument);
+        let mut sets: Vec<&Limits> = (self.risk.sets.iter())
+            .filter(|limits| limits.hold_for(firm, account, instrument))
+            .collect();
+        sets.sort_by_key(|limits| (limits.set.instrument.0 != 0, limits.set.by_account));
+        sets
+    }
+
+    /// Whether limits let an order be what it is to become. It is no more counted as what it was.
+    /// `states_limit`: its client says at which price it trades. `is_new`: it may be one too many of
+    /// the same.
+    pub(super) fn within_limits(
+        &self,
+        order: &Order,
+        states_limit: bool,
+        is_new: bool,
+    ) -> Result<(), Reason> {
+        for limits in self.holding(order) {
+            self.within(limits, order, states_limit, is_new)?;
+        }
+        Ok(())
+    }
+
+    fn within(
+        &self,
+        limits: &Limits,
+        order: &Order,
+        states_limit: bool,
+        is_new: bool,
+    ) -> Result<(), Reason> {
+        let set = &limits.set;
+        let price = self.counts_at(order);
+        let (side, other) = (order.side, 3 - order.side);
+        let beyond = |limit: u64, value: i128| limit != 0 && value > i128::from(limit);
+        if limits.stopped {
+            return Err(Reason::LimitExecutions);
+        }
+        if beyond(set.quantity.0, order.quantity.into()) {
+            return Err(Reason::LimitQuantity);
+        }
+        let whole = self.notional(order.instrument, price, order.quantity);
+        if beyond(set.notional_e8, whole) {
+            return Err(Reason::LimitNotional);
+        }
+        let book = &self.books[order.instrument as usize - 1];
+        if let Some(market) = book.last.or(book.reference)
+            && set.collar_bp != 0
+            && states_limit
+        {
+            let away = i128::from((order.price - market).abs()) * 10_000;
+            if away > i128::from(market.abs()) * i128::from(set.collar_bp) {
+                return Err(Reason::LimitCollar);
+            }
+        }
+        let but = order.number;
+        let others = self.open_in(limits, but).count();
+        if beyond(set.open_orders.into(), others as i128 + 1) {
+            return Err(Reason::LimitOpenOrders);
+        }
+        if set.position_limit.0 != 0 {
+            let position = self.position(limits);
+            let ours = if side == BUY { position } else { -position };
+            let lots = self.open_lots(limits, but, side) + order.open() as i64;
+            if beyond(set.position_limit.0, i128::from(ours + lots)) {
+                return Err(Reason::LimitPosition);
+            }
+        }
+        if set.gross_e8 != 0 || set.net_e8 != 0 {
+            let this = self.notional(order.instrument, price, order.open());
+            let ours = self.done(limits, side) + self.open_notional(limits, but, side) + this;
+            let done_opposite = self.done(limits, other);
+            let opposite = done_opposite + self.open_notional(limits, but, other);
+            if beyond(set.gross_e8, ours + opposite) {
+                return Err(Reason::LimitGross);
+            }
+            if beyond(set.net_e8, ours - done_opposite) {
+                return Err(Reason::LimitNet);
+            }
+        }
+        if is_new && set.duplicates != 0 {
+            let window = u64::from(set.duplicates_ms) * MILLISECOND;
+            let terms = terms_of(order, price);
+            let same = (limits.accepted.iter())
+                .filter(|(at, other)| at + window > self.now && *other == terms);
+            if same.count() + 1 > set.duplicates as usize {
+                return Err(Reason::LimitDuplicates);
+            }
+        }
+        Ok(())
+    }
+
+    /// A session of the firm sends a message; what is refused for the rate is none.
+    pub(super) fn take_message(&mut self, session: u32) -> Result<(), Reason> {
+        let (firm, now) = (self.sessions[session as usize].firm, self.now);
+        let of_firm = |limits: &&mut Limits| {
+            limits.set.firm.0 == firm
+                && (limits.set.by_account, limits.set.instrument.0) == (0, 0)
+                && limits.set.messages != 0
+        };
+        let Some(limits) = self.risk.sets.iter_mut().find(of_firm) else {
+            return Ok(());
+        };
+        let worked_off_at = limits.worked_off_at.max(now) + limits.each();
+        if worked_off_at - now > limits.backlog() {
+            return Err(Reason::LimitMessages);
+        }
+        limits.worked_off_at = worked_off_at;
+        Ok(())
+    }
+
+    // What happens to orders.
+
+    /// Sets remember an order that was accepted.
+    pub(super) fn remember(&mut self, order: &Order) {
+        let (now, terms) = (self.now, terms_of(order, self.counts_at(order)));
+        for limits in &mut self.risk.sets {
+            if limits.hold_for(order.firm, order.account, order.instrument) {
+                limits.accepted.push((now, terms));
+                let more = limits.accepted.len().saturating_sub(REMEMBERED);
+                limits.accepted.drain(..more);
+            }
+        }
+    }
+
+    /// One side of the newest trade.
+    pub(super) fn book_fill(&mut self, order: &Order, price: i64, lots: u64) {
+        let now = self.now;
+        let signed = lots as i64;
+        self.risk.ledger.push(Booked {
+            trade: self.trades,
+            firm: order.firm,
+            account: order.account,
+            instrument: order.instrument,
+            side: order.side,
+            lots: if order.side == BUY { signed } else { -signed },
+            notional: self.notional(order.instrument, price, lots),
+        });
+        let mut stopped = false;
+        for limits in &mut self.risk.sets {
+            if !limits.hold_for(order.firm, order.account, order.instrument) {
+                continue;
+            }
+            limits.fills.push(now);
+            let more = limits.fills.len().saturating_sub(REMEMBERED);
+            limits.fills.drain(..more);
+            let window = u64::from(limits.set.executions_ms) * MILLISECOND;
+            let recent = limits.fills.iter().filter(|at| *at + window > now).count();
+            if limits.set.executions != 0 && recent >= limits.set.executions as usize {
+                stopped |= !limits.stopped;
+                limits.stopped = true;
+            }
+        }
+        if stopped {
+            self.saw("limits: stopped after executions");
+        }
+    }
+
+    /// One side of a trade was busted (no new price) or corrected.
+    pub(super) fn book_amendment(
+        &mut self,
+        trade: u64,
+        of: (u32, u32, u32, u8),
+        (price, new_price): (i64, Option<i64>),
+        lots: u64,
+    ) {
+        let (firm, account, instrument, side) = of;
+        let was = self.notional(instrument, price, lots);
+        let is = new_price.map_or(0, |price| self.notional(instrument, price, lots));
+        let undone = if new_price.is_some() { 0 } else { lots as i64 };
+        self.risk.ledger.push(Booked {
+            trade,
+            firm,
+            account,
+            instrument,
+            side,
+            lots: if side == BUY { -undone } else { undone },
+            notional: is - was,
+        });
+    }
+
+    /// What was bought and sold was yesterday; positions stay.
+    pub(super) fn roll_limits(&mut self) {
+        let positions: Vec<i64> = (self.risk.sets.iter())
+            .map(|limits| self.position(limits))
+            .collect();
+        for (limits, position) in self.risk.sets.iter_mut().zip(positions) {
+            limits.position = (position, 0);
+        }
+        self.risk.ledger.clear();
+    }
+}
