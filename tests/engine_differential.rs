@@ -2748,7 +2748,7 @@ const FIRST_AUCTIONS: &[&str] = &[
 ];
 
 /// Commands after which even what is rare has been seen.
-const MANY: u64 = 1_200_000;
+const MANY: u64 = 3_000_000;
 
 /// What that many see at least once.
 const SOMETIMES: &[&str] = &[
@@ -2809,7 +2809,6 @@ const SOMETIMES: &[&str] = &[
     "kill switch: Firm by session",
     "phase: ClosingAuction to Halted",
     "quote refused: OrderCapacity",
-    "a user's block went with his last session",
     "ended: LimitCollar",
     "ended: LimitExecutions",
     "ended: LimitNotional",
