@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use trading_engine::admin::api::{Api, Turns};
 use trading_engine::admin::auth::{Signing, Tokens};
+use trading_engine::admin::desk::set_phase;
 use trading_engine::admin::health::{Asking, Ping};
 use trading_engine::admin::metrics;
 use trading_engine::admin::throttle::Throttle;
@@ -37,7 +38,7 @@ use trading_engine::telemetry::profiles::Access;
 use trading_engine::telemetry::{Destinations, Outgoing, Profiles, Registry};
 use trading_engine::topology::{self, Recovered, Venue, VenueSettings};
 use trading_engine::{demo, metric_names, ring, telemetry};
-use trading_engine_protocol::types::{InstrumentId, TradingPhase};
+use trading_engine_protocol::types::InstrumentId;
 
 /// For the whole process: its figures are metrics, and its samples heap profiles.
 #[global_allocator]
@@ -565,8 +566,7 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
     let event_disk =
         OsDisk::new(&events_folder).map_err(io_failure(events_folder.display().to_string()))?;
     let genesis = demo::genesis(clock.utc_now()).map_err(io_failure("genesis"))?;
-    let mut recovered =
-        topology::recover(disk, Arc::new(event_disk), &settings, genesis.body.log_id)?;
+    let recovered = topology::recover(disk, Arc::new(event_disk), &settings, genesis.body.log_id)?;
     report(&recovered);
     let (keystore, credentials, mut commands) = world(config, &recovered, genesis.to_bytes())?;
     // A day that began while nobody was here begins before anybody is.
@@ -575,15 +575,10 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
         commands.push(topology::day_roll(today));
     }
     let mut phase = config.schedule.at(clock.utc_now());
-    // What is halted though the schedule said otherwise last was halted by somebody.
-    let before = config.schedule.at(recovered.sequenced_at());
-    if before.is_none_or(|(_, before)| before != TradingPhase::Halted) {
-        recovered.hold_what_is_halted();
-    }
     if let Some((since, phase)) = phase
         && since > recovered.sequenced_at()
     {
-        commands.extend(recovered.scheduled_phase(phase));
+        commands.push(set_phase(InstrumentId(0), phase));
     }
     let production = config.environment == Environment::Production;
     if production && recovered.firms().iter().any(demo::is_demo) {
@@ -705,7 +700,7 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
         venue.begin_drain();
         Instant::now() + grace
     };
-    let (desk, mirror) = (venue.desk(), venue.mirror());
+    let desk = venue.desk();
     let now_and_then = || {
         venue.publish();
         let day = config.trading_day_start.day_at(clock.utc_now());
@@ -716,13 +711,10 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
         let now = config.schedule.at(clock.utc_now());
         if let Some((_, to)) = now
             && now != phase
+            && desk.scheduled_phase(to)
         {
-            let known: Vec<u32> =
-                mirror.read(|reference| reference.instruments.keys().copied().collect());
-            if desk.scheduled_phase(to, known.into_iter().map(InstrumentId)) {
-                tracing::info!(phase = ?to, "a trading phase begins");
-                phase = now;
-            }
+            tracing::info!(phase = ?to, "a trading phase begins");
+            phase = now;
         }
     };
     side_ports.until_drained(

@@ -27,10 +27,10 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use trading_engine_protocol::types::{
-    InstrumentId, Reason, Sequence, SessionId, TradeId, TradingPhase, UtcNanos,
+    Reason, Sequence, SessionId, TradeId, TradingPhase, UtcNanos,
 };
 
-use crate::admin::desk::{Desk, set_phase};
+use crate::admin::desk::Desk;
 use crate::admin::mirror::{self, Mirror};
 use crate::agent::{self, Agent, EngineAgent, Idle, NextDue, ThreadPlan};
 use crate::clock::Clock;
@@ -99,8 +99,6 @@ pub struct Recovered {
     event_log: EventLog,
     tail: TailSource,
     market: Market,
-    /// Instruments that an operator halted in the life before.
-    held: Vec<InstrumentId>,
     /// Commands of the log.
     pub commands: u64,
     /// How many of them came from a snapshot.
@@ -202,7 +200,6 @@ pub fn recover(
         position,
         event_log,
         market,
-        held: Vec::new(),
         took: started.elapsed(),
         is_new: summary.is_none(),
         torn: summary.and_then(|summary| summary.torn),
@@ -340,28 +337,6 @@ impl Recovered {
         self.engine.state_hash()
     }
 
-    /// Instruments that are halted now were halted by an operator: the schedule did not say so. They stay
-    /// halted until one says otherwise.
-    pub fn hold_what_is_halted(&mut self) {
-        let engine = &self.engine;
-        let halted = engine
-            .instruments()
-            .map(|definition| definition.instrument)
-            .filter(|id| engine.phase(*id) == Some(TradingPhase::Halted));
-        self.held = halted.collect();
-    }
-
-    /// Commands that begin a phase of the schedule in all instruments but those that are held.
-    pub fn scheduled_phase(&self, phase: TradingPhase) -> Vec<Vec<u8>> {
-        if self.held.is_empty() {
-            return vec![set_phase(InstrumentId(0), phase)];
-        }
-        let all = self.engine.instruments().map(|known| known.instrument);
-        all.filter(|id| !self.held.contains(id))
-            .map(|id| set_phase(id, phase))
-            .collect()
-    }
-
     /// Starts every thread. `commands` are sequenced first (a new log's genesis and definitions).
     ///
     /// # Errors
@@ -402,12 +377,7 @@ fn locked(commands: &Mutex<Outbox>) -> MutexGuard<'_, Outbox> {
 }
 
 /// The desk, whose commands go through the venue's own ring.
-fn desk(
-    commands: &Arc<Mutex<Outbox>>,
-    journal: &Arc<Shared>,
-    clock: &Clock,
-    held: Vec<InstrumentId>,
-) -> Desk {
+fn desk(commands: &Arc<Mutex<Outbox>>, journal: &Arc<Shared>, clock: &Clock) -> Desk {
     let (commands, journal) = (Arc::clone(commands), Arc::clone(journal));
     let send = move |batch: &[Vec<u8>]| {
         let mut outbox = locked(&commands);
@@ -419,7 +389,7 @@ fn desk(
         room
     };
     let failed = move || journal.has_failed();
-    Desk::new(Arc::new(send), Box::new(failed), clock.clone(), held)
+    Desk::new(Arc::new(send), Box::new(failed), clock.clone())
 }
 
 /// The mirror of an engine that was restored.
@@ -428,7 +398,12 @@ fn begin_mirror(mirror: &Mirror, engine: &Engine) {
         for definition in engine.instruments() {
             let id = definition.instrument;
             let phase = engine.phase(id).unwrap_or(TradingPhase::Continuous);
-            reference.begin_instrument(definition, phase, engine.reference_price(id));
+            reference.begin_instrument(
+                definition,
+                phase,
+                engine.is_held(id),
+                engine.reference_price(id),
+            );
         }
         for firm in engine.firms() {
             reference.firms.insert(firm.firm.0, *firm);
@@ -539,7 +514,6 @@ impl Venue {
             position,
             event_log,
             market,
-            held,
             log_id,
             from_snapshot,
             ..
@@ -586,7 +560,7 @@ impl Venue {
         let mirror = Mirror::new(engine.limits().sessions);
         begin_mirror(&mirror, &engine);
         let commands_of_venue = Arc::new(Mutex::new(Outbox::new(venue_commands)));
-        let desk = desk(&commands_of_venue, &journal, clock, held);
+        let desk = desk(&commands_of_venue, &journal, clock);
         // Who is told of an outcome finds it in the mirror.
         let observers: Vec<Box<dyn Observer>> = vec![
             Box::new(tally),

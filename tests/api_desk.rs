@@ -193,6 +193,48 @@ fn a_halt_stops_an_instrument_and_all_phases_pass_it_over_until_it_is_resumed() 
 }
 
 #[test]
+fn a_halt_of_all_holds_each_of_them_also_over_a_start() {
+    let world = World::start(&[]);
+    let risk = Api::login(&world.server, "risk");
+    let phases = |phase: &str| {
+        let all = risk.post("/api/v1/phases", &json!({"phase": phase})).ok();
+        all["changed"].as_array().unwrap().len()
+    };
+    let held = |api: &Api| api.get("/api/v1/venue").ok()["held"].clone();
+    // One that the schedule could have halted, with the rest of them.
+    risk.ask("/api/v1/instruments/TEST-A/halt").ok();
+    assert_eq!(held(&risk), 1);
+    assert_eq!(phases("halted"), 4);
+    assert_eq!(held(&risk), 5);
+    assert_eq!(phases("continuous"), 0);
+    risk.ask("/api/v1/instruments/TEST-A/resume").ok();
+    assert_eq!(held(&risk), 4);
+    let page = world.until("/api/v1/audit", |page| {
+        let items = page["items"].as_array().unwrap();
+        items.len() == 4 && items.iter().all(|row| row["ended_sequence"].is_u64())
+    });
+    let all = &page["items"][2];
+    assert_eq!(
+        (&all["action"], &all["actor"]),
+        (&json!("SetPhase"), &json!("risk"))
+    );
+    let World { server, _data, .. } = world;
+    server.kill();
+    let server = Server::start(_data.path(), &[]);
+    let risk = Api::login(&server, "risk");
+    assert_eq!(held(&risk), 4);
+    let all = risk
+        .post("/api/v1/phases", &json!({"phase": "pre-open"}))
+        .ok();
+    assert_eq!(all["changed"][0]["symbol"], "TEST-A", "{all}");
+    assert_eq!(all["changed"].as_array().unwrap().len(), 1, "{all}");
+    let body = json!({"phase": "continuous", "including_halted": true});
+    let all = risk.post("/api/v1/phases", &body).ok();
+    assert_eq!(all["changed"].as_array().unwrap().len(), 5, "{all}");
+    assert_eq!(held(&risk), 0);
+}
+
+#[test]
 fn an_instrument_and_a_session_that_are_defined_while_it_runs_trade() {
     let world = World::start(&[]);
     let operator = &world.operator;

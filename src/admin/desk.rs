@@ -9,7 +9,7 @@
 //! Every batch has a `received_at` of its own, by which its events are known. The desk is never waited
 //! for by the venue: a request that went away, or waits too long, is nobody's.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -84,18 +84,6 @@ impl Ask {
     }
 }
 
-/// What an operator's word means for the schedule.
-#[derive(Clone, Debug, Default)]
-pub enum Hold {
-    /// Nothing.
-    #[default]
-    Unchanged,
-    /// These instruments stay halted, whatever the schedule says, until they are released.
-    Halt(Vec<InstrumentId>),
-    /// These follow the schedule again.
-    Release(Vec<InstrumentId>),
-}
-
 /// Something the log said about a batch.
 #[derive(Clone, Copy, Debug)]
 pub enum Said {
@@ -160,15 +148,6 @@ struct Waiting {
     answer: oneshot::Sender<Outcome>,
 }
 
-/// What is decided in the order of the log.
-#[derive(Debug, Default)]
-struct Order {
-    /// The last batch's.
-    received_at: u64,
-    /// Instruments that an operator halted.
-    held: BTreeSet<u32>,
-}
-
 /// See the module.
 #[derive(Clone)]
 pub struct Desk {
@@ -179,7 +158,8 @@ struct Shared {
     send: Send,
     log_failed: Box<dyn Fn() -> bool + core::marker::Send + Sync>,
     clock: Clock,
-    order: Mutex<Order>,
+    /// The last batch's `received_at`, locked while a batch is sent.
+    last_received_at: Mutex<u64>,
     waiting: Mutex<HashMap<u64, Waiting>>,
     /// How many wait, so that events pass without the lock when nobody does.
     waits: AtomicUsize,
@@ -198,23 +178,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Desk {
-    /// A desk that sends so, of a venue in which an operator halted `held`.
+    /// A desk that sends so.
     pub fn new(
         send: Send,
         log_failed: Box<dyn Fn() -> bool + core::marker::Send + Sync>,
         clock: Clock,
-        held: impl IntoIterator<Item = InstrumentId>,
     ) -> Self {
-        let order = Order {
-            received_at: 0,
-            held: held.into_iter().map(|id| id.0).collect(),
-        };
         Self {
             shared: Arc::new(Shared {
                 send,
                 log_failed,
                 clock,
-                order: Mutex::new(order),
+                last_received_at: Mutex::new(0),
                 waiting: Mutex::default(),
                 waits: AtomicUsize::new(0),
                 editing: tokio::sync::Mutex::new(()),
@@ -231,7 +206,6 @@ impl Desk {
         who: &Who,
         target: u64,
         asks: &[Ask],
-        hold: Hold,
     ) -> Result<Outcome, DeskError> {
         let Some(first) = asks.first() else {
             return Ok(Outcome::default());
@@ -240,7 +214,7 @@ impl Desk {
         let mut batch = vec![who.note(action, target, AuditNote::BEGINS)];
         batch.extend_from_slice(asks);
         batch.push(who.note(action, target, AuditNote::ENDS));
-        self.sequence(&batch, hold).await
+        self.sequence(&batch).await
     }
 
     /// Notes what is done outside the core, and waits until the note is durable.
@@ -249,11 +223,11 @@ impl Desk {
     /// [`DeskError`].
     pub async fn note(&self, who: &Who, action: u8, target: u64) -> Result<Outcome, DeskError> {
         let note = who.note(action, target, AuditNote::ALONE);
-        self.sequence(&[note], Hold::Unchanged).await
+        self.sequence(&[note]).await
     }
 
-    async fn sequence(&self, batch: &[Ask], hold: Hold) -> Result<Outcome, DeskError> {
-        let (received_at, outcome) = self.send(batch, hold)?;
+    async fn sequence(&self, batch: &[Ask]) -> Result<Outcome, DeskError> {
+        let (received_at, outcome) = self.send(batch)?;
         match tokio::time::timeout(OUTCOME_TIME, outcome).await {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(_)) | Err(_) => {
@@ -264,18 +238,14 @@ impl Desk {
     }
 
     /// Puts a batch into the log; its outcome comes through the receiver.
-    fn send(
-        &self,
-        batch: &[Ask],
-        hold: Hold,
-    ) -> Result<(u64, oneshot::Receiver<Outcome>), DeskError> {
+    fn send(&self, batch: &[Ask]) -> Result<(u64, oneshot::Receiver<Outcome>), DeskError> {
         let shared = &self.shared;
         if (shared.log_failed)() {
             return Err(DeskError::Failed);
         }
         let (answer, outcome) = oneshot::channel();
-        let mut order = lock(&shared.order);
-        let received_at = shared.clock.utc_now().0.max(order.received_at + 1);
+        let mut last = lock(&shared.last_received_at);
+        let received_at = shared.clock.utc_now().0.max(*last + 1);
         {
             let mut waiting = lock(&shared.waiting);
             if waiting.len() >= WAITING_MAX {
@@ -294,18 +264,11 @@ impl Desk {
             .map(|ask| ask.stamped(UtcNanos(received_at)))
             .collect();
         if !(shared.send)(&stamped) {
-            drop(order);
+            drop(last);
             self.forget(received_at);
             return Err(DeskError::Busy);
         }
-        order.received_at = received_at;
-        match hold {
-            Hold::Unchanged => {}
-            Hold::Halt(ids) => order.held.extend(ids.iter().map(|id| id.0)),
-            Hold::Release(ids) => ids.iter().for_each(|id| {
-                order.held.remove(&id.0);
-            }),
-        }
+        *last = received_at;
         Ok((received_at, outcome))
     }
 
@@ -320,31 +283,10 @@ impl Desk {
         self.shared.editing.lock().await
     }
 
-    /// Instruments that an operator halted: the schedule passes them over.
-    pub fn held(&self) -> BTreeSet<u32> {
-        lock(&self.shared.order).held.clone()
-    }
-
-    /// A phase of the schedule, for all of `instruments` but those that an operator halted. `false`:
-    /// there is no room now.
-    pub fn scheduled_phase(
-        &self,
-        phase: TradingPhase,
-        instruments: impl IntoIterator<Item = InstrumentId>,
-    ) -> bool {
-        // Under the lock: what an operator halts before this is passed over, what he halts after it
-        // is behind it in the log.
-        let order = lock(&self.shared.order);
-        let commands: Vec<Vec<u8>> = if order.held.is_empty() {
-            vec![set_phase(InstrumentId(0), phase)]
-        } else {
-            let meant = instruments.into_iter();
-            meant
-                .filter(|id| !order.held.contains(&id.0))
-                .map(|id| set_phase(id, phase))
-                .collect()
-        };
-        commands.is_empty() || (self.shared.send)(&commands)
+    /// A phase of the schedule, for all instruments: the core passes over those that are halted by name.
+    /// `false`: there is no room now.
+    pub fn scheduled_phase(&self, phase: TradingPhase) -> bool {
+        (self.shared.send)(&[set_phase(InstrumentId(0), phase)])
     }
 
     /// A trading day of the calendar. `false`: there is no room now.
@@ -494,87 +436,21 @@ fn is_outcome(kind: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::command::{CommandBody, read};
-    use zerocopy::IntoBytes as _;
-
-    type Sent = Arc<Mutex<Vec<Vec<u8>>>>;
-
-    /// A desk whose commands go nowhere.
-    fn desk(held: &[u32]) -> (Desk, Sent) {
-        let sent: Sent = Arc::default();
-        let into = Arc::clone(&sent);
-        let send = move |batch: &[Vec<u8>]| {
-            lock(&into).extend_from_slice(batch);
-            true
-        };
-        let (clock, _) = Clock::manual(UtcNanos(1_000));
-        let held = held.iter().map(|id| InstrumentId(*id));
-        (
-            Desk::new(Arc::new(send), Box::new(|| false), clock, held),
-            sent,
-        )
-    }
-
-    fn phases(sent: &Sent) -> Vec<(u32, u8)> {
-        let all = std::mem::take(&mut *lock(sent));
-        let phase = |bytes: &Vec<u8>| {
-            let mut words = vec![0u64; bytes.len() / 8];
-            words.as_mut_bytes().copy_from_slice(bytes);
-            match read(words.as_bytes()) {
-                Ok((_, CommandBody::SetPhase(set))) => Some((set.instrument.0, set.phase)),
-                _ => None,
-            }
-        };
-        all.iter().filter_map(phase).collect()
-    }
-
-    #[test]
-    fn the_schedule_passes_over_what_an_operator_halted_until_it_is_released() {
-        let (desk, sent) = desk(&[]);
-        let all = || [1, 2, 3].map(InstrumentId);
-        let closed = TradingPhase::Closed;
-        assert!(desk.scheduled_phase(closed, all()));
-        assert_eq!(phases(&sent), [(0, closed.as_u8())]);
-        let halt = set_phase(InstrumentId(2), TradingPhase::Halted);
-        let ask = Ask {
-            kind: CommandKind::SetPhase,
-            bytes: halt,
-        };
-        let two = vec![InstrumentId(2)];
-        // It holds as soon as it is sent: the schedule's next time is behind it in the log.
-        desk.send(std::slice::from_ref(&ask), Hold::Halt(two.clone()))
-            .unwrap();
-        phases(&sent);
-        assert!(desk.scheduled_phase(closed, all()));
-        assert_eq!(phases(&sent), [(1, closed.as_u8()), (3, closed.as_u8())]);
-        desk.send(&[ask], Hold::Release(two)).unwrap();
-        phases(&sent);
-        assert!(desk.scheduled_phase(closed, all()));
-        assert_eq!(phases(&sent), [(0, closed.as_u8())]);
-    }
-
-    #[test]
-    fn what_was_halted_before_a_start_is_passed_over_after_it() {
-        let (desk, sent) = desk(&[1]);
-        assert!(desk.scheduled_phase(TradingPhase::Continuous, [1, 2].map(InstrumentId)));
-        assert_eq!(phases(&sent), [(2, TradingPhase::Continuous.as_u8())]);
-    }
 
     #[test]
     fn batches_have_times_of_their_own_and_too_many_of_them_wait_for_nothing() {
-        let (desk, _) = desk(&[]);
+        let (clock, _) = Clock::manual(UtcNanos(1_000));
+        let desk = Desk::new(Arc::new(|_| true), Box::new(|| false), clock);
         let tick = Ask::new(crate::engine::command::Tick::default());
         let mut last = 0;
         let mut waiting = Vec::new();
         for _ in 0..WAITING_MAX {
-            let (at, outcome) = desk
-                .send(std::slice::from_ref(&tick), Hold::Unchanged)
-                .unwrap();
+            let (at, outcome) = desk.send(std::slice::from_ref(&tick)).unwrap();
             assert!(at > last);
             last = at;
             waiting.push(outcome);
         }
-        let refused = desk.send(&[tick], Hold::Unchanged);
+        let refused = desk.send(&[tick]);
         assert_eq!(refused.map(drop), Err(DeskError::Busy));
     }
 }

@@ -26,6 +26,8 @@ pub struct Instrument {
     pub phase: TradingPhase,
     /// When the core will end it by itself, 0 = it will not.
     pub phase_until: UtcNanos,
+    /// It was halted by name: phases for all instruments pass it over.
+    pub held: bool,
     /// Price units.
     pub reference: Option<Price>,
 }
@@ -130,11 +132,13 @@ impl Reference {
         &mut self,
         definition: &DefineInstrument,
         phase: TradingPhase,
+        held: bool,
         reference: Option<Price>,
     ) {
         self.define_instrument(definition);
         if let Some(known) = self.instruments.get_mut(&definition.instrument.0) {
             known.phase = phase;
+            known.held = held;
             known.reference = reference;
         }
     }
@@ -158,6 +162,7 @@ impl Reference {
             definition: *definition,
             phase: first.unwrap_or(TradingPhase::Continuous),
             phase_until: UtcNanos(0),
+            held: false,
             reference: None,
         });
         instrument.definition = *definition;
@@ -275,6 +280,7 @@ impl Reference {
                 {
                     known.phase = phase;
                     known.phase_until = changed.until;
+                    known.held = changed.held == 1;
                 }
             }
             EventBody::KillSwitchDone(done) => {

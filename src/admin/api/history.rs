@@ -15,7 +15,7 @@ use super::extract::{Body, Named, Operator, Params, Viewer};
 use super::market::{SideName, bounded};
 use super::problem::{Problem, Result, accepted};
 use super::{Amount, Api, Done, unavailable};
-use crate::admin::desk::{Ask, Hold};
+use crate::admin::desk::Ask;
 use crate::engine::command::{AmendTrade, AuditNote, CommandKind, NO_PRICE};
 use crate::limits::NAME_LENGTH_MAX;
 use crate::store::StoreError;
@@ -477,9 +477,7 @@ async fn amend(caller: &Operator, text: &str, price: Option<Amount>) -> Result<J
         new_price,
         fills: fills.fills,
     })];
-    let outcome = api
-        .desk
-        .perform(&caller.who, trade_id.0, &asks, Hold::Unchanged);
+    let outcome = api.desk.perform(&caller.who, trade_id.0, &asks);
     Ok(Json(Done::of(&accepted(outcome.await?)?)))
 }
 

@@ -1,7 +1,5 @@
 //! Instruments and tick tables: what they are, their books, and definitions of them.
 
-use std::collections::BTreeSet;
-
 use axum::Json;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -13,7 +11,7 @@ use super::extract::{Body, IfMatch, Named, Operator, Params, Risk, Viewer};
 use super::phases::Phase;
 use super::problem::{Problem, Result, accepted};
 use super::{Amount, Done, Page, Paging, Timestamp, tag, tagged};
-use crate::admin::desk::{Ask, Hold};
+use crate::admin::desk::Ask;
 use crate::admin::mirror::{Instrument, Reference};
 use crate::engine::command::{
     DefineInstrument, DefineTickTable, SetReference, TICK_STEPS_MAX, TickStep, name,
@@ -182,7 +180,7 @@ fn not_a_multiple(field: &str, of: &str) -> Problem {
     Problem::invalid(format!("{field} is no multiple of {of}, or out of range"))
 }
 
-fn view(instrument: &Instrument, reference: &Reference, held: &BTreeSet<u32>) -> InstrumentView {
+fn view(instrument: &Instrument, reference: &Reference) -> InstrumentView {
     let definition = &instrument.definition;
     let id = definition.instrument.0;
     let price = |price: Price| Amount::of(price.0.into(), definition.price_unit_e8);
@@ -191,7 +189,7 @@ fn view(instrument: &Instrument, reference: &Reference, held: &BTreeSet<u32>) ->
         id,
         phase: instrument.phase.into(),
         phase_until: (instrument.phase_until.0 != 0).then_some(Timestamp(instrument.phase_until)),
-        held: held.contains(&id),
+        held: instrument.held,
         blocked: reference.is_blocked(KillScope::Instrument, id),
         reference_price: instrument.reference.map(price),
         definition: InstrumentDefinition::of(definition),
@@ -208,10 +206,9 @@ pub async fn list(
     caller: Viewer,
     Params(paging): Params<Paging>,
 ) -> Result<Json<Page<InstrumentView>>> {
-    let held = caller.api.desk.held();
     let page = caller.api.mirror.read(|reference| {
         let all = reference.instruments.iter();
-        paging.page(all.map(|(id, one)| (*id, view(one, reference, &held))))
+        paging.page(all.map(|(id, one)| (*id, view(one, reference))))
     })?;
     Ok(Json(page))
 }
@@ -223,11 +220,10 @@ pub async fn list(
     responses((status = 200, description = "It; ETag is the version of its definition.",
         body = InstrumentView, headers(("ETag" = String)))))]
 pub async fn show(caller: Viewer, Named(symbol): Named<String>) -> Result<Response> {
-    let held = caller.api.desk.held();
     let found = caller.api.mirror.read(|reference| {
         let known = reference.instrument(&symbol)?;
         let tag = tag(known.definition.as_bytes());
-        Some(tagged(tag, view(known, reference, &held)))
+        Some(tagged(tag, view(known, reference)))
     });
     found.ok_or_else(|| no_instrument(&symbol))
 }
@@ -271,9 +267,7 @@ pub async fn define(
     }
     let command = definition.command(id, &symbol)?;
     let asks = [Ask::new(command)];
-    let outcome = api
-        .desk
-        .perform(&caller.who, u64::from(id), &asks, Hold::Unchanged);
+    let outcome = api.desk.perform(&caller.who, u64::from(id), &asks);
     Ok(Json(Done::of(&accepted(outcome.await?)?)))
 }
 
@@ -323,9 +317,7 @@ pub async fn set_reference(
     };
     let target = u64::from(definition.instrument.0);
     let asks = [Ask::new(set)];
-    let outcome = api
-        .desk
-        .perform(&caller.who, target, &asks, Hold::Unchanged);
+    let outcome = api.desk.perform(&caller.who, target, &asks);
     Ok(Json(Done::of(&accepted(outcome.await?)?)))
 }
 
@@ -423,8 +415,6 @@ pub async fn define_tick_table(
     });
     seen.check(version.as_deref())?;
     let asks = [Ask::new(table)];
-    let outcome = api
-        .desk
-        .perform(&caller.who, u64::from(id), &asks, Hold::Unchanged);
+    let outcome = api.desk.perform(&caller.who, u64::from(id), &asks);
     Ok(Json(Done::of(&accepted(outcome.await?)?)))
 }

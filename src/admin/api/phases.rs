@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::extract::{Body, MaybeBody, Named, Risk};
 use super::problem::{Problem, Result, accepted};
 use super::{Api, Timestamp};
-use crate::admin::desk::{Ask, Hold, Outcome, Said};
+use crate::admin::desk::{Ask, Outcome, Said};
 use crate::engine::command::SetPhase;
 
 /// What may happen in an instrument's book.
@@ -166,7 +166,8 @@ pub async fn set(
 
 /// Set the phase of all instruments.
 ///
-/// At one point of the log. Those that an operator halted stay so unless asked otherwise.
+/// Those that an operator halted stay so unless asked otherwise. Halted is an operator's halt of each of
+/// them.
 #[utoipa::path(post, path = "/phases", tag = "phases", request_body = AllPhases,
     security(("bearer" = [])),
     responses((status = 200, description = "They are in that phase.", body = PhasesChanged)))]
@@ -176,36 +177,25 @@ pub async fn set_all(caller: Risk, Body(change): Body<AllPhases>) -> Result<Json
         let ids = reference.instruments.keys();
         ids.map(|id| InstrumentId(*id)).collect()
     });
-    let held = api.desk.held();
-    let is_held = |id: &InstrumentId| held.contains(&id.0);
-    let asks: Vec<Ask> = if all.iter().any(is_held) {
-        // The core, too, passes those over that were halted by name, unless they are named.
-        let meant = all
-            .iter()
-            .filter(|id| change.including_halted || !is_held(id));
-        meant.map(|id| phase_of(*id, change.phase)).collect()
-    } else {
-        vec![phase_of(InstrumentId(0), change.phase)]
-    };
-    let hold = match change.phase {
-        Phase::Halted => Hold::Halt(all),
-        _ if change.including_halted => Hold::Release(all),
-        _ => Hold::Unchanged,
-    };
-    let outcome = api.desk.perform(&caller.who, 0, &asks, hold).await?;
-    // One after the other: an instrument that is in that phase already says so, and that is fine.
+    // Only a halt by name holds, and only another phase by name ends it. The last command is for what
+    // was defined a moment ago, and is all there is when nobody's hold is to change.
+    let by_name = change.phase == Phase::Halted || change.including_halted;
+    let named = all.into_iter().filter(|_| by_name);
+    let asks: Vec<Ask> = named
+        .chain([InstrumentId(0)])
+        .map(|id| phase_of(id, change.phase))
+        .collect();
+    let outcome = api.desk.perform(&caller.who, 0, &asks).await?;
+    // An instrument that is in that phase already says so, and that is fine.
     Ok(Json(changed(api, &outcome)))
 }
 
 async fn set_one(caller: &Risk, id: InstrumentId, phase: Phase) -> Result<Json<PhasesChanged>> {
     let api = &caller.api;
-    let (hold, asks) = match phase {
-        Phase::Halted => (Hold::Halt(vec![id]), [phase_of(id, phase)]),
-        _ => (Hold::Release(vec![id]), [phase_of(id, phase)]),
-    };
+    let asks = [phase_of(id, phase)];
     let target = u64::from(id.0);
-    let outcome = api.desk.perform(&caller.who, target, &asks, hold).await?;
-    // One that is halted already is held from now on, which is what was asked for.
+    let outcome = api.desk.perform(&caller.who, target, &asks).await?;
+    // One that is held already is what was asked for.
     let is_held = phase == Phase::Halted && outcome.refusal() == Some(Reason::NotAllowedInPhase);
     if !is_held {
         return Ok(Json(changed(api, &accepted(outcome)?)));

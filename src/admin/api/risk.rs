@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::extract::{Body, Params, Risk, Viewer};
 use super::problem::{Problem, Result, accepted};
 use super::{Amount, Timestamp};
-use crate::admin::desk::{Ask, Hold, Outcome, Said};
+use crate::admin::desk::{Ask, Outcome, Said};
 use crate::admin::mirror::Reference;
 use crate::engine::command::{KillSwitch, SetLimits};
 use crate::engine::event::LimitsSet;
@@ -239,9 +239,7 @@ pub async fn set_limits(
     };
     let asks = [Ask::new(set)];
     let target = u64::from(limits.firm);
-    let outcome = api
-        .desk
-        .perform(&caller.who, target, &asks, Hold::Unchanged);
+    let outcome = api.desk.perform(&caller.who, target, &asks);
     let outcome = accepted(outcome.await?)?;
     let set = outcome.said.iter().find_map(|said| match said {
         Said::Limits(set) => Some(*set),
@@ -402,9 +400,7 @@ pub async fn kill(caller: Risk, Body(request): Body<KillRequest>) -> Result<Json
         ..KillSwitch::default()
     };
     let asks = [Ask::new(switch)];
-    let outcome = api
-        .desk
-        .perform(&caller.who, u64::from(target), &asks, Hold::Unchanged);
+    let outcome = api.desk.perform(&caller.who, u64::from(target), &asks);
     let outcome = accepted(outcome.await?)?;
     let canceled = outcome.said.iter().find_map(|said| match said {
         Said::Killed(done) => Some(done.canceled),

@@ -15,7 +15,7 @@ use super::extract::{Body, IfMatch, MaybeBody, Named, Operator, Params, Support,
 use super::problem::{Problem, Result, accepted};
 use super::risk::Killed;
 use super::{Api, Done, Page, Paging, Timestamp, tag, tagged};
-use crate::admin::desk::{Ask, Hold, Said};
+use crate::admin::desk::{Ask, Said};
 use crate::admin::mirror::{Mirror, Reference, Session, protocol_of};
 use crate::engine::command::{
     AuditNote, DefineFirm, DefineSession, KillSwitch, SessionDisconnected, name, name_text,
@@ -96,7 +96,7 @@ pub async fn define_firm(
     };
     let asks = [Ask::new(firm)];
     let desk = &caller.api.desk;
-    let outcome = desk.perform(&caller.who, u64::from(id), &asks, Hold::Unchanged);
+    let outcome = desk.perform(&caller.who, u64::from(id), &asks);
     Ok(Json(Done::of(&accepted(outcome.await?)?)))
 }
 
@@ -326,9 +326,7 @@ pub async fn define(
     });
     seen.check(version.as_deref())?;
     let asks = [Ask::new(session)];
-    let outcome = api
-        .desk
-        .perform(&caller.who, u64::from(id), &asks, Hold::Unchanged);
+    let outcome = api.desk.perform(&caller.who, u64::from(id), &asks);
     Ok(Json(Done::of(&accepted(outcome.await?)?)))
 }
 
@@ -367,9 +365,7 @@ pub async fn disconnect(caller: Support, Named(id): Named<u32>) -> Result<Json<D
         SessionId(id),
         Generation(session.generation),
     )];
-    let outcome = api
-        .desk
-        .perform(&caller.who, u64::from(id), &asks, Hold::Unchanged);
+    let outcome = api.desk.perform(&caller.who, u64::from(id), &asks);
     let outcome = accepted(outcome.await?)?;
     Ok(Json(Done::of(&outcome)))
 }
@@ -400,9 +396,7 @@ pub async fn cancel_orders(caller: Support, Named(id): Named<u32>) -> Result<Jso
     if !was_on {
         asks.push(switch(1));
     }
-    let outcome = api
-        .desk
-        .perform(&caller.who, u64::from(id), &asks, Hold::Unchanged);
+    let outcome = api.desk.perform(&caller.who, u64::from(id), &asks);
     let outcome = accepted(outcome.await?)?;
     Ok(Json(Killed::of(&outcome)))
 }
@@ -474,9 +468,7 @@ pub async fn rotate_key(
             public_key,
             ..session
         })];
-        let outcome = api
-            .desk
-            .perform(&caller.who, u64::from(id), &asks, Hold::Unchanged);
+        let outcome = api.desk.perform(&caller.who, u64::from(id), &asks);
         let outcome = accepted(outcome.await?)?;
         return Ok(Json(NewKey {
             sequence: outcome.sequence.0,

@@ -9,7 +9,7 @@ use super::extract::{Body, Operator, Viewer};
 use super::problem::{Problem, Result, accepted};
 use super::{Api, Done};
 use crate::admin::AdminState;
-use crate::admin::desk::{Ask, Hold};
+use crate::admin::desk::Ask;
 use crate::engine::command::DayRoll;
 use crate::telemetry::{Counts, STAGES};
 
@@ -80,7 +80,6 @@ impl VenueView {
     /// As it stands.
     pub fn of(state: &AdminState, api: &Api) -> Self {
         let health = state.health();
-        let held = api.desk.held().len();
         let stages = since(&(api.stages)(), &Default::default());
         api.mirror.read(|reference| Self {
             status: health.status.to_owned(),
@@ -94,7 +93,11 @@ impl VenueView {
             trading_day: reference.trading_day,
             uptime_seconds: health.uptime_seconds,
             instruments: reference.instruments.len(),
-            held,
+            held: reference
+                .instruments
+                .values()
+                .filter(|instrument| instrument.held)
+                .count(),
             sessions: reference.sessions.len(),
             sessions_connected: reference
                 .sessions
@@ -155,7 +158,7 @@ pub async fn roll_day(caller: Operator, Body(day): Body<TradingDay>) -> Result<J
         reserved: 0,
     })];
     let desk = &caller.api.desk;
-    let outcome = desk.perform(&caller.who, trading_day.into(), &asks, Hold::Unchanged);
+    let outcome = desk.perform(&caller.who, trading_day.into(), &asks);
     Ok(Json(Done::of(&accepted(outcome.await?)?)))
 }
 
