@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use support::server::Server;
-use support::talk::{BinaryTalk, FixTalk, Line};
+use support::talk::{BinaryTalk, FixTalk, Line, PATIENCE};
 use trading_engine_protocol::binary::message::{
     Heartbeat, Logon, LogonAccepted, LogonRejected, Logout, NewOrder, OrderAccepted, OrderCanceled,
     Reject,
@@ -546,4 +546,43 @@ fn a_connection_reset_in_the_middle_of_a_message_leaves_nothing_behind() {
     let replayed = client.until_active();
     assert_eq!(replayed.len(), 20, "each whole order, and no half one");
     assert_eq!(server.terminate(), Some(0));
+}
+
+/// Needs `strace`: what a drain does while it waits is seen in its system calls alone.
+#[test]
+fn a_drain_shuts_each_connection_of_clients_that_stay_down_once() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("trace");
+    let mut strace = std::process::Command::new("strace");
+    strace
+        .args(["-D", "-f", "-yy", "-e", "trace=shutdown", "-o"])
+        .arg(&file);
+    let server = Server::start_traced(strace, &data.path().join("venue"), &[]);
+    let credentials = server.credentials();
+    let _binary = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 60_000);
+    let _fix = FixTalk::logged_on(server.fix, &credentials.fix[0], 30);
+    let doors = [server.binary.port(), server.fix.port()];
+    // Nobody answers its Logout, and nobody closes.
+    assert_eq!(server.terminate(), Some(0));
+    let until = Instant::now() + PATIENCE;
+    let trace = loop {
+        let trace = std::fs::read_to_string(&file).unwrap();
+        if trace.contains("+++ exited with 0 +++\n") && trace.ends_with("+++\n") {
+            break trace;
+        }
+        assert!(Instant::now() < until, "the trace has no end");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    for port in doors {
+        let of_door = format!("127.0.0.1:{port}->");
+        let calls = trace
+            .lines()
+            .filter(|line| line.contains("shutdown(") && line.contains(&of_door));
+        assert_eq!(
+            calls.count(),
+            1,
+            "port {port} of\n{}",
+            &trace[..trace.len().min(2000)]
+        );
+    }
 }

@@ -174,6 +174,9 @@ struct Slot {
     paused: bool,
     /// Ends when flushed, or at this time.
     closing_at: Option<u64>,
+    /// The writing side is closed. Closing it again would be told by the poller, and serving that would
+    /// close it again, for as long as the peer stays.
+    write_closed: bool,
     queued: bool,
     /// Reports not handed to the socket yet, and when the first of them was seen durable.
     unsent: u32,
@@ -194,8 +197,10 @@ impl Slot {
     /// closing a socket with unread bytes would take our last message back. Returns whether the
     /// peer is done too.
     fn finish(&mut self) -> bool {
-        // Fails only if the peer is gone, which the read will tell.
-        let _ = self.connection.socket.shutdown(std::net::Shutdown::Write);
+        if !std::mem::replace(&mut self.write_closed, true) {
+            // Fails only if the peer is gone, which the read will tell.
+            let _ = self.connection.socket.shutdown(std::net::Shutdown::Write);
+        }
         for _ in 0..16 {
             let unread = self.connection.input().len();
             self.connection.consume(unread);
@@ -687,6 +692,7 @@ impl Gateway {
             read_closed: false,
             paused: false,
             closing_at: None,
+            write_closed: false,
             queued: false,
             unsent: 0,
             unsent_since: 0,
