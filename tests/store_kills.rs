@@ -11,12 +11,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+use support::http::Api;
 use support::peers::{BinaryPeer, Pace, Peer, Until};
 use support::postgres::{Database, Postgres};
 use support::projected::{Projected, assert_same, lines_in, lines_of};
 use support::server::Server;
 use support::settings::{number, seed};
+use support::talk::BinaryTalk;
 use support::workload::Random;
+use trading_engine::client::credentials::Secret;
 use trading_engine::engine::event;
 use trading_engine::engine::{Engine, Progress};
 use trading_engine::journal::disk::OsDisk;
@@ -146,6 +150,58 @@ fn kills_leave_each_row_once_in_sqlite() {
     let data = tempfile::tempdir().unwrap();
     let file = data.path().join("history.sqlite");
     killed(&format!("sqlite:{}", file.display()), data.path());
+}
+
+/// What the venue's people do is a matter of the log: with SQL down it is done all the same, and is history, once,
+/// when the database is back.
+#[test]
+fn writes_of_the_admin_api_go_on_while_postgresql_is_down_and_are_history_once() {
+    let data = tempfile::tempdir().unwrap();
+    let database = Database::on(Arc::new(Postgres::start_own()));
+    let settings = [("DATABASE_URL", database.url.as_str())];
+    let server = Server::start(data.path(), &settings);
+    let [risk, operator] = ["risk", "operator"].map(|name| Api::login(&server, name));
+    database.server.down(true);
+    risk.ask("/api/v1/instruments/TEST-A/halt").ok();
+    let view = risk.get("/api/v1/instruments/TEST-A").ok();
+    assert_eq!(view["held"], true);
+    let switch = json!({"scope": "firm", "target": "2"});
+    risk.post("/api/v1/kill-switch", &switch).ok();
+    let on = risk.get("/api/v1/kill-switches").ok();
+    assert_eq!(on["items"][0]["target"], "2");
+    let limits = json!({"firm": 1, "open_orders": 100});
+    operator.put("/api/v1/limits", &limits).ok();
+    let credentials = server.credentials();
+    let mut entries = credentials.binary.iter();
+    let drawable = entries.find(|entry| matches!(entry.secret, Secret::Hmac(_)));
+    let mut new = drawable.unwrap().clone();
+    let path = format!("/api/v1/sessions/{}/keys", new.session);
+    let drawn = operator.ask(&path).ok();
+    new.secret = Secret::Hmac(drawn["secret"].as_str().unwrap().to_owned());
+    drop(BinaryTalk::logged_on(server.binary, &new, 30_000));
+    // What only history knows is said not to be there now.
+    operator.get("/api/v1/audit").problem(503);
+    database.server.up();
+    let begun = Instant::now();
+    let actions = loop {
+        let answer = operator.get("/api/v1/audit");
+        let rows = match answer.status {
+            200 => answer.ok()["items"].as_array().unwrap().clone(),
+            _ => Vec::new(),
+        };
+        if rows.len() == 4 && rows.iter().all(|row| row["ended_sequence"].is_u64()) {
+            let action = |row: &Value| row["action"].as_str().unwrap().to_owned();
+            break rows.iter().rev().map(action).collect::<Vec<_>>();
+        }
+        assert!(begun.elapsed() < PATIENCE, "{answer:?}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    };
+    assert_eq!(
+        actions,
+        ["SetPhase", "KillSwitch", "SetLimits", "KeyRotated"]
+    );
+    assert_eq!(server.terminate(), Some(0));
+    check(data.path(), &database.parsed());
 }
 
 /// PostgreSQL crashes under load, is away for a while, and comes back: trading does not notice, history
