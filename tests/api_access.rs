@@ -418,6 +418,12 @@ fn whatever_is_wrong_is_a_problem_and_every_answer_has_its_headers() {
     operator
         .post("/api/v1/sessions/4/keys", &json!([null, null]))
         .problem(422);
+    let nested = json!({"firm": 1, "duplicates": [5, 1000]});
+    let problem = operator.put("/api/v1/limits", &nested).problem(422);
+    assert_eq!(problem["detail"], "duplicates: an object is expected");
+    let nested = json!({"steps": [{"from": 0, "tick": 5}, [10, 10]]});
+    let problem = operator.put("/api/v1/tick-tables/3", &nested).problem(422);
+    assert_eq!(problem["detail"], "steps[1]: an object is expected");
     let token = operator.token.clone().unwrap();
     let put = |kind: &str, body: &str| {
         let request = format!(

@@ -13,6 +13,7 @@ use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use super::problem::{Problem, Result};
+use super::strict;
 use super::{Api, Role};
 use crate::admin::AdminState;
 use crate::admin::auth::{self, Bearer};
@@ -177,15 +178,14 @@ impl<T: DeserializeOwned> FromRequest<AdminState> for Body<T> {
 
     async fn from_request(request: Request, state: &AdminState) -> Result<Self> {
         let (parts, bytes) = whole(request, state).await?;
-        // A list would do for an object whose fields it names by their order: nobody means that.
-        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-        let is_list = first == Some(&b'[');
-        let again = Request::from_parts(parts, axum::body::Body::from(bytes));
-        match Json::<T>::from_request(again, state).await {
-            Ok(_) if is_list => Err(Problem::invalid("an object is expected")),
-            Ok(Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(body_problem(&rejection)),
-        }
+        let again = Request::from_parts(parts, axum::body::Body::from(bytes.clone()));
+        let Json(body) = Json::<T>::from_request(again, state)
+            .await
+            .map_err(|rejection| body_problem(&rejection))?;
+        let value = serde_json::from_slice(&bytes);
+        let value = value.map_err(|_| Problem::invalid("an object is expected"))?;
+        strict::check::<T>(&value).map_err(|error| Problem::invalid(error.to_string()))?;
+        Ok(Self(body))
     }
 }
 

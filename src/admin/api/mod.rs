@@ -4,7 +4,7 @@
 //! * `login`: tokens; `users`: who may have one
 //! * `instruments`, `phases`, `sessions`, `risk`, `venue`: what there is, and changes of it
 //! * `market`, `stream`: books, trades and statistics, asked for and as they change; `history`: what was
-//! * `extract`: who asks, and what; `problem`: what goes wrong; `amount`: numbers as text
+//! * `extract`, `strict`: who asks, and what; `problem`: what goes wrong; `amount`: numbers as text
 //! * `requests`: counts and times by route; `docs`: the OpenAPI document and a page that shows it
 //!
 //! Handlers answer from the mirror, the books and the log's own word; none holds anything that the hot
@@ -28,6 +28,7 @@ mod requests;
 mod risk;
 mod sessions;
 mod stream;
+mod strict;
 mod users;
 mod venue;
 
