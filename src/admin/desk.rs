@@ -207,10 +207,11 @@ impl Desk {
         target: u64,
         asks: &[Ask],
     ) -> Result<Outcome, DeskError> {
-        let Some(first) = asks.first() else {
+        // A batch is called by what it is for; what prepares it comes before.
+        let Some(last) = asks.last() else {
             return Ok(Outcome::default());
         };
-        let action = first.kind as u8;
+        let action = last.kind as u8;
         let mut batch = vec![who.note(action, target, AuditNote::BEGINS)];
         batch.extend_from_slice(asks);
         batch.push(who.note(action, target, AuditNote::ENDS));

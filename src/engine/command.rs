@@ -650,6 +650,11 @@ layout!(
     }
 );
 
+impl SessionMessage {
+    /// `token` of a Logout that the venue's people ask for: what it says is the session's to know.
+    pub const LOGOUT_BY_VENUE: u64 = u64::MAX;
+}
+
 layout!(
     /// Answers an inbound FIX message with BusinessMessageReject (35=j), an application message
     /// that must be resendable word for word, so its content is here.

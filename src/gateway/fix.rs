@@ -630,6 +630,10 @@ impl FixDoor {
     }
 
     fn take_content(&mut self, token: u64) -> Option<Content> {
+        if token == SessionMessage::LOGOUT_BY_VENUE {
+            let text = Reason::DisconnectedByVenue.text().to_owned();
+            return Some(Content::Logout(text));
+        }
         let at = self
             .contents
             .iter()

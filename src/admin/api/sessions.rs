@@ -18,9 +18,13 @@ use super::{Api, Done, Page, Paging, Timestamp, tag, tagged};
 use crate::admin::desk::{Ask, Said};
 use crate::admin::mirror::{Mirror, Reference, Session, protocol_of};
 use crate::engine::command::{
-    AuditNote, DefineFirm, DefineSession, KillSwitch, SessionDisconnected, name, name_text,
+    AuditNote, DefineFirm, DefineSession, KillSwitch, SessionDisconnected, SessionMessage, name,
+    name_text,
 };
 use crate::gateway::keystore::{decode_hex, encode_hex};
+
+/// How often a disconnect is asked for anew, because the session had logged on again.
+const DISCONNECTS_MAX: u32 = 3;
 
 /// A member firm.
 #[derive(Serialize, ToSchema)]
@@ -344,30 +348,51 @@ fn public_key(protocol: Protocol, text: Option<&str>) -> Result<[u8; 32]> {
 
 /// End the connection of a session.
 ///
-/// The client may log on again at once, if nothing else stops it. What it asked for on a lost connection
-/// happens to its orders.
+/// It is told by a Logout. The client may log on again at once, if nothing else stops it. What it asked for on
+/// a lost connection happens to its orders.
 #[utoipa::path(post, path = "/sessions/{id}/disconnect", tag = "sessions",
     security(("bearer" = [])),
     params(("id" = u32, Path, description = "Number.", minimum = 1)),
     responses((status = 200, description = "Its connection is closed.", body = Done)))]
 pub async fn disconnect(caller: Support, Named(id): Named<u32>) -> Result<Json<Done>> {
     let api = &caller.api;
-    let session = session_of(api, id)?;
-    if !session.connected {
-        return Err(Problem::conflict("it is not connected"));
+    let mut session = session_of(api, id)?;
+    for _ in 0..DISCONNECTS_MAX {
+        let asks = end_of_connection(&session);
+        let outcome = api.desk.perform(&caller.who, u64::from(id), &asks).await?;
+        if outcome.refusal() != Some(Reason::StaleGeneration) {
+            return Ok(Json(Done::of(&accepted(outcome)?)));
+        }
+        // The mirror follows the log at a distance, and named the connection before this one, or none.
+        // With the log's answer it has what came before the question.
+        let before = session.generation;
+        session = session_of(api, id)?;
+        if !session.connected || session.generation == before {
+            break;
+        }
+    }
+    Err(Problem::conflict("it is not connected"))
+}
+
+/// Asks for the end of the connection that a session has.
+fn end_of_connection(session: &Session) -> Vec<Ask> {
+    let (id, generation) = (session.definition.session, Generation(session.generation));
+    let mut asks = Vec::new();
+    if protocol_of(&session.definition) == SessionProtocol::Fix {
+        // Its Logout has a number, which is the core's to give.
+        let logout = SessionMessage {
+            outbound_kind: b'5',
+            token: SessionMessage::LOGOUT_BY_VENUE,
+            ..SessionMessage::default()
+        };
+        asks.push(Ask::of_session(logout, id, generation));
     }
     let gone = SessionDisconnected {
         reason: Reason::DisconnectedByVenue.code(),
         ..SessionDisconnected::default()
     };
-    let asks = [Ask::of_session(
-        gone,
-        SessionId(id),
-        Generation(session.generation),
-    )];
-    let outcome = api.desk.perform(&caller.who, u64::from(id), &asks);
-    let outcome = accepted(outcome.await?)?;
-    Ok(Json(Done::of(&outcome)))
+    asks.push(Ask::of_session(gone, id, generation));
+    asks
 }
 
 /// Cancel every order and quote of a session.
