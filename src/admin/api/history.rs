@@ -14,9 +14,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::extract::{Body, Named, Operator, Params, Viewer};
 use super::market::{SideName, bounded};
 use super::problem::{Problem, Result, accepted};
-use super::{Amount, Api, Done, unavailable};
-use crate::admin::desk::Ask;
+use super::{Amount, Api, Timestamp, unavailable};
+use crate::admin::desk::{Ask, Outcome, Said};
 use crate::engine::command::{AmendTrade, AuditNote, CommandKind, NO_PRICE};
+use crate::engine::event::TradeAmended;
 use crate::limits::NAME_LENGTH_MAX;
 use crate::store::StoreError;
 use crate::store::history::{
@@ -428,8 +429,8 @@ pub async fn trade(caller: Viewer, Named(text): Named<String>) -> Result<Json<Tr
 /// It never was: both sides are told. A trade of the day can be busted or corrected once.
 #[utoipa::path(post, path = "/trades/{id}/bust", tag = "trades", security(("bearer" = [])),
     params(("id" = String, Path, description = "TrdMatchID(880).", min_length = 1, max_length = 20)),
-    responses((status = 200, description = "It is busted.", body = Done)))]
-pub async fn bust(caller: Operator, Named(text): Named<String>) -> Result<Json<Done>> {
+    responses((status = 200, description = "It is busted.", body = Amended)))]
+pub async fn bust(caller: Operator, Named(text): Named<String>) -> Result<Json<Amended>> {
     amend(&caller, &text, None).await
 }
 
@@ -447,16 +448,16 @@ pub struct Correction {
 #[utoipa::path(post, path = "/trades/{id}/correct", tag = "trades", security(("bearer" = [])),
     request_body = Correction,
     params(("id" = String, Path, description = "TrdMatchID(880).", min_length = 1, max_length = 20)),
-    responses((status = 200, description = "It is corrected.", body = Done)))]
+    responses((status = 200, description = "It is corrected.", body = Amended)))]
 pub async fn correct(
     caller: Operator,
     Named(text): Named<String>,
     Body(correction): Body<Correction>,
-) -> Result<Json<Done>> {
+) -> Result<Json<Amended>> {
     amend(&caller, &text, Some(correction.price)).await
 }
 
-async fn amend(caller: &Operator, text: &str, price: Option<Amount>) -> Result<Json<Done>> {
+async fn amend(caller: &Operator, text: &str, price: Option<Amount>) -> Result<Json<Amended>> {
     let api = &caller.api;
     let trade_id = TradeId(id(text, "trade")?);
     // One at a time, and over everything that is durable now: what an order came to since its fill is
@@ -478,7 +479,65 @@ async fn amend(caller: &Operator, text: &str, price: Option<Amount>) -> Result<J
         fills: fills.fills,
     })];
     let outcome = api.desk.perform(&caller.who, trade_id.0, &asks);
-    Ok(Json(Done::of(&accepted(outcome.await?)?)))
+    Ok(Json(Amended::of(api, &accepted(outcome.await?)?)))
+}
+
+/// A trade that was busted or corrected, as its two sides were told.
+#[derive(serde::Serialize, ToSchema)]
+pub struct Amended {
+    /// Position in the log of the note that begins the change; its commands follow.
+    sequence: u64,
+    /// When it was sequenced.
+    sequenced_at: Timestamp,
+    /// What the log says of both orders: the buyer's and the seller's.
+    sides: Vec<AmendedSide>,
+}
+
+/// One side of a trade that was busted or corrected.
+#[derive(serde::Serialize, ToSchema)]
+pub struct AmendedSide {
+    /// Which side.
+    side: SideName,
+    /// OrderID(37).
+    order_id: String,
+    /// ExecID(17) of the report.
+    exec_id: String,
+    /// ExecID(17) of the fill that it amends.
+    amends: String,
+    /// What the order is filled by from now on.
+    executed: Amount,
+    /// What is open of it.
+    open: Amount,
+}
+
+impl Amended {
+    fn of(api: &Api, outcome: &Outcome) -> Self {
+        let sides = api.mirror.read(|reference| {
+            let side = |amended: &TradeAmended| {
+                let order = &amended.order;
+                let known = reference.instruments.get(&order.instrument.0)?;
+                let lots = |lots: u64| Amount::of(lots.into(), known.definition.lot_size_e8);
+                Some(AmendedSide {
+                    side: Side::try_from(order.side).ok()?.into(),
+                    order_id: order.order_id.0.to_string(),
+                    exec_id: order.exec_id.0.to_string(),
+                    amends: amended.reference.0.to_string(),
+                    executed: lots(order.cumulative.0),
+                    open: lots(order.leaves.0),
+                })
+            };
+            let said = outcome.said.iter().filter_map(|said| match said {
+                Said::Amended(amended) => side(amended),
+                _ => None,
+            });
+            said.collect()
+        });
+        Self {
+            sequence: outcome.sequence.0,
+            sequenced_at: Timestamp(outcome.sequenced_at),
+            sides,
+        }
+    }
 }
 
 fn price_of(api: &Api, instrument: InstrumentId, price: Amount) -> Result<Price> {
