@@ -127,7 +127,7 @@ fn limits_refuse_what_is_beyond_them() {
     rejected(&mut alpha, 2, 9, 50, Reason::LimitNotional);
     accepted(&mut alpha, 3, 1, 8, 50);
     let all = world.operator.get("/api/v1/limits?firm=1").ok();
-    let mut in_force = set.clone();
+    let mut in_force = set;
     in_force["blocked"] = json!(false);
     assert_eq!(all["items"], json!([in_force]));
     let switch = json!({"scope": "instrument", "target": "TEST-A"});

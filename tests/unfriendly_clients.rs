@@ -61,7 +61,7 @@ fn connections_beyond_the_limit_are_closed_and_room_comes_back() {
     assert_eq!(refused.rest(), b"", "the fifth is closed without a word");
     trades(&mut good, 1);
     drop(others);
-    let until = Instant::now() + support::talk::PATIENCE;
+    let until = Instant::now() + PATIENCE;
     // The venue notices in its own time that the others are gone.
     loop {
         let mut again = FixTalk::connect(server.fix, &credentials.fix[0].comp_id);
@@ -96,7 +96,7 @@ fn connections_that_found_no_descriptor_are_taken_when_there_are_some_again() {
     };
     let connect = |_| Line::connect(server.binary);
     let first: Vec<Line> = (0..ROOM).map(connect).collect();
-    let until = Instant::now() + support::talk::PATIENCE;
+    let until = Instant::now() + PATIENCE;
     while !is_full() {
         assert!(Instant::now() < until, "the first were not taken");
     }
@@ -157,7 +157,7 @@ fn a_flood_of_wrong_passwords_from_one_address_does_not_hold_up_the_others() {
         assert!(rejected.is_some() || answer.read::<LogonAccepted>().is_some());
         rejected.map(|rejected| rejected.reason)
     };
-    let until = Instant::now() + 2 * support::talk::PATIENCE;
+    let until = Instant::now() + 2 * PATIENCE;
     while answer(false) != Some(Reason::TooManyConnections.code()) {
         assert!(Instant::now() < until, "nothing was refused unchecked");
     }
@@ -294,13 +294,10 @@ fn who_does_not_read_is_disconnected_and_gets_everything_when_it_comes_back() {
     // It writes as much as the venue takes, and reads nothing; the system keeps little for it, but
     // more than one of the loopback's packets: those would be dropped, and come again minutes later.
     rustix::net::sockopt::set_socket_recv_buffer_size(&deaf.line.socket, 256 << 10).unwrap();
-    deaf.line
-        .socket
-        .set_write_timeout(Some(support::talk::PATIENCE))
-        .unwrap();
+    deaf.line.socket.set_write_timeout(Some(PATIENCE)).unwrap();
     let written = deaf.line.socket.write_all(&bytes);
     trades(&mut good, 1);
-    let until = Instant::now() + support::talk::PATIENCE;
+    let until = Instant::now() + PATIENCE;
     while !support::server::get(server.metrics, "/metrics")
         .1
         .contains("\ntrading_engine_slow_consumers_total 1\n")
