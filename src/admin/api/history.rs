@@ -30,12 +30,79 @@ const CATCH_UP_TIME: Duration = Duration::from_secs(3);
 /// How often it looks.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(5);
 
-/// Why a list cannot be had.
-fn wrong(error: &StoreError, has_cursor: bool) -> Problem {
-    if has_cursor && matches!(error, StoreError::Data(_)) {
-        return Problem::new(StatusCode::BAD_REQUEST, "cursor is the `next` of a page");
+/// Which part of a list is asked for, and how it is answered: the same for every list of history.
+struct Listing {
+    /// From this time on, UTC ns.
+    since: Option<u64>,
+    /// Before this time.
+    until: Option<u64>,
+    cursor: Option<Cursor>,
+    limit: u32,
+}
+
+impl Listing {
+    fn read(
+        [since, until]: [Option<&str>; 2],
+        cursor: Option<&str>,
+        limit: Option<u32>,
+    ) -> Result<Self> {
+        Ok(Self {
+            since: time(since, "since")?,
+            until: time(until, "until")?,
+            cursor: read_cursor(cursor)?,
+            limit: bounded(limit, 100, "limit")?,
+        })
     }
-    unavailable(error)
+
+    fn answer<T: ToSchema>(
+        &self,
+        page: std::result::Result<Page<T>, StoreError>,
+    ) -> Result<Json<Page<T>>> {
+        page.map(Json).map_err(|error| {
+            // A cursor of another list reads well and is none of this one.
+            if self.cursor.is_some() && matches!(error, StoreError::Data(_)) {
+                no_cursor()
+            } else {
+                unavailable(&error)
+            }
+        })
+    }
+}
+
+/// A query of a list: its own fields, and the part of it that is asked for.
+macro_rules! list_params {
+    ($(#[$doc:meta])* $name:ident { $($fields:tt)* }) => {
+        $(#[$doc])*
+        #[derive(Deserialize, IntoParams)]
+        #[into_params(parameter_in = Query)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $($fields)*
+            /// From this time on, UTC, like 2026-11-28T09:00:00Z.
+            #[param(format = DateTime)]
+            since: Option<String>,
+            /// Before this time.
+            #[param(format = DateTime)]
+            until: Option<String>,
+            /// `next` of the page before.
+            #[param(max_length = 64)]
+            cursor: Option<String>,
+            /// Rows at most, 100 if absent.
+            #[param(minimum = 1, maximum = 1000)]
+            limit: Option<u32>,
+        }
+
+        impl $name {
+            fn listing(&self) -> Result<Listing> {
+                let times = [self.since.as_deref(), self.until.as_deref()];
+                Listing::read(times, self.cursor.as_deref(), self.limit)
+            }
+        }
+    };
+}
+
+fn no_cursor() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "cursor is the `next` of a page")
 }
 
 /// Text that is no longer than what it may name.
@@ -54,11 +121,11 @@ fn short(text: Option<String>, length_max: usize, what: &str) -> Result<Option<S
 const CLIENT_ID_MAX: usize = 36;
 const CURSOR_MAX: usize = 64;
 
-fn cursor(text: Option<&str>) -> Result<Option<Cursor>> {
+fn read_cursor(text: Option<&str>) -> Result<Option<Cursor>> {
     let text = short(text.map(str::to_owned), CURSOR_MAX, "cursor")?;
     let text = text.as_deref();
     let parsed = text.map(str::parse::<Cursor>).transpose();
-    parsed.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "cursor is the `next` of a page"))
+    parsed.map_err(|_| no_cursor())
 }
 
 /// The id of a symbol in a filter; a symbol that nobody has is of nothing.
@@ -153,43 +220,30 @@ impl From<StatusName> for OrderStatus {
     }
 }
 
-/// Which orders.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct OrdersParams {
-    /// Of this session.
-    session: Option<u32>,
-    /// Of this firm.
-    firm: Option<u32>,
-    /// Of this account.
-    account: Option<u32>,
-    /// Of this instrument.
-    #[param(min_length = 1, max_length = 24)]
-    symbol: Option<String>,
-    /// With this client's id, the newest one.
-    #[param(max_length = 36)]
-    client_order_id: Option<String>,
-    /// On this side.
-    #[param(inline)]
-    side: Option<SideName>,
-    /// In this status.
-    #[param(inline)]
-    status: Option<StatusName>,
-    /// Open orders that are no quotes, or all others.
-    open: Option<bool>,
-    /// Entered from this time on, UTC, like 2026-11-28T09:00:00Z.
-    #[param(format = DateTime)]
-    since: Option<String>,
-    /// Entered before this time.
-    #[param(format = DateTime)]
-    until: Option<String>,
-    /// `next` of the page before.
-    #[param(max_length = 64)]
-    cursor: Option<String>,
-    /// Rows at most, 100 if absent.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+list_params! {
+    /// Which orders.
+    OrdersParams {
+        /// Of this session.
+        session: Option<u32>,
+        /// Of this firm.
+        firm: Option<u32>,
+        /// Of this account.
+        account: Option<u32>,
+        /// Of this instrument.
+        #[param(min_length = 1, max_length = 24)]
+        symbol: Option<String>,
+        /// With this client's id, the newest one.
+        #[param(max_length = 36)]
+        client_order_id: Option<String>,
+        /// On this side.
+        #[param(inline)]
+        side: Option<SideName>,
+        /// In this status.
+        #[param(inline)]
+        status: Option<StatusName>,
+        /// Open orders that are no quotes, or all others.
+        open: Option<bool>,
+    }
 }
 
 /// Orders.
@@ -203,6 +257,7 @@ pub async fn orders(
     Params(params): Params<OrdersParams>,
 ) -> Result<Json<Page<OrderRow>>> {
     let api = &caller.api;
+    let listing = params.listing()?;
     let filter = OrderFilter {
         session: params.session,
         firm: params.firm,
@@ -214,14 +269,11 @@ pub async fn orders(
             .status
             .map(|status| OrderStatus::from(status).as_u8()),
         open: params.open,
-        since: time(params.since.as_deref(), "since")?,
-        until: time(params.until.as_deref(), "until")?,
+        since: listing.since,
+        until: listing.until,
     };
-    let limit = bounded(params.limit, 100, "limit")?;
-    let cursor = cursor(params.cursor.as_deref())?;
-    let page = api.store.orders(&filter, cursor.as_ref(), limit).await;
-    page.map(Json)
-        .map_err(|error| wrong(&error, cursor.is_some()))
+    let (cursor, limit) = (listing.cursor.as_ref(), listing.limit);
+    listing.answer(api.store.orders(&filter, cursor, limit).await)
 }
 
 /// How else an order can be named.
@@ -287,40 +339,27 @@ pub async fn order(
     Ok(Json(Found { items }))
 }
 
-/// Which execution reports.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct ExecutionsParams {
-    /// Of this order.
-    #[param(max_length = 20, pattern = "^[0-9]{1,18}$")]
-    order_id: Option<String>,
-    /// This one.
-    #[param(max_length = 20, pattern = "^[0-9]{1,18}$")]
-    exec_id: Option<String>,
-    /// Of this trade.
-    #[param(max_length = 20, pattern = "^[0-9]{1,18}$")]
-    trade_id: Option<String>,
-    /// Of this session.
-    session: Option<u32>,
-    /// Of this instrument.
-    #[param(min_length = 1, max_length = 24)]
-    symbol: Option<String>,
-    /// Of this client's id.
-    #[param(max_length = 36)]
-    client_order_id: Option<String>,
-    /// From this time on, UTC.
-    #[param(format = DateTime)]
-    since: Option<String>,
-    /// Before this time.
-    #[param(format = DateTime)]
-    until: Option<String>,
-    /// `next` of the page before.
-    #[param(max_length = 64)]
-    cursor: Option<String>,
-    /// Rows at most, 100 if absent.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+list_params! {
+    /// Which execution reports.
+    ExecutionsParams {
+        /// Of this order.
+        #[param(max_length = 20, pattern = "^[0-9]{1,18}$")]
+        order_id: Option<String>,
+        /// This one.
+        #[param(max_length = 20, pattern = "^[0-9]{1,18}$")]
+        exec_id: Option<String>,
+        /// Of this trade.
+        #[param(max_length = 20, pattern = "^[0-9]{1,18}$")]
+        trade_id: Option<String>,
+        /// Of this session.
+        session: Option<u32>,
+        /// Of this instrument.
+        #[param(min_length = 1, max_length = 24)]
+        symbol: Option<String>,
+        /// Of this client's id.
+        #[param(max_length = 36)]
+        client_order_id: Option<String>,
+    }
 }
 
 /// Execution reports.
@@ -334,6 +373,7 @@ pub async fn executions(
     Params(params): Params<ExecutionsParams>,
 ) -> Result<Json<Page<ExecutionRow>>> {
     let api = &caller.api;
+    let listing = params.listing()?;
     let number = |text: &Option<String>, what| {
         let text = text.as_deref();
         text.map(|text| id(text, what)).transpose()
@@ -346,42 +386,26 @@ pub async fn executions(
         instrument: instrument(api, params.symbol.as_deref())?,
         client_order_id: short(params.client_order_id, CLIENT_ID_MAX, "client_order_id")?,
         kind: None,
-        since: time(params.since.as_deref(), "since")?,
-        until: time(params.until.as_deref(), "until")?,
+        since: listing.since,
+        until: listing.until,
     };
-    let limit = bounded(params.limit, 100, "limit")?;
-    let cursor = cursor(params.cursor.as_deref())?;
-    let page = api.store.executions(&filter, cursor.as_ref(), limit).await;
-    page.map(Json)
-        .map_err(|error| wrong(&error, cursor.is_some()))
+    let (cursor, limit) = (listing.cursor.as_ref(), listing.limit);
+    listing.answer(api.store.executions(&filter, cursor, limit).await)
 }
 
-/// Which trades.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct AllTradesParams {
-    /// Of this instrument.
-    #[param(min_length = 1, max_length = 24)]
-    symbol: Option<String>,
-    /// With this firm on either side.
-    firm: Option<u32>,
-    /// With this session on either side.
-    session: Option<u32>,
-    /// Busted ones, or all others.
-    busted: Option<bool>,
-    /// From this time on, UTC.
-    #[param(format = DateTime)]
-    since: Option<String>,
-    /// Before this time.
-    #[param(format = DateTime)]
-    until: Option<String>,
-    /// `next` of the page before.
-    #[param(max_length = 64)]
-    cursor: Option<String>,
-    /// Rows at most, 100 if absent.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+list_params! {
+    /// Which trades.
+    AllTradesParams {
+        /// Of this instrument.
+        #[param(min_length = 1, max_length = 24)]
+        symbol: Option<String>,
+        /// With this firm on either side.
+        firm: Option<u32>,
+        /// With this session on either side.
+        session: Option<u32>,
+        /// Busted ones, or all others.
+        busted: Option<bool>,
+    }
 }
 
 /// Trades with both their sides.
@@ -395,19 +419,17 @@ pub async fn trades(
     Params(params): Params<AllTradesParams>,
 ) -> Result<Json<Page<TradeRow>>> {
     let api = &caller.api;
+    let listing = params.listing()?;
     let filter = TradeFilter {
         instrument: instrument(api, params.symbol.as_deref())?,
         firm: params.firm,
         session: params.session,
         busted: params.busted,
-        since: time(params.since.as_deref(), "since")?,
-        until: time(params.until.as_deref(), "until")?,
+        since: listing.since,
+        until: listing.until,
     };
-    let limit = bounded(params.limit, 100, "limit")?;
-    let cursor = cursor(params.cursor.as_deref())?;
-    let page = api.store.trades(&filter, cursor.as_ref(), limit).await;
-    page.map(Json)
-        .map_err(|error| wrong(&error, cursor.is_some()))
+    let (cursor, limit) = (listing.cursor.as_ref(), listing.limit);
+    listing.answer(api.store.trades(&filter, cursor, limit).await)
 }
 
 /// One trade.
@@ -595,43 +617,28 @@ pub async fn positions(
     Params(params): Params<PositionsParams>,
 ) -> Result<Json<Page<PositionRow>>> {
     let api = &caller.api;
+    let listing = Listing::read([None; 2], params.cursor.as_deref(), params.limit)?;
     let filter = PositionFilter {
         firm: params.firm,
         account: params.account,
         instrument: instrument(api, params.symbol.as_deref())?,
     };
-    let limit = bounded(params.limit, 100, "limit")?;
-    let cursor = cursor(params.cursor.as_deref())?;
-    let page = api.store.positions(&filter, cursor.as_ref(), limit).await;
-    page.map(Json)
-        .map_err(|error| wrong(&error, cursor.is_some()))
+    let (cursor, limit) = (listing.cursor.as_ref(), listing.limit);
+    listing.answer(api.store.positions(&filter, cursor, limit).await)
 }
 
-/// Which quotes.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct QuotesParams {
-    /// Of this session.
-    session: Option<u32>,
-    /// Of this instrument.
-    #[param(min_length = 1, max_length = 24)]
-    symbol: Option<String>,
-    /// Of this mass quote.
-    #[param(max_length = 36)]
-    quote_id: Option<String>,
-    /// From this time on, UTC.
-    #[param(format = DateTime)]
-    since: Option<String>,
-    /// Before this time.
-    #[param(format = DateTime)]
-    until: Option<String>,
-    /// `next` of the page before.
-    #[param(max_length = 64)]
-    cursor: Option<String>,
-    /// Rows at most, 100 if absent.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+list_params! {
+    /// Which quotes.
+    QuotesParams {
+        /// Of this session.
+        session: Option<u32>,
+        /// Of this instrument.
+        #[param(min_length = 1, max_length = 24)]
+        symbol: Option<String>,
+        /// Of this mass quote.
+        #[param(max_length = 36)]
+        quote_id: Option<String>,
+    }
 }
 
 /// What became of mass quotes.
@@ -645,43 +652,28 @@ pub async fn quotes(
     Params(params): Params<QuotesParams>,
 ) -> Result<Json<Page<QuoteRow>>> {
     let api = &caller.api;
+    let listing = params.listing()?;
     let filter = QuoteFilter {
         session: params.session,
         instrument: instrument(api, params.symbol.as_deref())?,
         quote_id: short(params.quote_id, CLIENT_ID_MAX, "quote_id")?,
-        since: time(params.since.as_deref(), "since")?,
-        until: time(params.until.as_deref(), "until")?,
+        since: listing.since,
+        until: listing.until,
     };
-    let limit = bounded(params.limit, 100, "limit")?;
-    let cursor = cursor(params.cursor.as_deref())?;
-    let page = api.store.quotes(&filter, cursor.as_ref(), limit).await;
-    page.map(Json)
-        .map_err(|error| wrong(&error, cursor.is_some()))
+    let (cursor, limit) = (listing.cursor.as_ref(), listing.limit);
+    listing.answer(api.store.quotes(&filter, cursor, limit).await)
 }
 
-/// Which deeds.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct AuditParams {
-    /// Of this user.
-    #[param(max_length = 24)]
-    actor: Option<String>,
-    /// Of this kind: a command's name such as `KillSwitch`, or `KeyRotated`, `UserChanged`.
-    #[param(max_length = 32)]
-    action: Option<String>,
-    /// From this time on, UTC.
-    #[param(format = DateTime)]
-    since: Option<String>,
-    /// Before this time.
-    #[param(format = DateTime)]
-    until: Option<String>,
-    /// `next` of the page before.
-    #[param(max_length = 64)]
-    cursor: Option<String>,
-    /// Rows at most, 100 if absent.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+list_params! {
+    /// Which deeds.
+    AuditParams {
+        /// Of this user.
+        #[param(max_length = 24)]
+        actor: Option<String>,
+        /// Of this kind: a command's name such as `KillSwitch`, or `KeyRotated`, `UserChanged`.
+        #[param(max_length = 32)]
+        action: Option<String>,
+    }
 }
 
 /// What the venue's people did.
@@ -695,17 +687,15 @@ pub async fn audit(
     Params(params): Params<AuditParams>,
 ) -> Result<Json<Page<AuditRow>>> {
     let api = &caller.api;
+    let listing = params.listing()?;
     let filter = AuditFilter {
         actor: short(params.actor, NAME_LENGTH_MAX, "actor")?,
         action: params.action.as_deref().map(action).transpose()?,
-        since: time(params.since.as_deref(), "since")?,
-        until: time(params.until.as_deref(), "until")?,
+        since: listing.since,
+        until: listing.until,
     };
-    let limit = bounded(params.limit, 100, "limit")?;
-    let cursor = cursor(params.cursor.as_deref())?;
-    let page = api.store.audit(&filter, cursor.as_ref(), limit).await;
-    page.map(Json)
-        .map_err(|error| wrong(&error, cursor.is_some()))
+    let (cursor, limit) = (listing.cursor.as_ref(), listing.limit);
+    listing.answer(api.store.audit(&filter, cursor, limit).await)
 }
 
 fn action(name: &str) -> Result<u8> {
