@@ -1,33 +1,55 @@
-//! What it costs an order to be watched: the real venue, closed loop, with nobody looking and with
-//! scrapes of `/metrics` and traced requests every 20 ms and a DogStatsD agent.
+//! What it costs an order that everything looks on: the real venue with its embedded database and nobody
+//! there, and with PostgreSQL, Redis, eight consoles, a scraper, traces and a DogStatsD agent
+//! (`support/watched.rs`). Orders come from sessions of the load generator over TCP.
 //!
-//! * `instructions`: those of the core thread for each order, as callgrind counts them, and of them those
-//!   in functions of the matching core and of the protocols, which no idle round runs;
-//! * `calls`: system calls of the core thread for each order, as strace counts them;
-//! * `time`: round trips as the client sees them, nothing traced.
+//! * `instructions`: of the core thread for each request, as callgrind counts them, while the same script of
+//!   requests runs closed loop. A thread that waits polls as often as there is time, which is nobody's cost, so
+//!   each run looks first at what the thread does while nothing happens. Three figures: instructions that rounds
+//!   which find nothing do not run, in the matching core and the protocols; all such instructions, which
+//!   leaves out what rounds with and without work share (the loop, the polling); all of the thread.
+//! * `calls`: system calls of the core thread for each request, as strace sees them, the script again: all, and
+//!   without waits, what ends them, and reads that found nothing, which are of rounds rather than of requests.
+//! * `time`: from the intended time of sending to the answer, open loop, as `loadtest run` measures it,
+//!   nothing traced, with the venue's default way of waiting.
 //!
-//! Runs without and with watchers take turns. What two runs of one kind differ by is the noise that a
-//! difference between the kinds has to be seen beside; the idle rounds of the core's loop, whose
-//! number depends on when its clients get to run, are most of it.
+//! Rounds take turns: without, with, without again. What the two without differ by is the noise that the
+//! difference has to be seen beside. Watchers, databases and clients share the machine's cores with the
+//! venue, so `time` has their taking of the processor in it, and says how many cores there are.
 //!
-//! `cargo bench --bench watchers [-- instructions|calls|time] [RUNS]`
+//! `cargo bench --bench watchers [-- instructions|calls|time] [ROUNDS]`
 
+#[path = "support/callgrind.rs"]
+mod callgrind;
 #[path = "../tests/support/mod.rs"]
 mod support;
+#[path = "support/watched.rs"]
+mod watched;
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, UdpSocket};
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use callgrind::{Counts, Work};
+use loadtest::client::{Answer, Client, Instrument, Order, Side, first_id};
+use loadtest::credentials::{Credentials, Protocol};
+use loadtest::run::{self, Arrivals};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use support::postgres::Postgres;
 use support::server::{self, Server};
-use support::talk::BinaryTalk;
-use trading_engine_protocol::binary::message::{Fill, OrderAccepted};
+use watched::{CONSOLES, SCRAPE, Seen, Services, Viewers};
 
-const EVERY: Duration = Duration::from_millis(20);
+/// Requests of the script, over and over; it ends with an empty book.
+const SCRIPT: u64 = 5;
+/// How long the thread is watched while nothing happens.
+const IDLE: Duration = Duration::from_secs(2);
+/// Open loop: requests a second.
+const RATE: f64 = 2_000.0;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Prices and quantities are mantissas of 10^-8.
+const UNIT: i64 = 100_000_000;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Measure {
@@ -37,163 +59,334 @@ enum Measure {
 }
 
 impl Measure {
-    const ALL: [(&str, Self); 3] = [
-        ("instructions", Self::Instructions),
-        ("calls", Self::Calls),
-        ("time", Self::Time),
+    const ALL: [(&str, Self, usize); 3] = [
+        ("instructions", Self::Instructions, 3),
+        ("calls", Self::Calls, 3),
+        ("time", Self::Time, 7),
     ];
 
-    /// Pairs of orders in a run: valgrind takes fifty times as long.
-    fn trades(self) -> u64 {
+    /// Turns of the script, or seconds of load.
+    fn length(self) -> u64 {
         match self {
-            Self::Instructions | Self::Calls => 2_000,
-            Self::Time => 20_000,
-        }
-    }
-
-    /// A tracer that becomes the venue, its output in `folder`.
-    fn tracer(self, folder: &Path) -> Option<Command> {
-        match self {
-            Self::Instructions => {
-                let mut command = Command::new("valgrind");
-                let out = folder.join("callgrind");
-                command
-                    .args([
-                        "--tool=callgrind",
-                        "--separate-threads=yes",
-                        "--fair-sched=yes",
-                        "-q",
-                    ])
-                    .arg(format!("--callgrind-out-file={}", out.display()));
-                Some(command)
-            }
-            Self::Calls => {
-                let mut command = Command::new("strace");
-                command
-                    .args(["-D", "-f", "-q", "-o"])
-                    .arg(folder.join("calls"));
-                Some(command)
-            }
-            Self::Time => None,
+            Self::Instructions => 800,
+            Self::Calls => 4_000,
+            Self::Time => 4,
         }
     }
 }
 
-/// Looks at the venue until told to stop; counts the looks.
-struct Watchers {
-    stop: Arc<AtomicBool>,
-    looks: Arc<AtomicU64>,
-    thread: std::thread::JoinHandle<()>,
+/// One column of a report, by name.
+type Figures = BTreeMap<String, f64>;
+
+struct Bench {
+    postgres: Arc<Postgres>,
+    seen: Vec<Seen>,
+    /// Names of objects, by their number in profiles.
+    objects: Vec<String>,
+    /// What each run's core thread did while nothing happened, and while the script ran.
+    profiles: Vec<[Counts; 2]>,
 }
 
-impl Watchers {
-    fn start(server: &Server) -> Self {
-        let (stop, looks): (Arc<AtomicBool>, Arc<AtomicU64>) = Default::default();
-        let (told, counted) = (Arc::clone(&stop), Arc::clone(&looks));
-        let (http, metrics) = (server.http, server.metrics);
-        let thread = std::thread::spawn(move || {
-            while !told.load(Ordering::Relaxed) {
-                assert_eq!(server::get(metrics, "/metrics").0, 200);
-                assert_eq!(server::get(http, "/book/TEST-A").0, 200);
-                counted.fetch_add(1, Ordering::Relaxed);
-                std::thread::park_timeout(EVERY);
+impl Bench {
+    /// One venue from its start to its end.
+    fn run(&mut self, measure: Measure, watched: bool) -> Figures {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("data");
+        let services = watched.then(|| Services::new(&self.postgres));
+        let more = services.as_ref().map_or_else(Vec::new, Services::settings);
+        let mut settings = vec![
+            ("TOPOLOGY", "compact"),
+            ("MAX_ORDERS", "4096"),
+            ("MAX_CLIENT_ORDER_IDS", "65536"),
+            ("JOURNAL_POLICY", "os"),
+            ("JOURNAL_SEGMENT_BYTES", "67108864"),
+        ];
+        if measure != Measure::Time {
+            // A round that finds nothing is then followed by a wait, not by twenty more of them.
+            settings.push(("IDLE", "park"));
+        }
+        settings.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
+        let server = match measure {
+            Measure::Instructions => {
+                Server::start_traced(callgrind(folder.path()), &data, &settings)
             }
+            _ => Server::start(&data, &settings),
+        };
+        let viewers = watched.then(|| Viewers::start(&server));
+        let figures = match measure {
+            Measure::Instructions => {
+                count(&server);
+                let of = |dump| callgrind::core_thread(folder.path(), dump, &mut self.objects);
+                self.profiles.push(["idle", "loaded"].map(of));
+                Figures::new()
+            }
+            Measure::Calls => calls(&server, folder.path()),
+            Measure::Time => times(&server),
+        };
+        self.seen.extend(viewers.map(Viewers::stop));
+        // A drain with nobody there: what it takes is no request's.
+        let gone = "trading_engine_connections 0";
+        while !server::get(server.metrics, "/metrics").1.contains(gone) {
+            std::thread::yield_now();
+        }
+        assert_eq!(server.terminate(), Some(0));
+        figures
+    }
+
+    /// Of every run, what a request took.
+    fn instructions(&self) -> Vec<Figures> {
+        let idle = callgrind::of_idle_rounds(self.profiles.iter().map(|[idle, _]| idle));
+        let requests = (Measure::Instructions.length() * SCRIPT) as f64;
+        let figures = self.profiles.iter().map(|[_, loaded]| {
+            let work = Work::of(&idle, loaded);
+            [
+                (
+                    "1 that idle rounds do not run, core and protocols",
+                    work.of_core,
+                ),
+                ("2 that idle rounds do not run", work.of_orders),
+                ("3 all of the thread", work.all),
+            ]
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count / requests))
+            .collect()
         });
-        Self {
-            stop,
-            looks,
-            thread,
+        figures.collect()
+    }
+
+    fn report(&mut self, measure: Measure, name: &str, rounds: usize) {
+        let kinds = [false, true, false];
+        let mut all: [Vec<Figures>; 3] = Default::default();
+        for _ in 0..rounds {
+            for (figures, watched) in all.iter_mut().zip(kinds) {
+                figures.push(self.run(measure, watched));
+            }
         }
-    }
-
-    fn stop(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the watchers got answers");
-        self.looks.load(Ordering::Relaxed)
-    }
-}
-
-/// Takes what is sent to it and answers 200.
-fn collector() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        for mut socket in listener.incoming().flatten() {
-            std::thread::spawn(move || {
-                let mut bytes = [0; 64 << 10];
-                while socket.read(&mut bytes).is_ok_and(|read| read > 0) {
-                    let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-                }
+        if measure == Measure::Instructions {
+            let runs =
+                (0..rounds).flat_map(|round| (0..kinds.len()).map(move |kind| (kind, round)));
+            for ((kind, round), figures) in runs.zip(self.instructions()) {
+                all[kind][round] = figures;
+            }
+        }
+        let columns: Vec<String> = all
+            .iter()
+            .flatten()
+            .flat_map(|figures| figures.keys().cloned())
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        println!(
+            "{:<54} {:>10} {:>10} {:>10}  {:>8} {:>9}  {:>20}",
+            format!("{name}, {rounds} rounds"),
+            "nobody",
+            "all",
+            "nobody",
+            "all",
+            "A/A",
+            "nobody, least-most"
+        );
+        for column in columns {
+            let [one, with, other] = all.each_ref().map(|runs| {
+                let of = |run: &Figures| run.get(&column).copied().unwrap_or(0.0);
+                let mut values: Vec<f64> = runs.iter().map(of).collect();
+                values.sort_by(f64::total_cmp);
+                values
             });
+            let middle = |values: &[f64]| values[values.len() / 2];
+            let mut without: Vec<f64> = one.iter().chain(&other).copied().collect();
+            without.sort_by(f64::total_cmp);
+            let against = |a: f64, b: f64| if b == 0.0 { 0.0 } else { (a / b - 1.0) * 100.0 };
+            println!(
+                "{:<54} {:>10.3} {:>10.3} {:>10.3}  {:>+7.2}% {:>+8.2}%  {:>9.3} {:>10.3}",
+                column,
+                middle(&one),
+                middle(&with),
+                middle(&other),
+                against(middle(&with), middle(&without)),
+                against(middle(&other), middle(&one)),
+                without[0],
+                without[without.len() - 1],
+            );
         }
-    });
-    format!("http://{address}")
+    }
 }
 
-/// One run: what an order took, in the measure's unit; for `time` the 50th, 99th and 99.9th
-/// percentile in microseconds.
-fn run(measure: Measure, watched: bool) -> (Vec<f64>, u64) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data = folder.path().join("data");
-    let agent = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    let agent = agent.local_addr().expect("an address").to_string();
-    let endpoint = collector();
-    let mut settings = vec![
-        ("TOPOLOGY", "compact"),
-        ("IDLE", "park"),
-        ("MAX_ORDERS", "1024"),
-        ("MAX_CLIENT_ORDER_IDS", "65536"),
-        ("JOURNAL_POLICY", "os"),
-        ("JOURNAL_SEGMENT_BYTES", "67108864"),
-    ];
-    if watched {
-        settings.push(("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint));
-        settings.push(("DOGSTATSD_ADDRESS", &agent));
-    }
-    let server = match measure.tracer(folder.path()) {
-        Some(tracer) => Server::start_traced(tracer, &data, &settings),
-        None => Server::start(&data, &settings),
-    };
-    let core = core_thread(&server);
-    let credentials = server.credentials();
-    let mut buyer = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
-    let mut seller = BinaryTalk::logged_on(server.binary, &credentials.binary[1], 30_000);
-    let watchers = watched.then(|| Watchers::start(&server));
-    let mut times = Vec::new();
-    for number in 1..=measure.trades() {
-        let started = Instant::now();
-        buyer.send(&buyer.order(number, 1, 5, 100));
-        let _: OrderAccepted = buyer.expect_a();
-        times.push(started.elapsed().as_nanos() as f64 / 1e3);
-        seller.send(&seller.order(number, 2, 5, 100));
-        let _: OrderAccepted = seller.expect_a();
-        let _: Fill = seller.expect_a();
-        let _: Fill = buyer.expect_a();
-    }
-    let looks = watchers.map_or(0, Watchers::stop);
-    // A drain with nobody there: what it takes is no order's.
-    drop((buyer, seller));
-    server_without_clients(&server);
-    assert_eq!(server.terminate(), Some(0));
-    let orders = 2.0 * measure.trades() as f64;
-    let values = match measure {
-        Measure::Instructions => instructions(folder.path()).map(|all| all / orders).to_vec(),
-        Measure::Calls => vec![calls(&folder.path().join("calls"), core) / orders],
-        Measure::Time => {
-            times.sort_by(f64::total_cmp);
-            let at = |quantile: f64| times[(times.len() as f64 * quantile) as usize];
-            vec![at(0.5), at(0.99), at(0.999)]
-        }
-    };
-    (values, looks)
+/// Becomes the venue; counts nothing before it is told to.
+fn callgrind(folder: &Path) -> Command {
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--tool=callgrind", "--separate-threads=yes", "-q"])
+        .args(["--fair-sched=yes", "--dump-instr=yes", "--instr-atstart=no"])
+        .arg(format!(
+            "--callgrind-out-file={}",
+            folder.join("callgrind").display()
+        ));
+    command
 }
 
-/// Returns when the venue saw its clients go.
-fn server_without_clients(server: &Server) {
-    let gone = "trading_engine_connections 0";
-    while !server::get(server.metrics, "/metrics").1.contains(gone) {
-        std::thread::yield_now();
+/// Two sessions of the load generator that go through the same requests, one at a time.
+struct Pair {
+    buyer: Client,
+    seller: Client,
+    instrument: Instrument,
+    id: u64,
+}
+
+impl Pair {
+    fn new(server: &Server) -> Self {
+        let credentials = Credentials::load(&server.data.join("demo").join("credentials.toml"));
+        let credentials = credentials.expect("the venue wrote its demo's");
+        let logins = credentials.logins(Protocol::Binary, "load", 2);
+        let mut clients = logins.expect("two sessions").into_iter().map(|login| {
+            let client = Client::logon(server.binary, &login).expect("a logon");
+            client.set_nonblocking().expect("a socket");
+            client
+        });
+        let buyer = clients.next().expect("two sessions");
+        let seller = clients.next().expect("two sessions");
+        let instrument = buyer.instrument("TEST-A").expect("the demo's instrument");
+        Self {
+            buyer,
+            seller,
+            instrument,
+            id: first_id(),
+        }
     }
+
+    fn order(&mut self, side: Side, price: i64) -> Order {
+        self.id += 1;
+        Order {
+            id: self.id,
+            side,
+            price: price * UNIT,
+            quantity: 5 * UNIT,
+            immediate: false,
+        }
+    }
+
+    /// An order that rests, one that takes it, one that rests, its replacement, its end.
+    fn turn(&mut self) {
+        let resting = self.order(Side::Sell, 101);
+        self.seller.enter(&self.instrument, &resting);
+        wait(&mut self.seller, |answer| {
+            matches!(answer, Answer::Accepted { .. })
+        });
+        let taking = self.order(Side::Buy, 101);
+        self.buyer.enter(&self.instrument, &taking);
+        wait(&mut self.buyer, |answer| {
+            matches!(answer, Answer::Fill { .. })
+        });
+        wait(&mut self.seller, |answer| {
+            matches!(answer, Answer::Fill { .. })
+        });
+        let resting = self.order(Side::Buy, 99);
+        self.buyer.enter(&self.instrument, &resting);
+        wait(&mut self.buyer, |answer| {
+            matches!(answer, Answer::Accepted { .. })
+        });
+        let better = self.order(Side::Buy, 100);
+        self.buyer.replace(&self.instrument, resting.id, &better);
+        wait(&mut self.buyer, |answer| {
+            matches!(answer, Answer::Replaced { .. })
+        });
+        self.id += 1;
+        self.buyer
+            .cancel(&self.instrument, self.id, better.id, Side::Buy);
+        wait(&mut self.buyer, |answer| {
+            matches!(answer, Answer::Canceled { .. })
+        });
+    }
+}
+
+fn wait(client: &mut Client, is_it: impl Fn(&Answer) -> bool) {
+    let begun = Instant::now();
+    loop {
+        client.flush().expect("a connection");
+        while let Some(answer) = client.answer().expect("an answer") {
+            if is_it(&answer) {
+                return;
+            }
+        }
+        if !client.fill().expect("a connection") {
+            let mut sockets = [PollFd::from_borrowed_fd(client.fd(), PollFlags::IN)];
+            let second = Timespec {
+                tv_sec: 1,
+                tv_nsec: 0,
+            };
+            poll(&mut sockets, Some(&second)).expect("a socket");
+        }
+        assert!(begun.elapsed() < PATIENCE, "the venue does not answer");
+    }
+}
+
+/// Dumps what the venue's threads do while nothing happens, and while the script runs.
+fn count(server: &Server) {
+    let mut pair = Pair::new(server);
+    // What happens once is not what an order costs.
+    pair.turn();
+    callgrind::control(server.pid(), "start");
+    std::thread::park_timeout(IDLE);
+    callgrind::control(server.pid(), "idle");
+    for _ in 0..Measure::Instructions.length() {
+        pair.turn();
+    }
+    callgrind::control(server.pid(), "loaded");
+}
+
+fn calls(server: &Server, folder: &Path) -> Figures {
+    let mut pair = Pair::new(server);
+    pair.turn();
+    let file = folder.join("calls");
+    let mut strace = attach(core_thread(server), &file);
+    for _ in 0..Measure::Calls.length() {
+        pair.turn();
+    }
+    // On SIGINT it lets the thread go, and ends.
+    let pid = rustix::process::Pid::from_child(&strace);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("strace runs");
+    strace.wait().expect("strace ends");
+    let text = std::fs::read_to_string(file).expect("strace wrote");
+    let requests = (Measure::Calls.length() * SCRIPT) as f64;
+    let mut figures = Figures::new();
+    let mut add = |name: String| *figures.entry(name).or_default() += 1.0 / requests;
+    for line in text.lines() {
+        let Some((name, rest)) = line.split_once('(') else {
+            continue;
+        };
+        // `12.5 recvfrom(...`: without the time, should there be one.
+        let name = name.rsplit(' ').next().unwrap_or(name);
+        add("2 system calls, all of the thread".into());
+        let is_wait = name.contains("wait") || rest.contains("EAGAIN");
+        let parked = name == "futex" && rest.contains("FUTEX_WAIT");
+        // A bell: eight bytes into an eventfd wake who sleeps, and nobody has to sleep.
+        let is_bell = name == "write" && rest.contains(", 8) ");
+        if !is_wait && !parked && !is_bell {
+            add("1 system calls but waits, bells and reads of nothing".into());
+        }
+        let of = if rest.contains("EAGAIN") {
+            ", nothing there"
+        } else {
+            ""
+        };
+        add(format!("  {name}{of}"));
+    }
+    figures
+}
+
+/// Traces that thread alone; returns when it does.
+fn attach(thread: u32, file: &Path) -> Child {
+    let mut strace = Command::new("strace")
+        .args(["-p", &thread.to_string(), "-o"])
+        .arg(file)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("strace is installed");
+    let mut line = String::new();
+    let mut said = BufReader::new(strace.stderr.take().expect("a pipe"));
+    said.read_line(&mut line).expect("strace says so");
+    assert!(line.contains("attached"), "strace: {line}");
+    strace
 }
 
 fn core_thread(server: &Server) -> u32 {
@@ -201,129 +394,82 @@ fn core_thread(server: &Server) -> u32 {
     for task in tasks.flatten() {
         let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
         if name.trim() == "core" {
-            return task.file_name().to_string_lossy().parse().unwrap_or(0);
+            let number = task.file_name().to_string_lossy().parse();
+            return number.expect("a thread's number");
         }
     }
-    0
+    panic!("the venue has no thread named core");
 }
 
-/// Callgrind writes a file for each thread; the core's is the one that has the engine's agent. All
-/// instructions of the thread, and those in functions of the matching core and of the protocols.
-fn instructions(folder: &Path) -> [f64; 2] {
-    let files = std::fs::read_dir(folder)
-        .expect("callgrind wrote")
-        .flatten();
-    for file in files {
-        if !file.file_name().to_string_lossy().starts_with("callgrind") {
-            continue;
-        }
-        let text = std::fs::read_to_string(file.path()).unwrap_or_default();
-        if text.contains("EngineAgent as") {
-            let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
-            let total = total.and_then(|total| total.trim().parse().ok());
-            return [total.unwrap_or(f64::NAN), of_orders(&text)];
-        }
-    }
-    [f64::NAN; 2]
-}
-
-/// Names stand in full where they come first, later as their number in parentheses; behind `calls=`
-/// comes a line with what the callee took.
-fn of_orders(text: &str) -> f64 {
-    let mut is_counted = std::collections::HashMap::new();
-    let (mut counts, mut skip, mut sum) = (false, false, 0.0);
-    for line in text.lines() {
-        let name = ["fn=", "cfn="]
-            .iter()
-            .find_map(|key| line.strip_prefix(key));
-        if let Some((number, rest)) = name.and_then(|name| name.split_once(')')) {
-            if !rest.is_empty() {
-                let of = |part| rest.contains(part);
-                let of = of("trading_engine::engine::") || of("trading_engine_protocol::");
-                is_counted.insert(number.to_owned(), of);
-            }
-            if line.starts_with("fn=") {
-                counts = is_counted.get(number).copied().unwrap_or(false);
-            }
-        } else if line.starts_with("calls=") {
-            skip = true;
-        } else if line.starts_with(|c: char| c.is_ascii_digit() || "+-*".contains(c)) {
-            let cost = line
-                .split(' ')
-                .next_back()
-                .and_then(|cost| cost.parse::<f64>().ok());
-            if counts && !skip {
-                sum += cost.unwrap_or(0.0);
-            }
-            skip = false;
-        }
-    }
-    sum
-}
-
-fn calls(file: &Path, core: u32) -> f64 {
-    let text = std::fs::read_to_string(file).expect("strace wrote");
-    let core = core.to_string();
-    let of_core = text
-        .lines()
-        .filter(|line| line.split(' ').next() == Some(&core));
-    // A call that was interrupted by another thread's line is two.
-    of_core.filter(|line| !line.contains("<... ")).count() as f64
-}
-
-fn report(measure: Measure, runs: usize) {
-    let name = Measure::ALL
-        .iter()
-        .find(|(_, of)| *of == measure)
-        .map_or("", |(name, _)| name);
-    let mut all: [Vec<Vec<f64>>; 2] = Default::default();
-    let mut seen = 0;
-    for _ in 0..runs {
-        for (of, watched) in [false, true].into_iter().enumerate() {
-            let (values, looks) = run(measure, watched);
-            all[of].push(values);
-            seen += looks;
-        }
-    }
-    let columns = all[0][0].len();
-    for column in 0..columns {
-        let label = match measure {
-            Measure::Instructions => ["thread", "core code"][column],
-            Measure::Calls => "thread",
-            Measure::Time => ["p50 us", "p99 us", "p99.9 us"][column],
-        };
-        let mut lines = all.iter().map(|runs| {
-            let mut values: Vec<f64> = runs.iter().map(|run| run[column]).collect();
-            values.sort_by(f64::total_cmp);
-            values
-        });
-        let (without, with) = (
-            lines.next().unwrap_or_default(),
-            lines.next().unwrap_or_default(),
-        );
-        let middle = |values: &[f64]| values[values.len() / 2];
-        let spread = |values: &[f64]| (values[values.len() - 1] / values[0] - 1.0) * 100.0;
-        println!(
-            "{name:<13} {label:<9} without {:>10.2} (runs differ by {:.2} %)  with {:>10.2} ({:.2} %)  \
-             difference {:+.2} %",
-            middle(&without),
-            spread(&without),
-            middle(&with),
-            spread(&with),
-            (middle(&with) / middle(&without) - 1.0) * 100.0
-        );
-    }
-    println!("{name:<13} looks in {runs} watched runs: {seen}");
+fn times(server: &Server) -> Figures {
+    let credentials = Credentials::load(&server.data.join("demo").join("credentials.toml"));
+    let credentials = credentials.expect("the venue wrote its demo's");
+    let settings = run::Settings {
+        protocol: Protocol::Binary,
+        address: server.binary,
+        logins: credentials
+            .logins(Protocol::Binary, "load", 4)
+            .expect("four sessions"),
+        symbol: "TEST-A".into(),
+        rate: RATE,
+        arrivals: Arrivals::Poisson,
+        warmup: Duration::from_secs(1),
+        duration: Duration::from_secs(Measure::Time.length()),
+        cancels: 35,
+        replaces: 10,
+        middle: 100 * UNIT,
+        tick: UNIT / 100,
+        lot: UNIT,
+        seed: 1,
+        hlog: None,
+    };
+    let report = run::run(&settings).expect("a run");
+    assert_eq!(report.unanswered, 0, "every request is answered");
+    let us = |ns: u64| ns as f64 / 1e3;
+    let latency = report.latency_ns;
+    let floor = report.floor_ns;
+    [
+        ("1 order to answer, p50, us", latency.p50),
+        ("2 order to answer, p99, us", latency.p99),
+        ("3 order to answer, p99.9, us", latency.p99_9),
+        ("4 a TCP echo beside it, p50, us", floor.p50),
+        ("5 a TCP echo beside it, p99, us", floor.p99),
+        ("6 sent late by, p99, us", report.send_lag_ns.p99),
+    ]
+    .into_iter()
+    .map(|(name, ns)| (name.to_owned(), us(ns)))
+    .collect()
 }
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let runs = words.iter().find_map(|word| word.parse().ok()).unwrap_or(5);
+    let rounds: Option<usize> = words.iter().find_map(|word| word.parse().ok());
     let chosen = |name: &str| words.iter().any(|word| word == name);
-    let any = Measure::ALL.iter().any(|(name, _)| chosen(name));
-    for (name, measure) in Measure::ALL {
+    let any = Measure::ALL.iter().any(|(name, ..)| chosen(name));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let scrape_ms = SCRAPE.as_millis();
+    println!(
+        "all: projector into PostgreSQL, Redis, {CONSOLES} consoles with two streams each, a scrape and a \
+         traced request every {scrape_ms} ms, OTLP, DogStatsD; {cores} cores for all of it"
+    );
+    let mut bench = Bench {
+        postgres: Arc::new(Postgres::start_with("max_wal_size=4GB")),
+        seen: Vec::new(),
+        objects: Vec::new(),
+        profiles: Vec::new(),
+    };
+    for (name, measure, usual) in Measure::ALL {
         if !any || chosen(name) {
-            report(measure, runs);
+            bench.report(measure, name, rounds.unwrap_or(usual));
         }
     }
+    let sum = |of: fn(&Seen) -> u64| bench.seen.iter().map(of).sum::<u64>();
+    println!(
+        "seen in {} watched runs: {} events of streams, {} scrapes, {} rows in PostgreSQL, {} updates in Redis",
+        bench.seen.len(),
+        sum(|seen| seen.stream_events),
+        sum(|seen| seen.scrapes),
+        sum(|seen| seen.rows),
+        sum(|seen| seen.redis_updates)
+    );
 }
