@@ -73,6 +73,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "journal::event_tail",
             "limits",
             "market_data",
+            "telemetry::Histogram",
         ],
     ),
     ("shutdown", &["admin"]),

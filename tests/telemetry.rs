@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use prost::Message as _;
+use support::http::Api;
 use support::server::{self, Server};
 use support::talk::{BinaryTalk, PATIENCE};
 use trading_engine::metric_names::{self as names, Group, Kind};
@@ -161,6 +162,24 @@ fn metrics_of_a_loaded_venue_are_clean_and_those_of_the_table() {
         assert_eq!(given, metric.labels, "{of}");
     }
 
+    // Every kind of question that the database was asked is there, none failed.
+    let operator = Api::login(&server, "operator");
+    assert_eq!(operator.get("/api/v1/trades").status, 200);
+    assert_eq!(server.get("/health/db").0, 200);
+    let asked = scrape(&server);
+    for kind in ["read", "users", "ping", "migrate", "rows", "commit"] {
+        let of = |metric: &str| value(&asked, &format!("{metric}{{kind=\"{kind}\"}}"));
+        let count = of("trading_engine_database_query_seconds_count");
+        let seconds = of("trading_engine_database_query_seconds_sum");
+        assert!(
+            count >= 1.0 && seconds > 0.0,
+            "{kind}: {count}, {seconds} s"
+        );
+        let errors = of("trading_engine_database_query_errors_total");
+        // SQLite says it is busy while the tables are made for the users that come with them.
+        assert!(errors == 0.0 || kind == "migrate", "{kind}: {errors}");
+    }
+
     // What was traded is what is counted.
     let orders = traders.stop() as f64;
     let of =
@@ -232,6 +251,29 @@ fn metrics_of_a_loaded_venue_are_clean_and_those_of_the_table() {
         assert!(value(&text, more_than_nothing) > 0.0, "{more_than_nothing}");
     }
     assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn questions_that_no_database_answers_are_counted() {
+    let data = tempfile::tempdir().unwrap();
+    // Bound and given up: nobody listens there.
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let url = format!("postgres://venue@127.0.0.1:{port}/venue");
+    let settings = [("DATABASE_URL", url.as_str()), ("LOG_LEVEL", "error")];
+    let server = Server::start(data.path(), &settings);
+    let of = |kind: &str| format!("trading_engine_database_query_errors_total{{kind=\"{kind}\"}}");
+    assert_eq!(server.get("/health/db").0, 503);
+    let text = scrape_until(&server, &of("migrate"), |errors| errors >= 2.0);
+    assert!(value(&text, &of("ping")) >= 1.0);
+    for never in ["rows", "commit"] {
+        assert_eq!(value(&text, &of(never)), 0.0, "{never}");
+        let count = format!("trading_engine_database_query_seconds_count{{kind=\"{never}\"}}");
+        assert_eq!(value(&text, &count), 0.0, "{never}");
+    }
+    assert_eq!(promtool(&text), "");
 }
 
 #[test]

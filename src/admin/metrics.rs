@@ -13,6 +13,7 @@ use crate::market_data::feed::MarketData;
 use crate::metric_names as names;
 use crate::store::Store;
 use crate::store::projector;
+use crate::store::queries::Kind;
 use crate::store::redis::Redis;
 use crate::telemetry::{Exposition, Source};
 
@@ -74,6 +75,21 @@ impl Source for Database {
         out.series(
             &names::DATABASE_CONNECTIONS,
             [(["idle"], idle), (["used"], used)],
+        );
+        let (store, history) = (self.store.queries(), self.history.queries());
+        let kinds = || {
+            let of_store = Kind::OF_STORE.map(|kind| (kind, store));
+            of_store
+                .into_iter()
+                .chain(Kind::OF_PROJECTOR.map(|kind| (kind, history)))
+        };
+        out.series(
+            &names::DATABASE_TIME,
+            kinds().map(|(kind, of)| ([kind.name()], of.times(kind))),
+        );
+        out.series(
+            &names::DATABASE_ERRORS,
+            kinds().map(|(kind, of)| ([kind.name()], of.errors(kind))),
         );
         let figures = self.history.figures();
         let is_up = self.history.state() == projector::State::Running;

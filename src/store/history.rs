@@ -6,6 +6,7 @@ use trading_engine_protocol::types::{
     SessionProtocol, TradeId,
 };
 
+use super::queries::Kind;
 pub use super::shapes::{
     AuditRow, Cursor, CursorError, EventRow, ExecutionRow, Id, OrderRow, Page, PositionRow,
     QuoteRow, QuoteSide, Time, TradeRow, TradeSide, phase,
@@ -289,7 +290,7 @@ impl Store {
         row: impl Fn(&Record) -> Result<T, StoreError>,
         cursor: impl Fn(&T) -> Vec<i64>,
     ) -> Result<Page<T>, StoreError> {
-        let records = self.fetch(sql).await?;
+        let records = self.fetch(Kind::Read, sql).await?;
         let limit = limit_of(limit) as usize;
         let more = records.len() > limit;
         let items: Result<Vec<T>, StoreError> = records.iter().take(limit).map(row).collect();
@@ -361,7 +362,7 @@ impl Store {
                 sql.push(" WHERE o.session = ").bind(i64::from(session.0));
                 sql.push(" AND o.client_order_id = ").bind(id.as_str());
                 sql.push(" ORDER BY o.order_id DESC LIMIT 1");
-                let found = self.fetch(sql).await?;
+                let found = self.fetch(Kind::Read, sql).await?;
                 if !found.is_empty() {
                     return found.iter().map(order_row).collect();
                 }
@@ -374,7 +375,11 @@ impl Store {
                 sql.push(" AND request_id = ").bind(id.as_str()).push(")");
             }
         }
-        self.fetch(sql).await?.iter().map(order_row).collect()
+        self.fetch(Kind::Read, sql)
+            .await?
+            .iter()
+            .map(order_row)
+            .collect()
     }
 
     /// Execution reports.
@@ -437,7 +442,11 @@ impl Store {
     pub async fn trade(&self, id: TradeId) -> Result<Option<TradeRow>, StoreError> {
         let mut sql = Sql::new(TRADES);
         sql.push(" WHERE t.trade_id = ").bind(signed(id.0));
-        self.fetch(sql).await?.first().map(trade_row).transpose()
+        self.fetch(Kind::Read, sql)
+            .await?
+            .first()
+            .map(trade_row)
+            .transpose()
     }
 
     /// What a bust or correction of a trade has to state.
@@ -459,7 +468,7 @@ impl Store {
              JOIN sessions s ON s.session = o.session WHERE t.trade_id = ",
         );
         sql.bind(signed(id.0)).push(" ORDER BY e.exec_id");
-        let found = self.fetch(sql).await?;
+        let found = self.fetch(Kind::Read, sql).await?;
         let [one, other] = found.as_slice() else {
             return Ok(None);
         };

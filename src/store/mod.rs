@@ -5,6 +5,7 @@
 //! * `fold`: events to rows, pure
 //! * `projector`: tails the event log into the database; `postgres` and `sqlite` write its batches
 //! * `history`: what the API asks for; `shapes`: what the answers look like
+//! * `queries`: how long what is asked takes, for metrics
 //! * `users`: people of the console, the only state that lives here alone
 //! * `redis`: market data for downstream services; `shared_limits`: counters that instances share
 //!
@@ -16,6 +17,7 @@ pub mod history;
 pub mod migrate;
 mod postgres;
 pub mod projector;
+pub mod queries;
 pub mod redis;
 mod rows;
 mod shapes;
@@ -25,6 +27,7 @@ pub mod url;
 pub mod users;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgArguments, PgPool, PgPoolOptions, PgRow};
@@ -33,6 +36,7 @@ use sqlx::sqlite::{SqliteArguments, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, Column as _, Database, Postgres, Row as _, Sqlite, TypeInfo as _};
 use sqlx::{ValueRef as _, query};
 
+use queries::{Kind, Queries};
 use url::DatabaseUrl;
 
 /// Connections of a pool at most, unless told otherwise.
@@ -46,6 +50,7 @@ const STATEMENT_TIMEOUT: &str = "10s";
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: Pool,
+    queries: Arc<Queries>,
 }
 
 #[derive(Clone, Debug)]
@@ -162,7 +167,10 @@ impl Store {
                 Pool::Sqlite(pool.connect_lazy_with(DatabaseUrl::sqlite_options(path)))
             }
         };
-        Ok(Self { pool })
+        Ok(Self {
+            pool,
+            queries: Arc::default(),
+        })
     }
 
     /// `postgresql` or `sqlite`.
@@ -179,7 +187,7 @@ impl Store {
     /// The database is not to be had.
     pub async fn ping(&self) -> Result<Duration, StoreError> {
         let begun = Instant::now();
-        self.fetch(Sql::new("SELECT 1 AS one")).await?;
+        self.fetch(Kind::Ping, Sql::new("SELECT 1 AS one")).await?;
         Ok(begun.elapsed())
     }
 
@@ -204,6 +212,11 @@ impl Store {
         }
     }
 
+    /// How long the answers took.
+    pub fn queries(&self) -> &Queries {
+        &self.queries
+    }
+
     /// Closes every connection, after those in use are given back.
     pub async fn close(&self) {
         match &self.pool {
@@ -212,24 +225,30 @@ impl Store {
         }
     }
 
-    async fn fetch(&self, sql: Sql) -> Result<Vec<Record>, StoreError> {
-        match &self.pool {
-            Pool::Postgres(pool) => {
-                let rows = sql.postgres().fetch_all(pool).await?;
-                Ok(rows.into_iter().map(Record::Postgres).collect())
+    async fn fetch(&self, kind: Kind, sql: Sql) -> Result<Vec<Record>, StoreError> {
+        let answer = async {
+            match &self.pool {
+                Pool::Postgres(pool) => {
+                    let rows = sql.postgres().fetch_all(pool).await?;
+                    Ok(rows.into_iter().map(Record::Postgres).collect())
+                }
+                Pool::Sqlite(pool) => {
+                    let rows = sql.sqlite().fetch_all(pool).await?;
+                    Ok(rows.into_iter().map(Record::Sqlite).collect())
+                }
             }
-            Pool::Sqlite(pool) => {
-                let rows = sql.sqlite().fetch_all(pool).await?;
-                Ok(rows.into_iter().map(Record::Sqlite).collect())
-            }
-        }
+        };
+        self.queries.timed(kind, answer).await
     }
 
-    async fn execute(&self, sql: Sql) -> Result<u64, StoreError> {
-        match &self.pool {
-            Pool::Postgres(pool) => Ok(sql.postgres().execute(pool).await?.rows_affected()),
-            Pool::Sqlite(pool) => Ok(sql.sqlite().execute(pool).await?.rows_affected()),
-        }
+    async fn execute(&self, kind: Kind, sql: Sql) -> Result<u64, StoreError> {
+        let answer = async {
+            match &self.pool {
+                Pool::Postgres(pool) => Ok(sql.postgres().execute(pool).await?.rows_affected()),
+                Pool::Sqlite(pool) => Ok(sql.sqlite().execute(pool).await?.rows_affected()),
+            }
+        };
+        self.queries.timed(kind, answer).await
     }
 }
 

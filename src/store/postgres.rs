@@ -227,7 +227,10 @@ impl Writer for PostgresWriter {
         self.partitions(&days).await?;
         // After an error the connection is dropped, and the transaction with it.
         self.run("BEGIN".into()).await?;
-        self.write_all(batch, progress, before).await?;
+        self.write_all(batch, progress, before).await
+    }
+
+    async fn commit(&mut self) -> Result<(), StoreError> {
         self.run("COMMIT".into()).await
     }
 }

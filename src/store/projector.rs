@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::fold::{Batch, Fold, OpenAudit, Position, signed};
 use super::postgres::PostgresWriter;
+use super::queries::{Kind, Queries};
 use super::rows::RowSink;
 use super::sqlite::SqliteWriter;
 use super::url::DatabaseUrl;
@@ -106,6 +107,11 @@ impl Status {
         self.shared.lock().clone()
     }
 
+    /// How long the database takes for what it is given.
+    pub fn queries(&self) -> &Queries {
+        &self.shared.queries
+    }
+
     /// Its numbers.
     pub fn figures(&self) -> Figures {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
@@ -145,6 +151,7 @@ struct Shared {
     rows: AtomicU64,
     batches: AtomicU64,
     failures: AtomicU64,
+    queries: Queries,
 }
 
 impl Shared {
@@ -391,13 +398,15 @@ pub(super) trait Writer: Sized + Send {
 
     fn progress(&mut self) -> impl Future<Output = Result<Option<Progress>, StoreError>>;
     fn known(&mut self) -> impl Future<Output = Result<Known, StoreError>>;
-    /// Writes a batch and moves the progress, both or neither.
+    /// Writes a batch and moves the progress, in a transaction that waits for its end: both or neither.
     fn write(
         &mut self,
         batch: Batch<Self::Rows>,
         progress: &Progress,
         before: Option<&Progress>,
     ) -> impl Future<Output = Result<(), StoreError>>;
+    /// Ends the transaction.
+    fn commit(&mut self) -> impl Future<Output = Result<(), StoreError>>;
 }
 
 /// What the reading half hands over. Each knows how far the log is covered with it.
@@ -415,11 +424,14 @@ async fn follow<W: Writer>(
     shared: &Arc<Shared>,
     connect: impl Future<Output = Result<W, StoreError>>,
 ) -> Result<(), StoreError> {
-    if settings.migrates {
-        migrate::up(url).await?;
-    } else {
-        migrate::check(url).await?;
-    }
+    let tables = async {
+        if settings.migrates {
+            migrate::up(url).await.map(drop)
+        } else {
+            migrate::check(url).await
+        }
+    };
+    shared.queries.timed(Kind::Migrate, tables).await?;
     let mut writer = connect.await?;
     let mut before = writer.progress().await?;
     let tail = begin(source, before.as_ref())?;
@@ -447,7 +459,9 @@ async fn follow<W: Writer>(
                         events: before.as_ref().map_or(0, |before| before.events) + events,
                         sequenced_at: batch.sequenced_at,
                     };
-                    writer.write(*batch, &progress, before.as_ref()).await?;
+                    let rows_in = writer.write(*batch, &progress, before.as_ref());
+                    shared.queries.timed(Kind::Rows, rows_in).await?;
+                    shared.queries.timed(Kind::Commit, writer.commit()).await?;
                     shared
                         .projected_at
                         .store(progress.sequenced_at, Ordering::Relaxed);

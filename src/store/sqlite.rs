@@ -193,7 +193,10 @@ impl Writer for SqliteWriter {
     ) -> Result<(), StoreError> {
         // After an error the connection is dropped, and the transaction with it.
         self.connection.execute("BEGIN IMMEDIATE").await?;
-        self.write_all(batch, progress, before).await?;
+        self.write_all(batch, progress, before).await
+    }
+
+    async fn commit(&mut self) -> Result<(), StoreError> {
         self.connection.execute("COMMIT").await?;
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Argon2, PasswordHash};
 
+use super::queries::Kind;
 use super::url::DatabaseUrl;
 use super::{Record, Sql, Store, StoreError};
 
@@ -119,7 +120,7 @@ impl Store {
     pub async fn find_user(&self, name: &str) -> Result<Option<User>, StoreError> {
         let mut sql = Sql::new(COLUMNS);
         sql.push(" WHERE name = ").bind(name);
-        let found = self.fetch(sql).await?;
+        let found = self.fetch(Kind::Users, sql).await?;
         found.first().map(user).transpose()
     }
 
@@ -130,7 +131,11 @@ impl Store {
     pub async fn list_users(&self) -> Result<Vec<User>, StoreError> {
         let mut sql = Sql::new(COLUMNS);
         sql.push(" ORDER BY name");
-        self.fetch(sql).await?.iter().map(user).collect()
+        self.fetch(Kind::Users, sql)
+            .await?
+            .iter()
+            .map(user)
+            .collect()
     }
 
     /// Makes somebody, or changes role, password and whether they are disabled.
@@ -152,7 +157,7 @@ impl Store {
             ") ON CONFLICT (name) DO UPDATE SET role = excluded.role, \
              password_hash = excluded.password_hash, disabled = excluded.disabled",
         );
-        self.execute(sql).await.map(drop)
+        self.execute(Kind::Users, sql).await.map(drop)
     }
 
     /// Lets somebody in no more. `false`: there is nobody of that name.
@@ -162,7 +167,7 @@ impl Store {
     pub async fn disable_user(&self, name: &str) -> Result<bool, StoreError> {
         let mut sql = Sql::new("UPDATE users SET disabled = 1 WHERE name = ");
         sql.bind(name);
-        Ok(self.execute(sql).await? > 0)
+        Ok(self.execute(Kind::Users, sql).await? > 0)
     }
 }
 
