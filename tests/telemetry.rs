@@ -19,8 +19,9 @@ use prost::Message as _;
 use support::http::Api;
 use support::server::{self, Server};
 use support::talk::{BinaryTalk, PATIENCE};
+use tracing_subscriber::layer::SubscriberExt as _;
 use trading_engine::metric_names::{self as names, Group, Kind};
-use trading_engine::telemetry::{Destinations, FLUSH, Outgoing, Registry};
+use trading_engine::telemetry::{Destinations, FLUSH, Outgoing, Registry, traces};
 use trading_engine_protocol::binary::message::{Fill, OrderAccepted, OrderRejected};
 
 /// Two clients that trade with each other until told to stop; every order is answered.
@@ -576,6 +577,44 @@ fn requests_are_traced_to_the_collector_within_their_callers_trace() {
             "paths stay here"
         );
     }
+}
+
+#[test]
+fn spans_that_do_not_fit_and_spans_that_nobody_takes_are_counted() {
+    // Accepts by the backlog and never answers, until it goes away.
+    let hangs_up = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", hangs_up.local_addr().unwrap());
+    let registry = Registry::default();
+    let to = Destinations {
+        environment: "test".into(),
+        otlp: Some(&endpoint),
+        sentry: None,
+        dogstatsd: None,
+    };
+    let outgoing = Outgoing::start(to, &registry).unwrap();
+    let subscriber = tracing_subscriber::registry().with(outgoing.layers());
+    let spans = 10_000;
+    tracing::subscriber::with_default(subscriber, || {
+        for _ in 0..spans {
+            drop(tracing::info_span!(target: traces::TARGET, "request"));
+        }
+    });
+    let of = |metric: &str| {
+        let series = format!("trading_engine_telemetry_{metric}_total{{sink=\"otlp\"}}");
+        value(&registry.text(), &series)
+    };
+    // None was taken; 2,048 wait, or are being sent.
+    let full = of("dropped");
+    assert!((5_000.0..spans.into()).contains(&full), "{full}");
+    drop(hangs_up);
+    let until = Instant::now() + PATIENCE;
+    while of("dropped") < spans.into() {
+        assert!(Instant::now() < until, "{} dropped", of("dropped"));
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    assert_eq!((of("sent"), of("dropped")), (0.0, spans.into()));
+    assert!(of("export_failures") >= 4.0, "{}", of("export_failures"));
+    outgoing.finish();
 }
 
 #[test]

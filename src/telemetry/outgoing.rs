@@ -105,6 +105,7 @@ impl Source for Outgoing {
         let none: [([&str; 1], u64); 0] = [];
         out.series(&names::TELEMETRY_SENT, none);
         out.series(&names::TELEMETRY_DROPPED, none);
+        out.series(&names::TELEMETRY_FAILURES, none);
         let traces = self.traces.iter().map(|it| it as &dyn Source);
         let errors = self.errors.iter().map(|it| it as &dyn Source);
         let dogstatsd = self.dogstatsd.iter().map(|it| it as &dyn Source);

@@ -2,14 +2,14 @@
 //!
 //! A request is one span; a `traceparent` that it brings makes it part of its caller's trace. Spans
 //! wait in a bounded queue for a thread that sends them in batches (OTLP, protobuf over HTTP); what
-//! does not fit is dropped. Nothing else of the venue is traced, and without a collector no span is
+//! does not fit is dropped, and counted like what the collector did not take. Nothing else of the venue is traced, and without a collector no span is
 //! made.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -17,17 +17,17 @@ use axum::extract::{MatchedPath, Request};
 use axum::http;
 use axum::middleware::Next;
 use axum::response::Response;
-use opentelemetry::KeyValue;
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::{HeaderExtractor, HttpClient, HttpError};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanData,
-    SpanExporter as ExportSpans,
+    BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, Span, SpanData,
+    SpanExporter as ExportSpans, SpanProcessor,
 };
 use tracing::{Instrument as _, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -41,7 +41,7 @@ use crate::metric_names as names;
 /// Of the spans that are traces; logs leave them out.
 pub const TARGET: &str = "trading_engine::request";
 
-/// Spans that wait at most.
+/// Spans that wait or are being sent, at most.
 const QUEUE: usize = 2048;
 const BATCH: usize = 512;
 const EVERY: Duration = Duration::from_secs(1);
@@ -57,6 +57,10 @@ pub struct Traces {
 struct Sent {
     spans: AtomicU64,
     lost: AtomicU64,
+    /// Batches that the collector did not take.
+    failures: AtomicU64,
+    /// Spans that wait or are being sent. Counted up by whoever ends one, down by the exporter's thread.
+    waiting: AtomicUsize,
 }
 
 impl Traces {
@@ -82,9 +86,12 @@ impl Traces {
             .with_max_export_batch_size(BATCH)
             .with_scheduled_delay(EVERY)
             .build();
-        let processor = BatchSpanProcessor::builder(counted)
-            .with_batch_config(batches)
-            .build();
+        let processor = Bounded {
+            batches: BatchSpanProcessor::builder(counted)
+                .with_batch_config(batches)
+                .build(),
+            sent: Arc::clone(&sent),
+        };
         let resource = Resource::builder()
             .with_service_name("trading-engine")
             .with_attributes([
@@ -127,6 +134,50 @@ impl Source for Traces {
             &names::TELEMETRY_DROPPED,
             [(["otlp"], read(&self.sent.lost))],
         );
+        out.series(
+            &names::TELEMETRY_FAILURES,
+            [(["otlp"], read(&self.sent.failures))],
+        );
+    }
+}
+
+/// The SDK's batches behind a bound of our own: theirs drops without telling anybody how many.
+#[derive(Debug)]
+struct Bounded {
+    batches: BatchSpanProcessor,
+    sent: Arc<Sent>,
+}
+
+impl SpanProcessor for Bounded {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        self.batches.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        // What is being sent has left the SDK's queue but not our count, so theirs is never full.
+        let room = |waiting| (waiting < QUEUE).then_some(waiting + 1);
+        let place = self
+            .sent
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
+        match place {
+            Ok(_) => self.batches.on_end(span),
+            Err(_) => {
+                self.sent.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.batches.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.batches.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.batches.set_resource(resource);
     }
 }
 
@@ -139,12 +190,15 @@ struct Counted {
 
 impl ExportSpans for Counted {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let spans = batch.len() as u64;
+        let count = batch.len();
+        let spans = count as u64;
         let result = self.exporter.export(batch).await;
+        self.sent.waiting.fetch_sub(count, Ordering::Relaxed);
         let count = match &result {
             Ok(()) => &self.sent.spans,
             Err(error) => {
                 tracing::debug!(%error, spans, "the collector did not take spans");
+                self.sent.failures.fetch_add(1, Ordering::Relaxed);
                 &self.sent.lost
             }
         };
