@@ -82,7 +82,10 @@ fn counts(text: &str, objects: &mut Vec<String>) -> Counts {
             is_core = of_function;
             continue;
         }
-        if let Some(named) = line.strip_prefix("ob=").or(line.strip_prefix("cob=")) {
+        if let Some(named) = line
+            .strip_prefix("ob=")
+            .or_else(|| line.strip_prefix("cob="))
+        {
             let (number, name) = named.split_once(')').unwrap_or((named, ""));
             if !name.is_empty() {
                 let name = name.trim();
