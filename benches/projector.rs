@@ -7,6 +7,8 @@
 //!
 //! `cargo bench --bench projector`
 
+#[path = "../tests/support/ports.rs"]
+mod ports;
 #[path = "../tests/support/postgres.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
 mod postgres;
