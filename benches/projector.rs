@@ -1,6 +1,6 @@
 //! How fast history gets into SQL: the projector's whole way (event log, orders, trades, positions, progress)
 //! beside COPY of the same execution reports alone and beside one INSERT each, in the same run, on a
-//! PostgreSQL of its own with the settings a server has by default.
+//! PostgreSQL of its own with the settings a server has by default, but `max_wal_size=4GB`.
 //!
 //! `EXECUTIONS` sets how many reports (default 1,000,000), `BATCH` the events of a batch,
 //! `TEST_POSTGRES_SETTINGS` the server's settings, `TEST_DATABASE_URL` another server.
@@ -317,7 +317,7 @@ fn main() {
     let last = venue.engine.sequence().0;
 
     if std::env::var_os("TEST_POSTGRES_SETTINGS").is_none() {
-        println!("PostgreSQL with its default settings, fsync included");
+        println!("PostgreSQL with max_wal_size=4GB, else its default settings, fsync included");
     }
     let server = Arc::new(Postgres::start_with("max_wal_size=4GB"));
     let database = Database::on(server);
