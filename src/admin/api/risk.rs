@@ -189,32 +189,7 @@ pub struct LimitsFilter {
 #[derive(Serialize, ToSchema)]
 pub struct AllLimits {
     /// Ascending by firm, account and instrument.
-    items: Vec<LimitsInForce>,
-}
-
-/// A set of limits, and what holds beside it.
-#[derive(Serialize, ToSchema)]
-pub struct LimitsInForce {
-    /// The limits.
-    #[serde(flatten)]
-    limits: LimitsView,
-    /// A kill switch stops whom or what it is for: the firm's, the instrument's or the venue's.
-    blocked: bool,
-}
-
-impl LimitsInForce {
-    fn of(set: &LimitsSet, reference: &Reference) -> Self {
-        let blocked = reference.blocks.iter().any(|block| match block.scope {
-            KillScope::Venue => true,
-            KillScope::Firm => block.target == set.limits.firm.0,
-            KillScope::Instrument => block.target == set.limits.instrument.0,
-            KillScope::Session | KillScope::User => false,
-        });
-        Self {
-            limits: LimitsView::of(set, reference),
-            blocked,
-        }
-    }
+    items: Vec<LimitsView>,
 }
 
 /// Limits of firms, accounts and instruments.
@@ -228,7 +203,7 @@ pub async fn limits(
     let items = caller.api.mirror.read(|reference| {
         let sets = reference.limits.values();
         sets.filter(|set| filter.firm.is_none_or(|firm| firm == set.limits.firm.0))
-            .map(|set| LimitsInForce::of(set, reference))
+            .map(|set| LimitsView::of(set, reference))
             .collect()
     });
     Ok(Json(AllLimits { items }))
