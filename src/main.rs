@@ -608,7 +608,9 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
             )
         };
         let logins = credentials.console.iter().map(of).collect();
-        users::plant(config.database(), logins).map_err(io_failure("console users"))
+        let status = history.status();
+        let is_begun = move || status.state() != projector::State::Starting;
+        users::plant(config.database(), logins, is_begun).map_err(io_failure("console users"))
     });
     let planted = planted.transpose()?;
     let keystore = LiveKeystore::new(keystore, Some(keystore_path(config)));

@@ -172,19 +172,25 @@ impl Store {
 }
 
 /// Makes the users that are not there (name, role, password), on a thread of its own, as soon as the
-/// database has the table for them. For a demo's logins, which are in a file as well.
+/// database has the table for them. For a demo's logins, which are in a file as well. `is_begun`: the
+/// projector has been at the database; two that make a SQLite file at once can lock each other out.
 ///
 /// # Errors
 /// When no thread or runtime can be had.
 pub fn plant(
     url: DatabaseUrl,
     users: Vec<(String, String, String)>,
+    is_begun: impl Fn() -> bool + Send + 'static,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     const RETRY: Duration = Duration::from_millis(200);
+    const GLANCE: Duration = Duration::from_millis(5);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let plant = async move {
+        while !is_begun() {
+            tokio::time::sleep(GLANCE).await;
+        }
         let store = Store::connect_with(&url, 1)?;
         for (name, role, password) in &users {
             loop {
