@@ -12,7 +12,7 @@ use trading_engine_protocol::binary::message::{
     Fill, MassQuote, MassQuoteAck, OrderAccepted, QuoteCanceled, QuoteEntry,
 };
 use trading_engine_protocol::binary::{MASS_QUOTE_FULL_ACK, write_group_message};
-use trading_engine_protocol::types::Decimal8;
+use trading_engine_protocol::types::{Decimal8, Reason};
 use zerocopy::FromZeros;
 
 const ENTRIES: usize = 100;
@@ -147,6 +147,40 @@ fn a_mass_quote_of_the_most_entries_is_answered_and_replayed_over_binary() {
     assert_eq!(ends.len(), 2 * ENTRIES - 1, "all but the filled one");
     assert!(ends.iter().all(|end| end.quote_id == 9 && end.reason == 13));
     assert_eq!(ends.iter().filter(|end| end.quote_layer == 1).count(), 1);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn the_layer_that_no_report_can_name_is_refused_over_binary_and_no_other_entry() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let maker = &server.credentials().binary[0];
+    let mut talk = BinaryTalk::logged_on(server.binary, maker, 30_000);
+    let quote = MassQuote {
+        quote_id: 9,
+        flags: MASS_QUOTE_FULL_ACK,
+        ..MassQuote::new_zeroed()
+    };
+    let instrument_id = talk.instruments["TEST-A"];
+    let entries = [u16::MAX - 1, u16::MAX].map(|layer| QuoteEntry {
+        instrument_id,
+        layer,
+        bid_price: 40 * Decimal8::ONE,
+        bid_qty: Decimal8::ONE,
+        ask_price: 60 * Decimal8::ONE,
+        ask_qty: Decimal8::ONE,
+        ..QuoteEntry::new_zeroed()
+    });
+    talk.seq += 1;
+    let mut out = Vec::new();
+    write_group_message(&mut out, &quote, entries.into_iter(), talk.seq);
+    talk.line.write(&out);
+    let answer = talk.expect();
+    let (ack, results) = answer.read_group::<MassQuoteAck>().unwrap();
+    assert_eq!((ack.accepted_sides, ack.rejected_sides), (2, 2));
+    let reasons: Vec<u16> = results.iter().map(|side| side.reason).collect();
+    let invalid = Reason::InvalidField.code();
+    assert_eq!(reasons, [0, 0, invalid, invalid]);
     assert_eq!(server.terminate(), Some(0));
 }
 

@@ -616,6 +616,9 @@ fn quote_head(quote: &WireMassQuote) -> MassQuoteHead {
     }
 }
 
+/// Field id of an entry's layer.
+const LAYER: u16 = 30036;
+
 /// An entry has no id of its own here: it is named by its layer, counted from 1, so that fills and
 /// ends can say it.
 fn wire_entry(entry: &WireQuoteEntry) -> WireEntry {
@@ -630,7 +633,8 @@ fn wire_entry(entry: &WireQuoteEntry) -> WireEntry {
         layer: entry.layer,
         bid: side(entry.bid_price, entry.bid_qty, QUOTE_NO_BID),
         ask: side(entry.ask_price, entry.ask_qty, QUOTE_NO_ASK),
-        fault: None,
+        // Reports have sixteen bits for the layer + 1.
+        fault: (entry.layer == u16::MAX).then_some((Reason::InvalidField, LAYER)),
     }
 }
 

@@ -706,7 +706,8 @@ impl Venue {
     fn static_band(&self, instrument: &DefineInstrument) -> (i64, i64) {
         match self.books[instrument.instrument.0 as usize - 1].reference {
             Some(reference) if instrument.static_band != 0 => {
-                let band = instrument.static_band as i64;
+                // It ends on a tick, as the reference and all prices are.
+                let band = (instrument.static_band / instrument.tick * instrument.tick) as i64;
                 (reference - band, reference + band)
             }
             _ => (i64::MIN, i64::MAX),

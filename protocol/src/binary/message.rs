@@ -953,7 +953,7 @@ groups! {
         instrument_id: u32,
         /// Bits: 1 says nothing of the bid, 2 nothing of the ask.
         entry_flags: u16,
-        /// Layer, from 0: an instrument may be quoted once in each.
+        /// Layer, 0 to 65534: an instrument may be quoted once in each.
         layer: u16,
         /// Price of the bid.
         bid_price: i64,
