@@ -54,29 +54,48 @@ pub struct Queries {
 }
 
 impl Queries {
-    /// How long it took, answered or failed.
+    /// How long it took, answered, failed or given up.
     pub fn times(&self, kind: Kind) -> &Histogram {
         &self.times[kind as usize]
     }
 
-    /// How often it failed.
+    /// How often it failed, or was given up.
     pub fn errors(&self, kind: Kind) -> u64 {
         self.errors[kind as usize].load(Ordering::Relaxed)
     }
 
-    /// Waits for an answer, and counts it.
+    /// Waits for an answer, and counts it; one that is waited for no longer counts as failed.
     pub(super) async fn timed<T>(
         &self,
         kind: Kind,
         asked: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let begun = Instant::now();
+        let mut question = Question {
+            queries: self,
+            kind,
+            begun: Instant::now(),
+            failed: true,
+        };
         let answer = asked.await;
-        let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.times[kind as usize].record_shared(took);
-        if answer.is_err() {
-            self.errors[kind as usize].fetch_add(1, Ordering::Relaxed);
-        }
+        question.failed = answer.is_err();
         answer
+    }
+}
+
+/// Counted at its end, also when nobody waits for the answer any more.
+struct Question<'a> {
+    queries: &'a Queries,
+    kind: Kind,
+    begun: Instant,
+    failed: bool,
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        let took = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.queries.times[self.kind as usize].record_shared(took);
+        if self.failed {
+            self.queries.errors[self.kind as usize].fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
