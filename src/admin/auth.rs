@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use trading_engine_protocol::types::UtcNanos;
 
 use crate::engine::command::AuditNote;
+use crate::gateway::keystore::encode_hex;
 
 /// Who issues tokens.
 pub const ISSUER: &str = "trading-engine";
@@ -268,10 +269,7 @@ pub fn password_mark(password_hash: &str) -> String {
 
 fn mark(what: &[u8], names: &[u8]) -> String {
     let digest = Sha256::digest([what, names].concat());
-    digest[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    encode_hex(&digest[..8])
 }
 
 fn wrong_key(error: jsonwebtoken::errors::Error) -> String {

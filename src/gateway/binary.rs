@@ -16,7 +16,7 @@ use trading_engine_protocol::binary::message::{
 use trading_engine_protocol::binary::{
     Acceptor, AcceptorSettings, Action, LogonRequest, MASS_CANCEL_BY_ACCOUNT, MASS_CANCEL_ORDERS,
     MASS_CANCEL_QUOTES, MASS_QUOTE_ALL_OR_NONE, MASS_QUOTE_FULL_ACK, MASS_QUOTE_POST_ONLY,
-    NULL_PRICE, QUOTE_NO_ASK, QUOTE_NO_BID, write_group_message, write_message,
+    NULL_PRICE, QUOTE_LAYER_FIELD, QUOTE_NO_ASK, QUOTE_NO_BID, write_group_message, write_message,
 };
 use trading_engine_protocol::types::{
     AccountId, ClientOrderId, Decimal8, Epoch, ExecutionKind, Instructions, InstrumentId, OrderId,
@@ -616,9 +616,6 @@ fn quote_head(quote: &WireMassQuote) -> MassQuoteHead {
     }
 }
 
-/// Field id of an entry's layer.
-const LAYER: u16 = 30036;
-
 /// An entry has no id of its own here: it is named by its layer, counted from 1, so that fills and
 /// ends can say it.
 fn wire_entry(entry: &WireQuoteEntry) -> WireEntry {
@@ -634,7 +631,7 @@ fn wire_entry(entry: &WireQuoteEntry) -> WireEntry {
         bid: side(entry.bid_price, entry.bid_qty, QUOTE_NO_BID),
         ask: side(entry.ask_price, entry.ask_qty, QUOTE_NO_ASK),
         // Reports have sixteen bits for the layer + 1.
-        fault: (entry.layer == u16::MAX).then_some((Reason::InvalidField, LAYER)),
+        fault: (entry.layer == u16::MAX).then_some((Reason::InvalidField, QUOTE_LAYER_FIELD)),
     }
 }
 

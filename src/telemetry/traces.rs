@@ -2,8 +2,8 @@
 //!
 //! A request is one span; a `traceparent` that it brings makes it part of its caller's trace. Spans
 //! wait in a bounded queue for a thread that sends them in batches (OTLP, protobuf over HTTP); what
-//! does not fit is dropped, and counted like what the collector did not take. Nothing else of the venue is traced, and without a collector no span is
-//! made.
+//! does not fit is dropped, and counted like what the collector did not take. Nothing else of the
+//! venue is traced, and without a collector no span is made.
 
 use std::fmt;
 use std::future::Future;

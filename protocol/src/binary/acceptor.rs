@@ -24,8 +24,8 @@ use super::message::{
 };
 use super::{
     FRAME_LENGTH_MAX, MASS_CANCEL_BY_ACCOUNT, MASS_CANCEL_ORDERS, MASS_CANCEL_QUOTES,
-    MASS_QUOTE_ALL_OR_NONE, MASS_QUOTE_FULL_ACK, MASS_QUOTE_POST_ONLY, QUOTE_NO_ASK, QUOTE_NO_BID,
-    VERSION, VERSION_MIN, logon_text,
+    MASS_QUOTE_ALL_OR_NONE, MASS_QUOTE_FULL_ACK, MASS_QUOTE_POST_ONLY, QUOTE_LAYER_FIELD,
+    QUOTE_NO_ASK, QUOTE_NO_BID, VERSION, VERSION_MIN, logon_text,
 };
 
 /// Bounds and identity of an acceptor.
@@ -744,7 +744,6 @@ const PROTECTION_GROUP: u16 = 9019;
 const MASS_CANCEL_FLAGS: u16 = 30030;
 const QUOTE_FLAGS: u16 = 30034;
 const ENTRY_FLAGS: u16 = 30035;
-const LAYER: u16 = 30036;
 const KILL_SCOPE: u16 = 35012;
 const KILL_TARGET: u16 = 35013;
 const KILL_RELEASE: u16 = 35014;
@@ -856,7 +855,7 @@ impl Request for QuoteCancel {
         } else if matches!(scope, All | Instrument) && self.mmp_group != 0 {
             PROTECTION_GROUP
         } else if scope != Entry && self.layer != 0 {
-            LAYER
+            QUOTE_LAYER_FIELD
         } else {
             0
         }

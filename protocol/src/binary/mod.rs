@@ -54,6 +54,8 @@ pub const MASS_QUOTE_FULL_ACK: u16 = 1;
 pub const MASS_QUOTE_POST_ONLY: u16 = 2;
 /// Flag of a mass quote: refused by name.
 pub const MASS_QUOTE_ALL_OR_NONE: u16 = 4;
+/// Id of the field that has an entry's layer.
+pub const QUOTE_LAYER_FIELD: u16 = 30036;
 /// Flag of a quote entry: says nothing of the bid.
 pub const QUOTE_NO_BID: u16 = 1;
 /// Flag of a quote entry: says nothing of the ask.
