@@ -64,7 +64,7 @@ use client_ids::ClientIds;
 use collect::{Purpose, Search, Sorting};
 use command::{
     CancelOrder, CommandBody, CommandError, CommandHeader, CommandKind, DefineFirm,
-    DefineInstrument, DefineTickTable, EnterOrder, MassCancel, OrderTerms,
+    DefineInstrument, DefineTickTable, EnterOrder, MassCancel, OrderTerms, ReplaceOrder,
 };
 use deadlines::Deadlines;
 use event::{
@@ -354,8 +354,17 @@ impl Engine {
         if let Some(enter) = command::read_as::<EnterOrder>(bytes) {
             let id = &enter.body.client_order_id;
             each(self.ids.begins(enter.header.session, id).1);
-            each(self.level_of(&enter.body));
+            let order = &enter.body;
+            each(self.level_of(order.instrument, order.side, order.price));
             return Ahead::default();
+        }
+        if let Some(replace) = command::read_as::<ReplaceOrder>(bytes) {
+            let (session, request) = (replace.header.session, &replace.body);
+            each(self.ids.begins(session, &request.client_order_id).1);
+            each(self.level_of(request.instrument, request.side, request.price));
+            let (bucket, address) = self.ids.begins(session, &request.original);
+            each(address);
+            return Ahead(bucket + 1);
         }
         let Some((session, id, is_there)) = command::first_id(bytes) else {
             return Ahead::default();
@@ -383,16 +392,17 @@ impl Engine {
         }
     }
 
-    /// Where the level of a new order is, if it has one and the order is as most are.
+    /// Where the level of an order is, if it has one and the order is as most are.
     #[inline(always)]
-    fn level_of(&self, order: &EnterOrder) -> *const u8 {
-        let Some(instrument) = self.instruments.get(order.instrument.0 as usize) else {
+    fn level_of(&self, instrument: InstrumentId, side: u8, price: Price) -> *const u8 {
+        let InstrumentId(id) = instrument;
+        let Some(instrument) = self.instruments.get(id as usize) else {
             return std::ptr::null();
         };
         #[allow(clippy::cast_possible_truncation, reason = "instruments have 16 bits")]
-        let id = order.instrument.0 as u16;
-        let tick = instrument.tick_near(order.price);
-        let (side, key) = if order.side == Side::Buy.as_u8() {
+        let id = id as u16;
+        let tick = instrument.tick_near(price);
+        let (side, key) = if side == Side::Buy.as_u8() {
             (Side::Buy, tick)
         } else {
             (Side::Sell, instrument.last_tick.wrapping_sub(tick))
@@ -439,6 +449,13 @@ impl Engine {
             }
             let body = CommandBody::CancelOrder(&cancel.body);
             return Ok(self.apply_any(&cancel.header, body, sink));
+        }
+        if let Some(replace) = command::read_as::<ReplaceOrder>(bytes) {
+            if self.come_to(&replace.header) && self.replace_plain(replace, sink) {
+                return Ok(Progress::Done);
+            }
+            let body = CommandBody::ReplaceOrder(&replace.body);
+            return Ok(self.apply_any(&replace.header, body, sink));
         }
         self.apply_other(bytes, sink)
     }

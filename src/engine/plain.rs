@@ -1,5 +1,6 @@
 //! The way of plain orders: limit orders that trade now, by a session and in an instrument that no
-//! rule is set for, and cancels of them by their id. Nearly every command of a busy venue is one.
+//! rule is set for, and cancels and replaces of them by their id. Nearly every command of a busy
+//! venue is one.
 //!
 //! Everything is looked at before anything changes, and what is not plain, or not right, goes the
 //! general way (`entry`, `requests`) as if nobody had looked: nothing is refused here. What is done
@@ -8,16 +9,20 @@
 //! `Instrument::takes_plain` or here.
 
 use trading_engine_protocol::types::{
-    ClientOrderId, ExecId, Liquidity, OrderStatus, OrderType, Price, Quantity, Reason, Side,
-    TimeInForce,
+    ClientOrderId, ExecId, InstrumentId, Liquidity, OrderId, OrderStatus, OrderType, Price,
+    Quantity, Reason, SessionId, Side, TimeInForce,
 };
 use zerocopy::{Immutable, IntoBytes};
 
-use super::command::{CancelOrder, CommandHeader, EnterOrder, Whole};
+use super::command::{CancelOrder, CommandHeader, EnterOrder, ReplaceOrder, Whole};
 use super::entry::Admission;
-use super::event::{EventSink, Fill, OrderAccepted, OrderCanceled, OrderState, words};
+use super::event::{
+    EventSink, Fill, OrderAccepted, OrderCanceled, OrderReplaced, OrderState, words,
+};
+use super::instrument::Reach;
 use super::ladder::Place;
-use super::order::{Flags, NIL, Own};
+use super::order::{Flags, NIL, Own, Slot};
+use super::requests::NOT_STATED;
 use super::{Engine, Progress};
 
 /// An order's last eight bytes: what is plain about it, but for its side, its time in force and
@@ -165,18 +170,8 @@ impl Engine {
         at.cold.state = zerocopy::transmute!(state);
         let index = self.cause.events;
         self.cause.events = index + 1;
-        let [_, sequence, sequenced_at, received_at, whose, inbound] = *header.words();
-        let header = [
-            words::first::<OrderAccepted>(Reason::None),
-            sequence,
-            sequenced_at,
-            received_at,
-            whose,
-            number,
-            inbound,
-            u64::from(epoch) | u64::from(index) << 32,
-            0,
-        ];
+        let first = words::first::<OrderAccepted>(Reason::None);
+        let header = answer(first, header, number, epoch, index);
         sink.write([header.as_bytes(), state.as_bytes(), &[]]);
     }
 
@@ -212,17 +207,15 @@ impl Engine {
         }
         let hash = self.ids.hash(header.session, original);
         let (bucket, slot) = self.ids.leads_to(hash)?;
-        let at = self.orders.slots.get_mut(slot as usize)?;
-        let state = &at.cold.state;
-        let stated = (cancel.order_id.0 == 0 || cancel.order_id == state.order_id)
-            && (cancel.instrument.0 == 0 || cancel.instrument == state.instrument)
-            && (cancel.side == 0 || cancel.side == state.side);
-        if at.hot.entry == 0
-            || at.hot.flags != AT_REST
-            || at.cold.session != header.session
-            || state.client_order_id != *original
-            || !stated
-        {
+        let at = self.orders.slots.get(slot as usize)?;
+        let meant = Meant {
+            session: header.session,
+            original,
+            order_id: cancel.order_id,
+            instrument: cancel.instrument,
+            side: cancel.side,
+        };
+        if !meant.is_plain(at) {
             return None;
         }
         let instrument = self.instruments.get(usize::from(at.hot.instrument))?;
@@ -262,26 +255,150 @@ impl Engine {
         self.orders.put_back(slot);
         let index = self.cause.events;
         self.cause.events = index + 1;
-        let [_, sequence, sequenced_at, received_at, whose, inbound] = *header.words();
         let number = session.next_outbound;
         session.next_outbound = number + 1;
-        let header = [
-            words::first::<OrderCanceled>(Reason::CanceledByRequest),
-            sequence,
-            sequenced_at,
-            received_at,
-            whose,
-            number,
-            inbound,
-            u64::from(session.epoch) | u64::from(index) << 32,
-            0,
-        ];
+        let first = words::first::<OrderCanceled>(Reason::CanceledByRequest);
+        let header = answer(first, header, number, session.epoch, index);
         let rest = CancelRest {
             request: *request,
             canceled,
             reserved: 0,
         };
         sink.write([header.as_bytes(), state.as_bytes(), rest.as_bytes()]);
+    }
+
+    /// A replace of a plain order at rest by its ClientOrderId, after which it rests too. Returns
+    /// whether it was one; if not, nothing was done.
+    #[inline(always)]
+    pub(super) fn replace_plain(
+        &mut self,
+        replace: &Whole<ReplaceOrder>,
+        sink: &mut impl EventSink,
+    ) -> bool {
+        self.try_replace_plain(replace, sink).is_some()
+    }
+
+    #[inline(never)]
+    fn try_replace_plain(
+        &mut self,
+        whole: &Whole<ReplaceOrder>,
+        sink: &mut impl EventSink,
+    ) -> Option<()> {
+        let Whole {
+            header,
+            body: replace,
+        } = whole;
+        let session = self.sessions.get_mut(header.session.0 as usize)?;
+        if !session.enters_plain() || session.generation != header.generation.0 {
+            return None;
+        }
+        let inbound = session.next_inbound(header.inbound_seq)?;
+        let original = &replace.original;
+        if replace.client_order_id.is_none() || original.is_none() {
+            return None;
+        }
+        let (_, slot) = self.ids.leads_to(self.ids.hash(header.session, original))?;
+        let at = self.orders.slots.get(slot as usize)?;
+        let meant = Meant {
+            session: header.session,
+            original,
+            order_id: replace.order_id,
+            instrument: replace.instrument,
+            side: replace.side,
+        };
+        let state = &at.cold.state;
+        let limit = OrderType::Limit.as_u8();
+        let stated = (replace.order_type == 0 || replace.order_type == limit)
+            && (replace.time_in_force == NOT_STATED
+                || replace.time_in_force == state.time_in_force);
+        if !meant.is_plain(at)
+            || !stated
+            || state.order_type != limit
+            || replace.quantity <= state.cumulative
+        {
+            return None;
+        }
+        let instrument = self.instruments.get(usize::from(at.hot.instrument))?;
+        if !instrument.takes_plain() || !instrument.is_quantity(replace.quantity) {
+            return None;
+        }
+        let tick = instrument.plain_tick(replace.price)?;
+        let reach = instrument.reach(at.hot.instrument, at.cold.side(), tick);
+        if !self.ladders.has_room(reach.ladder, reach.key)
+            || self.ladders.reaches(reach.opposite, reach.worst)
+        {
+            return None;
+        }
+        let hash = self.ids.hash(header.session, &replace.client_order_id);
+        let vacancy = self.ids.vacancy(hash)?;
+
+        // It rests where it is to.
+        session.inbound = inbound;
+        let bucket = vacancy.fill(slot);
+        self.change_plain(whole, sink, slot, bucket, tick, &reach);
+        Some(())
+    }
+
+    /// An order at rest gets another id, price and size, and loses its place unless it only shrinks.
+    #[inline(never)]
+    fn change_plain(
+        &mut self,
+        replace: &Whole<ReplaceOrder>,
+        sink: &mut impl EventSink,
+        slot: u32,
+        bucket: u32,
+        tick: u32,
+        reach: &Reach,
+    ) {
+        let Whole {
+            header,
+            body: replace,
+        } = replace;
+        let at = &mut self.orders.slots[slot as usize];
+        let leaves = at.hot.leaves;
+        let open = replace.quantity.0 - at.cold.state.cumulative.0;
+        let keeps = tick == at.hot.tick && open <= leaves;
+        if keeps {
+            self.ladders.at_mut(at.place).lots -= leaves - open;
+            at.hot.leaves = open;
+        } else {
+            let place = at.place;
+            self.ladders.remove(&mut self.orders, place, slot);
+            let (place, prev) = self.ladders.join(reach.ladder, reach.key, slot, open, 0);
+            if prev != NIL {
+                self.orders.slots[prev as usize].hot.next = slot;
+            }
+            let at = &mut self.orders.slots[slot as usize];
+            at.hot.prev = prev;
+            at.hot.tick = tick;
+            at.hot.leaves = open;
+            at.place = place;
+        }
+        self.executions += 1;
+        let cold = &mut self.orders.slots[slot as usize].cold;
+        cold.bucket = bucket;
+        let status = cold.open_status().as_u8();
+        let state = &mut cold.state;
+        let rest = ReplaceRest {
+            original: state.client_order_id,
+            previous_price: state.price,
+            previous_leaves: Quantity(leaves),
+            priority_kept: u64::from(keeps),
+        };
+        state.exec_id = ExecId(self.executions);
+        state.client_order_id = replace.client_order_id;
+        state.price = replace.price;
+        state.quantity = replace.quantity;
+        state.leaves = Quantity(open);
+        state.status = status;
+        let index = self.cause.events;
+        self.cause.events = index + 1;
+        let session = &mut self.sessions[header.session.0 as usize];
+        let number = session.next_outbound;
+        session.next_outbound = number + 1;
+        let first = words::first::<OrderReplaced>(Reason::None);
+        let header = answer(first, header, number, session.epoch, index);
+        sink.write([header.as_bytes(), cold.state.as_bytes(), rest.as_bytes()]);
     }
 
     /// A trade of two orders that have nothing but a limit, or nothing that matters once they trade:
@@ -380,6 +497,57 @@ impl Engine {
     }
 }
 
+/// Header of a command's numbered answer to its session.
+#[inline(always)]
+fn answer(first: u64, header: &CommandHeader, number: u64, epoch: u32, index: u32) -> [u64; 9] {
+    let [_, sequence, sequenced_at, received_at, whose, inbound] = *header.words();
+    [
+        first,
+        sequence,
+        sequenced_at,
+        received_at,
+        whose,
+        number,
+        inbound,
+        u64::from(epoch) | u64::from(index) << 32,
+        0,
+    ]
+}
+
+/// What a request states of the order that it means; 0 = nothing.
+struct Meant<'a> {
+    session: SessionId,
+    original: &'a ClientOrderId,
+    order_id: OrderId,
+    instrument: InstrumentId,
+    side: u8,
+}
+
+impl Meant<'_> {
+    /// Whether this is that order, and a plain one at rest.
+    #[inline(always)]
+    fn is_plain(&self, at: &Slot) -> bool {
+        let state = &at.cold.state;
+        at.hot.entry != 0
+            && at.hot.flags == AT_REST
+            && at.cold.session == self.session
+            && state.client_order_id == *self.original
+            && (self.order_id.0 == 0 || self.order_id == state.order_id)
+            && (self.instrument.0 == 0 || self.instrument == state.instrument)
+            && (self.side == 0 || self.side == state.side)
+    }
+}
+
+/// What a report of a replace has behind the order.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct ReplaceRest {
+    original: ClientOrderId,
+    previous_price: Price,
+    previous_leaves: Quantity,
+    priority_kept: u64,
+}
+
 /// What a report of a cancel has behind the order.
 #[derive(IntoBytes, Immutable)]
 #[repr(C)]
@@ -393,4 +561,5 @@ const _: () = assert!(
     size_of::<OrderCanceled>() == size_of::<OrderState>() + size_of::<CancelRest>()
         && size_of::<Fill>() == size_of::<OrderState>() + 4 * size_of::<u64>()
         && size_of::<OrderAccepted>() == size_of::<OrderState>()
+        && size_of::<OrderReplaced>() == size_of::<OrderState>() + size_of::<ReplaceRest>()
 );

@@ -13,7 +13,7 @@ use super::risk::Candidate;
 use super::{Engine, Progress};
 
 /// A `time_in_force` byte that states nothing.
-const NOT_STATED: u8 = 0xFF;
+pub(super) const NOT_STATED: u8 = 0xFF;
 
 /// Which order a request means.
 pub(super) struct Target {
