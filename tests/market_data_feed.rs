@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::market::Floor;
+use support::market::{Floor, RING_BYTES};
 use trading_engine::agent::Agent;
 use trading_engine::engine::command::{DayRoll, DefineInstrument, KillSwitch, SetPhase, name};
 use trading_engine::market_data::feed::{
@@ -217,6 +217,32 @@ fn nothing_is_told_before_it_is_durable_and_whole() {
     floor.rig.settle();
     let updates = drain(&mut reader);
     assert_eq!(trades(&updates).len(), 600);
+    assert_eq!(updates[0].instruments[0].ask_levels, 0);
+}
+
+#[test]
+fn a_command_of_more_events_than_the_ring_holds_is_told_as_a_whole() {
+    const ORDERS: u64 = 4_000;
+    let mut floor = Floor::new(1);
+    for _ in 0..ORDERS {
+        floor.enter(1, 1, 2, 200, 1);
+    }
+    let mut reader = floor.rig.market_data.reader(Selection::All);
+    drain(&mut reader);
+    let sweep = floor.order(2, 1, 1, 200, ORDERS);
+    let before = floor.rig.market_data.sequence();
+    floor.rig.durable.publish(before + 1);
+    // The rig waits for room in the ring as the core does.
+    let mut events = Vec::new();
+    floor.rig.apply_only(&sweep, &mut events);
+    assert!(events.len() > RING_BYTES);
+    assert_eq!(floor.rig.market_data.sequence(), before);
+    assert!(reader.poll().is_none(), "no half of a command");
+    floor.rig.settle();
+    assert_eq!(floor.rig.market_data.sequence(), before + 1);
+    let updates = drain(&mut reader);
+    let told = trades(&updates).len() as u64 + missed(&updates);
+    assert_eq!(told, ORDERS);
     assert_eq!(updates[0].instruments[0].ask_levels, 0);
 }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use support::server::Server;
 use support::talk::{BinaryTalk, FixTalk, Line, PATIENCE};
 use trading_engine_protocol::binary::message::{
-    Heartbeat, Logon, LogonAccepted, LogonRejected, Logout, NewOrder, OrderAccepted, OrderCanceled,
-    Reject,
+    Heartbeat, Logon, LogonAccepted, LogonRejected, Logout, MassCancel, MassCancelDone, NewOrder,
+    OrderAccepted, OrderCanceled, Reject,
 };
 use trading_engine_protocol::binary::write_message;
 use trading_engine_protocol::types::Reason;
@@ -328,6 +328,43 @@ fn who_does_not_read_is_disconnected_and_gets_everything_when_it_comes_back() {
     assert_eq!((accepted as u64, canceled as u64), (applied, applied));
     trades(&mut back, ORDERS + 1);
     trades(&mut good, 2);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// More than the event ring holds, whoever reads it: a mass cancel once stopped the venue for good.
+#[test]
+fn a_mass_cancel_of_seventy_thousand_orders_ends_and_others_trade_on() {
+    const ORDERS: u64 = 70_000;
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let credentials = server.credentials();
+    let mut good = BinaryTalk::logged_on(server.binary, &credentials.binary[1], 30_000);
+    let mut maker = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
+    for first in (1..=ORDERS).step_by(1_000) {
+        let ids = first..first + 1_000;
+        let mut bytes = Vec::new();
+        for id in ids.clone() {
+            write_message(&mut bytes, &maker.order(id, 1, 1, 50), id);
+        }
+        maker.line.write(&bytes);
+        for id in ids {
+            assert_eq!(maker.expect_a::<OrderAccepted>().cl_ord_id, id);
+        }
+    }
+    let request = MassCancel {
+        cl_ord_id: ORDERS + 1,
+        scope: 1,
+        ..MassCancel::new_zeroed()
+    };
+    maker.write(&request, ORDERS + 1);
+    for _ in 0..ORDERS {
+        maker.expect_a::<OrderCanceled>();
+    }
+    assert_eq!(
+        u64::from(maker.expect_a::<MassCancelDone>().canceled_count),
+        ORDERS
+    );
+    trades(&mut good, 1);
     assert_eq!(server.terminate(), Some(0));
 }
 

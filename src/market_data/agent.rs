@@ -5,6 +5,9 @@
 //! is, and at least every few thousand events while there is more. The thread is not woken by
 //! events, it looks every few milliseconds, and at once when asked for a whole book.
 //!
+//! A command may cause more events than the ring holds. So it reads those of one that is at work
+//! too, once there is nothing else, and waits with publishing until all of them are there.
+//!
 //! The event ring is bounded: an agent that is a ring behind stops the engine, so what it does for
 //! an event is a few memory accesses, and what it does for a reader is none.
 
@@ -25,6 +28,8 @@ pub struct MarketDataAgent {
     publisher: Publisher,
     /// Events since the last publication.
     unpublished: usize,
+    /// The command of the last event read; all before it are read.
+    seen: u64,
     /// What was said to be in last.
     said: u64,
 }
@@ -55,6 +60,7 @@ impl MarketDataAgent {
             market,
             publisher,
             unpublished: 0,
+            seen: said,
             said,
         };
         agent.publish(said);
@@ -62,12 +68,36 @@ impl MarketDataAgent {
     }
 
     fn follow(&mut self) -> usize {
+        let durable = self.durable.get();
         // All events of these commands are in the ring, and may be told.
-        let until = self.durable.get().min(self.applied.get());
+        let whole = durable.min(self.applied.get());
+        let mut done = self.read(whole);
+        if done == 0 {
+            done = self.read(durable.min(self.seen.max(whole + 1)));
+        }
+        if done > 0 {
+            self.events.release();
+            self.publisher.count(done as u64);
+            self.unpublished += done;
+        }
+        if self.seen > whole {
+            // In the middle of a command, for all that is known.
+        } else if done < Self::BATCH {
+            if self.unpublished > 0 || whole > self.said {
+                self.publish(whole);
+            }
+        } else if self.unpublished >= Self::PUBLISH_EVENTS && self.is_between_commands() {
+            self.publish(self.seen);
+        }
+        done
+    }
+
+    /// Reads events of the commands up to this one, up to a bound. Returns how many.
+    fn read(&mut self, until: u64) -> usize {
         let mut done = 0;
-        let mut last = 0;
-        let mut between_commands = true;
-        while let Some(record) = self.events.peek() {
+        while done < Self::BATCH
+            && let Some(record) = self.events.peek()
+        {
             // Eight bytes of `applied_at` come first.
             let Ok((header, body)) = event::read(&record[8..]) else {
                 self.events.advance();
@@ -77,28 +107,18 @@ impl MarketDataAgent {
             if sequence > until {
                 break;
             }
-            if done >= Self::BATCH {
-                between_commands = sequence != last;
-                break;
-            }
             self.market.apply(header, &body);
-            last = sequence;
+            self.seen = sequence;
             self.events.advance();
             done += 1;
         }
-        if done > 0 {
-            self.events.release();
-            self.publisher.count(done as u64);
-            self.unpublished += done;
-        }
-        if done < Self::BATCH {
-            if self.unpublished > 0 || until > self.said {
-                self.publish(until);
-            }
-        } else if between_commands && self.unpublished >= Self::PUBLISH_EVENTS {
-            self.publish(last);
-        }
         done
+    }
+
+    /// Whether the next event is of another command than the last one.
+    fn is_between_commands(&mut self) -> bool {
+        let next = self.events.peek().map(|record| event::read(&record[8..]));
+        next.is_none_or(|next| next.is_ok_and(|(header, _)| header.sequence.0 != self.seen))
     }
 
     fn publish(&mut self, sequence: u64) {

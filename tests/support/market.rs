@@ -14,6 +14,9 @@ use zerocopy::IntoBytes;
 
 use super::venue::{self, Driver};
 
+/// Smaller than what one command may cause.
+pub const RING_BYTES: usize = 1 << 20;
+
 pub struct Rig {
     pub engine: Engine,
     pub agent: MarketDataAgent,
@@ -62,7 +65,7 @@ impl Rig {
     }
 
     pub fn with(engine: Engine, market: Market) -> Self {
-        let (ring, mut readers) = ring::channel(8 << 20, 1);
+        let (ring, mut readers) = ring::channel(RING_BYTES, 1);
         let durable = Cursor::new(engine.sequence().0);
         let applied = Cursor::new(engine.sequence().0);
         let (agent, market_data) = MarketDataAgent::new(
