@@ -150,7 +150,8 @@ fn every_reason_of_the_core_is_reached() {
         }
     }
     for reason in Reason::ALL {
-        if !(1..140).contains(&reason.code()) {
+        // Those between are the doors'.
+        if !matches!(reason.code(), 1..140 | 200..) {
             continue;
         }
         let excused = UNREACHED_REASONS.iter().find(|(known, _)| known == reason);

@@ -12,12 +12,13 @@ use trading_engine::engine::command::{
     CommandKind, ConfigureProtection, DayRoll, DefineInstrument, EnterOrder, EnterOrderWithTerms,
     Genesis, KillSwitch, MassCancel, MassQuoteHead, OrderStatusRequest, OrderTerms, QuoteCancel,
     QuoteEntry, RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms, ResetProtection,
-    SessionDisconnected, SessionLogon, SessionMessage, SetPhase, SetReference, Tick, mass_quote,
+    SessionDisconnected, SessionLogon, SessionMessage, SetLimits, SetPhase, SetReference, Tick,
+    mass_quote,
 };
 use trading_engine_protocol::types::{
-    AccountId, ClientOrderId, Epoch, Instructions, InstrumentId, KillScope, MassCancelScope,
-    OrderId, OrderType, Price, Quantity, QuoteCancelScope, Reason, SelfTradePrevention, Side,
-    TimeInForce, TradeId, UtcNanos,
+    AccountId, ClientOrderId, Epoch, FirmId, Instructions, InstrumentId, KillScope,
+    MassCancelScope, OrderId, OrderType, Price, Quantity, QuoteCancelScope, Reason,
+    SelfTradePrevention, Side, TimeInForce, TradeId, UtcNanos,
 };
 use zerocopy::IntoBytes;
 
@@ -115,6 +116,8 @@ pub struct Request {
     /// Which of the scenario's trades, from 1; and what the venue knows of it.
     pub trade: u64,
     pub amend: AmendTrade,
+    /// Risk limits.
+    pub limits: SetLimits,
 }
 
 impl Request {
@@ -181,6 +184,7 @@ impl Request {
             all: 0,
             trade: 0,
             amend: AmendTrade::default(),
+            limits: SetLimits::default(),
         }
     }
 
@@ -216,6 +220,7 @@ impl Request {
         if let Some(Definition::TickTable(table)) = &mut self.definition {
             *table = world.reflect_table(table)?;
         }
+        self.limits.position = -self.limits.position;
         self.reason = mirrored_reason(self.reason);
         Ok(self)
     }
@@ -792,6 +797,60 @@ fn kill<'a>(
     Ok(())
 }
 
+/// `firm A` (a session's, or a number), then of what it has limits: `account 7`, `ACME`; and which: `qty 5`,
+/// `notional 500`, `collar 1000`, `open 2`, `position 10`, `gross 900`, `net 500`, `duplicates 2 in 1s`,
+/// `executions 3 in 1s`, `messages 5 in 1s`; `has 4`, its position; `release`.
+fn limits(text: &str, world: &World) -> Result<SetLimits, String> {
+    let mut limits = SetLimits::default();
+    let of = &world.instruments[0];
+    // Price times lots, as the first instrument counts them.
+    let unit = (of.price_unit_e8 * of.lot_size_e8 / 100_000_000).unsigned_abs();
+    let mut words = text.split_whitespace();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("{word} what?"));
+        let mut window = |count: &mut u32, span: &mut u32| {
+            set(count, value()?)?;
+            if value()? != "in" {
+                return Err(format!("`{word} 3 in 1s`"));
+            }
+            milliseconds(value()?).map(|ms| *span = ms)
+        };
+        match word {
+            "duplicates" => window(&mut limits.duplicates, &mut limits.duplicates_ms)?,
+            "executions" => window(&mut limits.executions, &mut limits.executions_ms)?,
+            "messages" => window(&mut limits.messages, &mut limits.messages_ms)?,
+            "firm" => {
+                let firm = value()?;
+                limits.firm = FirmId(match number(firm) {
+                    Ok(firm) => firm,
+                    Err(_) => session_of(world, firm)?.1,
+                });
+            }
+            "account" => {
+                limits.by_account = 1;
+                set(&mut limits.account.0, value()?)?;
+            }
+            "qty" => set(&mut limits.quantity.0, value()?)?,
+            "notional" => limits.notional_e8 = number::<u64>(value()?)? * unit,
+            "collar" => set(&mut limits.collar_bp, value()?)?,
+            "open" => set(&mut limits.open_orders, value()?)?,
+            "position" => set(&mut limits.position_limit.0, value()?)?,
+            "gross" => limits.gross_e8 = number::<u64>(value()?)? * unit,
+            "net" => limits.net_e8 = number::<u64>(value()?)? * unit,
+            "has" => {
+                limits.sets_position = 1;
+                set(&mut limits.position, value()?)?;
+            }
+            "release" => limits.release = 1,
+            symbol => {
+                let instrument = world.symbol(symbol);
+                limits.instrument = instrument.ok_or_else(|| format!("limits {symbol}?"))?;
+            }
+        }
+    }
+    Ok(limits)
+}
+
 /// An order by one of its client ids (`a1`, or `B:a1` of another session), or a bare number.
 fn order_id(
     asker: Option<char>,
@@ -908,6 +967,11 @@ fn venue_command(line: &str, world: &World) -> Result<Request, String> {
             switch.release = u8::from(verb == "release");
             kill(&mut switch, rest.split_whitespace(), world)?;
             Ok(switch)
+        }
+        "limits" => {
+            let mut set = request(CommandKind::SetLimits);
+            set.limits = limits(rest, world)?;
+            Ok(set)
         }
         "bust" | "correct" => {
             let mut amend = request(CommandKind::AmendTrade);
@@ -1102,6 +1166,7 @@ fn build_other(request: &Request, header: CommandHeader) -> Sealed {
                 ..BusinessReject::default()
             },
         ),
+        CommandKind::SetLimits => seal(header, r.limits),
         CommandKind::MassCancel => seal(
             header,
             MassCancel {

@@ -131,6 +131,7 @@ const LIMIT_WORDS: &[(&str, Set<EngineLimits>)] = &[
     ("groups-per-firm", |l, v| {
         set(&mut l.protection_groups_per_firm, v)
     }),
+    ("risk", |d, v| set(&mut d.risk_limits, v)),
 ];
 
 fn set<T: TryFrom<i128>>(field: &mut T, value: &str) -> Result<(), String> {
