@@ -12,11 +12,11 @@ use support::http::Api;
 use support::server::{self, Server};
 use support::talk::{BinaryTalk, Fields, FixTalk, PATIENCE};
 use trading_engine::client::credentials::{BinaryCredentials, FixCredentials, Secret};
-use trading_engine_protocol::binary::NULL_PRICE;
 use trading_engine_protocol::binary::message::{
-    Fill, LogonRejected, Logout, NewOrder, OrderAccepted, OrderCanceled, OrderRejected,
-    TradeAmended,
+    Fill, LogonRejected, Logout, MassQuote, MassQuoteAck, NewOrder, OrderAccepted, OrderCanceled,
+    OrderRejected, QuoteEntry, TradeAmended,
 };
+use trading_engine_protocol::binary::{NULL_PRICE, QUOTE_NO_ASK};
 use trading_engine_protocol::types::{Decimal8, Reason};
 
 /// A venue of this test, and its people.
@@ -555,6 +555,42 @@ fn a_bust_and_a_correction_reach_both_sides() {
         .get(&format!("/api/v1/orders?limit=1&cursor={next}"))
         .ok();
     assert_ne!(orders["items"], rest["items"]);
+}
+
+#[test]
+fn a_bust_of_a_quote_that_is_gone_says_that_it_was_a_quote() {
+    let world = World::start(&[]);
+    let mut alpha = world.binary("alpha-1");
+    let mut beta = world.binary("beta-1");
+    let quote = |alpha: &mut BinaryTalk, quantity: i64| {
+        let entry = QuoteEntry {
+            instrument_id: alpha.instruments["TEST-A"],
+            entry_flags: QUOTE_NO_ASK,
+            bid_price: 50 * Decimal8::ONE,
+            bid_qty: quantity * Decimal8::ONE,
+            ..QuoteEntry::default()
+        };
+        let head = MassQuote {
+            quote_id: 7,
+            ..MassQuote::default()
+        };
+        alpha.send_group(&head, std::iter::once(entry));
+        assert!(alpha.expect().read_group::<MassQuoteAck>().is_some());
+    };
+    quote(&mut alpha, 5);
+    beta.send(&beta.order(1, 2, 2, 50));
+    let trade = beta.expect_a::<Fill>().trade_id;
+    assert_eq!(alpha.expect_a::<Fill>().quote_layer, 1);
+    quote(&mut alpha, 0);
+    let bust = format!("/api/v1/trades/{trade}/bust");
+    world.operator.ask(&bust).ok();
+    let (of_quote, of_order) = (
+        alpha.expect_a::<TradeAmended>(),
+        beta.expect_a::<TradeAmended>(),
+    );
+    assert_eq!((of_quote.is_quote, of_quote.cl_ord_id), (1, 7));
+    assert_eq!((of_quote.leaves_qty, of_quote.status), (0, 4));
+    assert_eq!((of_order.is_quote, of_order.cl_ord_id), (0, 1));
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn told(bytes: &[u8]) -> Vec<Told> {
             EventBody::OrderRejected(e) => ("rejected", number(&e.client_order_id)),
             EventBody::RequestRejected(e) => ("refused", number(&e.client_order_id)),
             EventBody::Fill(e) => ("fill", number(&e.order.client_order_id)),
-            EventBody::MassCancelDone(e) => ("mass canceled", e.canceled),
+            EventBody::MassCancelDone(e) => ("mass canceled", u64::from(e.canceled)),
             EventBody::KillSwitchDone(e) => ("killed", e.canceled),
             EventBody::TradeAmended(e) => ("amended", number(&e.order.client_order_id)),
             EventBody::OrderStatusReport(e) => ("stated", number(&e.order.client_order_id)),

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use support::naive::{
     Block, CLOSED, CLOSING, CONTINUOUS, HALTED, Indication, Known, Means, OPENING, Order, PRE_OPEN,
-    Protection, QuoteSide, State, Told, VOLATILITY, Venue, What,
+    Protection, QuoteOf, QuoteSide, State, Told, VOLATILITY, Venue, What,
 };
 use support::settings::{number, seed};
 use support::venue::{self, Driver, NO_PRICE};
@@ -25,7 +25,9 @@ use trading_engine::engine::command::{
     SessionDisconnected, SessionLogon, SessionMessage, SetLimits, SetPhase, SetReference, Tick,
     TickStep, name,
 };
-use trading_engine::engine::event::{EventBody, Fill, OrderCanceled, OrderState, QuoteResult};
+use trading_engine::engine::event::{
+    EventBody, Fill, OrderCanceled, OrderState, OrderStatusReport, QuoteResult,
+};
 use trading_engine::engine::{Engine, KillBlock};
 use trading_engine::limits::{EngineLimits, QUANTITY_MAX, STEP_EVENTS_MAX};
 use trading_engine::market_data::depth::Depth;
@@ -167,6 +169,7 @@ struct Part {
     order: OrderState,
     session: u32,
     liquidity: u8,
+    is_quote: bool,
 }
 
 /// A trade of the day.
@@ -275,6 +278,7 @@ impl Reader {
             order: fill.order,
             session,
             liquidity: fill.liquidity,
+            is_quote: entry.is_some(),
         };
         match self.trades.last_mut() {
             Some(trade) if trade.id == fill.trade_id.0 => {
@@ -305,6 +309,22 @@ impl Reader {
             request: client(&end.request),
             lots: end.canceled.0,
             entry,
+        }
+    }
+
+    fn stated(&mut self, report: &OrderStatusReport, quote: Option<QuoteOf>) -> What {
+        let there = report.order.order_id.0 != 0;
+        assert_eq!(report.order.exec_id.0, 0);
+        What::Status {
+            order: there.then(|| self.state(&report.order)),
+            terms: report.terms,
+            request: client(&report.request),
+            total: report.total,
+            is_last: report.is_last == 1,
+            all: report.all == 1,
+            quote,
+            waits: report.waits,
+            shown: report.shown.0,
         }
     }
 
@@ -471,13 +491,21 @@ impl Reader {
                     request: e.request,
                     status: e.status,
                 },
-                EventBody::MassCancelDone(e) => What::MassCancelDone {
-                    client: client(&e.client_order_id),
-                    canceled: e.canceled,
-                    instrument: e.instrument.0,
-                    scope: e.scope,
-                    side: e.side,
-                },
+                EventBody::MassCancelDone(e) => {
+                    let asked_for = MassCancel {
+                        client_order_id: e.client_order_id,
+                        instrument: e.instrument,
+                        account: e.account,
+                        scope: e.scope,
+                        side: e.side,
+                        by_account: e.by_account,
+                        kinds: e.kinds,
+                        product: e.product,
+                        protection_group: e.protection_group,
+                        ..MassCancel::default()
+                    };
+                    What::MassCancelDone(e.canceled, asked_for)
+                }
                 EventBody::CancelAfterSet(e) => What::CancelAfterSet(e.cancel_at.0),
                 EventBody::CommandRefused(_) => What::Ignored,
                 EventBody::SessionClosed(_) => {
@@ -548,6 +576,7 @@ impl Reader {
                         lots: e.quantity.0,
                         new_price: e.new_price.0,
                         liquidity: e.liquidity,
+                        is_quote: e.is_quote == 1,
                     }
                 }
                 EventBody::MassQuoteAnswered(e) => What::Quoted {
@@ -592,19 +621,16 @@ impl Reader {
                     fills: e.window_fills,
                 },
                 EventBody::OrderStatusReport(e) => {
-                    let there = e.order.order_id.0 != 0;
-                    assert_eq!(e.order.exec_id.0, 0);
-                    What::Status {
-                        order: there.then(|| self.state(&e.order)),
-                        terms: e.terms,
-                        request: client(&e.request),
-                        total: e.total,
-                        is_last: e.is_last == 1,
-                        all: e.all == 1,
-                        is_quote: e.is_quote == 1,
-                        waits: e.waits,
-                        shown: e.shown.0,
-                    }
+                    assert_eq!(e.is_quote, 0);
+                    self.stated(e, None)
+                }
+                EventBody::QuoteStatusAnswered(e) => {
+                    assert_eq!(e.report.is_quote, 1);
+                    let quote = QuoteOf {
+                        layer: e.layer,
+                        entry: client(&e.entry_id),
+                    };
+                    self.stated(&e.report, Some(quote))
                 }
                 other => panic!("unexpected {other:?}"),
             };
@@ -2020,7 +2046,10 @@ impl Run {
         for (index, part) in trade.sides.iter().enumerate() {
             let number = self.reader.numbers[&part.order.order_id.0];
             let mut order = part.order;
+            // What is open the core knows itself.
+            let mut is_quote = false;
             if self.venue.find(number).is_none() {
+                is_quote = part.is_quote;
                 order = OrderState {
                     exec_id: order.exec_id,
                     leaves: Quantity(0),
@@ -2031,6 +2060,7 @@ impl Run {
                 order,
                 session: SessionId(part.session),
                 liquidity: part.liquidity,
+                is_quote: u8::from(is_quote),
                 ..AmendedFill::default()
             };
             numbers[index] = number;
@@ -2210,7 +2240,7 @@ impl Run {
                 What::Closed => "closed",
                 What::Fill { .. } => "fill",
                 What::Accepted { .. } => "accepted",
-                What::MassCancelDone { .. } => "mass cancel done",
+                What::MassCancelDone(..) => "mass cancel done",
                 What::CancelAfterSet(_) => "cancel after set",
                 What::LoggedOn => "logged on",
                 What::DayRolled(_) => "day rolled",
@@ -2547,9 +2577,13 @@ const OFTEN: &[&str] = &[
     "amended: None",
     "auction price: surplus to buy",
     "auction price: surplus to sell",
+    "bust of a quote that is ended",
+    "bust of a quote that is open",
     "bust of an order that is ended",
     "bust of an order that is open",
     "closed: SlowConsumer",
+    "correction of a quote that is ended",
+    "correction of a quote that is open",
     "correction of an order that is ended",
     "correction of an order that is open",
     "deadline: interruption ends",

@@ -366,7 +366,7 @@ fn the_status_of_one_quote_is_asked_by_its_order_id() {
     driver.apply(ONE, asks, &mut sink);
     venue::for_each_event(&sink, |header, body| {
         assert_eq!(header.reason, 0, "{body:?}");
-        assert!(matches!(body, EventBody::OrderStatusReport(e) if e.is_quote == 1));
+        assert!(matches!(body, EventBody::QuoteStatusAnswered(e) if e.report.is_quote == 1));
     });
 }
 

@@ -8,10 +8,10 @@ use std::process::Command;
 use support::server::Server;
 use support::talk::{BinaryTalk, FixTalk};
 use trading_engine::client::Received;
+use trading_engine_protocol::binary::MASS_QUOTE_FULL_ACK;
 use trading_engine_protocol::binary::message::{
     Fill, MassQuote, MassQuoteAck, OrderAccepted, QuoteCanceled, QuoteEntry,
 };
-use trading_engine_protocol::binary::{MASS_QUOTE_FULL_ACK, write_group_message};
 use trading_engine_protocol::types::{Decimal8, Reason};
 use zerocopy::FromZeros;
 
@@ -99,10 +99,7 @@ fn binary_quote(talk: &mut BinaryTalk) {
         ask_qty: Decimal8::ONE,
         ..QuoteEntry::new_zeroed()
     });
-    talk.seq += 1;
-    let mut out = Vec::new();
-    write_group_message(&mut out, &quote, entries, talk.seq);
-    talk.line.write(&out);
+    talk.send_group(&quote, entries);
 }
 
 #[test]
@@ -171,10 +168,7 @@ fn the_layer_that_no_report_can_name_is_refused_over_binary_and_no_other_entry()
         ask_qty: Decimal8::ONE,
         ..QuoteEntry::new_zeroed()
     });
-    talk.seq += 1;
-    let mut out = Vec::new();
-    write_group_message(&mut out, &quote, entries.into_iter(), talk.seq);
-    talk.line.write(&out);
+    talk.send_group(&quote, entries.into_iter());
     let answer = talk.expect();
     let (ack, results) = answer.read_group::<MassQuoteAck>().unwrap();
     assert_eq!((ack.accepted_sides, ack.rejected_sides), (2, 2));

@@ -407,7 +407,8 @@ fn said(header: &EventHeader, body: &EventBody<'_>) -> Option<Said> {
         | EventBody::QuoteCancelDone(_)
         | EventBody::ProtectionSet(_)
         | EventBody::ProtectionTripped(_)
-        | EventBody::OrderStatusReport(_) => None,
+        | EventBody::OrderStatusReport(_)
+        | EventBody::QuoteStatusAnswered(_) => None,
     }
 }
 

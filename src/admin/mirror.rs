@@ -314,7 +314,8 @@ impl Reference {
             | EventBody::QuoteCancelDone(_)
             | EventBody::ProtectionSet(_)
             | EventBody::ProtectionTripped(_)
-            | EventBody::OrderStatusReport(_) => {}
+            | EventBody::OrderStatusReport(_)
+            | EventBody::QuoteStatusAnswered(_) => {}
         }
     }
 

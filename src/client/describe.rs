@@ -116,7 +116,8 @@ fn orders(message: &Received) -> Option<Value> {
                "clOrdId": m.cl_ord_id, "orderId": m.order_id, "execId": m.exec_id,
                "refExecId": m.ref_exec_id, "tradeId": m.trade_id,
                "price": decimal(m.last_price), "newPrice": decimal(m.new_price),
-               "quantity": decimal(m.last_qty), "filled": decimal(m.cum_qty)})
+               "quantity": decimal(m.last_qty), "filled": decimal(m.cum_qty),
+               "quote": m.is_quote == 1})
     } else if let Some(m) = message.read::<Reject>() {
         json!({"event": "reject", "refSeq": m.ref_seq, "reason": reason(m.reason),
                "code": m.reason, "field": m.ref_field_id})
@@ -130,13 +131,17 @@ fn status(m: &OrderStatus) -> Value {
     if m.order_id == 0 {
         return json!({"event": "status", "requestId": m.request_id, "total": m.total});
     }
-    json!({"event": "status", "requestId": m.request_id, "total": m.total,
+    let mut value = json!({"event": "status", "requestId": m.request_id, "total": m.total,
            "last": m.is_last == 1, "clOrdId": m.cl_ord_id, "orderId": m.order_id,
            "instrumentId": m.instrument_id, "side": if m.side == 1 { "buy" } else { "sell" },
            "price": decimal(m.price), "stopPrice": decimal(m.stop_price),
            "quantity": decimal(m.qty), "leaves": decimal(m.leaves_qty),
            "filled": decimal(m.cum_qty), "shown": decimal(m.shown_qty),
-           "quote": m.is_quote == 1, "waits": m.waits != 0})
+           "quote": m.is_quote == 1, "waits": m.waits != 0});
+    if m.quote_layer > 0 {
+        value["layer"] = (m.quote_layer - 1).into();
+    }
+    value
 }
 
 fn quotes(message: &Received) -> Option<Value> {
@@ -182,6 +187,8 @@ fn side(result: &QuoteResult) -> Value {
 fn desk(message: &Received) -> Option<Value> {
     let value = if let Some(m) = message.read::<MassCancelDone>() {
         json!({"event": "mass-canceled", "clOrdId": m.cl_ord_id, "canceled": m.canceled_count,
+               "instrumentId": m.instrument_id, "product": m.product_id, "group": m.mmp_group,
+               "account": m.account_id, "scope": m.scope, "side": m.side, "flags": m.flags,
                "reason": reason(m.reason), "code": m.reason, "field": m.ref_field_id})
     } else if let Some(m) = message.read::<KillSwitchDone>() {
         json!({"event": if m.release == 1 { "released" } else { "killed" },

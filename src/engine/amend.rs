@@ -12,7 +12,7 @@ use trading_engine_protocol::types::{
 use super::command::{AmendTrade, AmendedFill, CommandKind, NO_PRICE};
 use super::event::{EventSink, OrderState, TradeAmended};
 use super::instrument::Instrument;
-use super::order::{halves, notional};
+use super::order::{Flags, halves, notional};
 use super::session::SessionState;
 use super::snapshot::{In, Out, SnapshotError};
 use super::{Engine, Progress};
@@ -159,6 +159,7 @@ impl Engine {
             && (1..=self.executions).contains(&order.exec_id.0)
             && is_id(&order.client_order_id)
             && is_state(order)
+            && (fill.is_quote == 0 || fill.is_quote == 1 && could_be_quote(order))
             && order.quantity.0 <= QUANTITY_MAX
             && order.cumulative <= order.quantity
     }
@@ -214,9 +215,12 @@ impl Engine {
             quantity: request.quantity,
             new_price: request.new_price,
             liquidity: fill.liquidity,
+            is_quote: fill.is_quote,
             ..TradeAmended::default()
         };
         if let Some(slot) = self.orders.find(fill.order.order_id) {
+            let flags = self.orders.slots[slot as usize].hot.flags;
+            body.is_quote = u8::from(flags.any(Flags::QUOTE));
             let cold = &mut self.orders.slots[slot as usize].cold;
             // What is open stays so, of an order that is smaller by what did not happen.
             let undone = cold.state.cumulative.0 - booked.cumulative.0;
@@ -238,13 +242,17 @@ impl Engine {
         self.tell(sink, fill.session, Reason::None, body);
     }
 
-    /// How an order that is not open ended: as stated, else by its id, if it is of today.
+    /// How an order that is not open ended: as stated, else by its id, if it is of today. A quote's
+    /// id is none of those.
     fn end_of(&self, fill: &AmendedFill) -> OrderStatus {
         let stated = OrderStatus::try_from(fill.order.status).ok();
-        let hash = self.ids.hash(fill.session, &fill.order.client_order_id);
+        let by_id = || {
+            let hash = self.ids.hash(fill.session, &fill.order.client_order_id);
+            self.ids.find(hash).and_then(|known| known.ended)
+        };
         stated
             .filter(|status| status.is_terminal())
-            .or_else(|| self.ids.find(hash).and_then(|known| known.ended))
+            .or_else(|| by_id().filter(|_| fill.is_quote == 0))
             .unwrap_or(OrderStatus::Canceled)
     }
 }
@@ -257,6 +265,11 @@ pub(super) fn is_state(order: &OrderState) -> bool {
         && OrderStatus::try_from(order.status).is_ok()
         && order.instructions & !Instructions::ALL.0 == 0
         && SelfTradePrevention::try_from(order.self_trade_prevention).is_ok()
+}
+
+/// Whether a side of a quote can be such an order.
+fn could_be_quote(order: &OrderState) -> bool {
+    order.order_type == OrderType::Limit.as_u8() && order.time_in_force == TimeInForce::Day.as_u8()
 }
 
 /// Whether so many lots can have cost so much.

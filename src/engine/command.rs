@@ -396,8 +396,10 @@ layout!(
         session: SessionId,
         /// `Liquidity` of the fill.
         liquidity: u8,
+        /// 1 = it is a quote's. Of one that is open the core knows it.
+        is_quote: u8,
         /// Reserved, 0.
-        reserved: [u8; 11],
+        reserved: [u8; 10],
     }
 );
 

@@ -137,6 +137,8 @@ pub enum EventKind {
     ProtectionTripped = 45,
     /// [`OrderStatusReport`].
     OrderStatusReport = 46,
+    /// [`QuoteStatusAnswered`]: an [`OrderStatusReport`] of a quote.
+    QuoteStatusAnswered = 47,
 }
 
 layout!(
@@ -418,20 +420,31 @@ layout!(
     }
 );
 layout!(
-    /// See [`EventKind::MassCancelDone`].
+    /// See [`EventKind::MassCancelDone`]. Its filters are as asked for; a log from before `product`
+    /// was there states only the instrument, the scope and the side.
     MassCancelDone, 64 {
         /// ClOrdID(11) of the request.
         client_order_id: ClientOrderId,
         /// TotalAffectedOrders(533).
-        canceled: u64,
-        /// The filter, as asked for.
+        canceled: u32,
+        /// Instrument group, 0 = any.
+        product: u32,
+        /// Instrument, 0 = any.
         instrument: InstrumentId,
-        /// The scope, as asked for.
+        /// The scope.
         scope: u8,
-        /// The side, as asked for.
+        /// The side, 0 = both.
         side: u8,
+        /// Market-maker protection group, 0 = any.
+        protection_group: u16,
+        /// Account, with `by_account` 1.
+        account: AccountId,
+        /// 1 = quotes only, 2 = orders only.
+        kinds: u8,
+        /// 1 = of one account.
+        by_account: u8,
         /// Reserved, 0.
-        reserved: [u8; 10],
+        reserved: u16,
     }
 );
 layout!(
@@ -572,8 +585,11 @@ layout!(
         new_price: Price,
         /// `Liquidity` of the fill.
         liquidity: u8,
+        /// 1 = it is a quote, whose `order.client_order_id` is the QuoteID(117). 0 in a log from
+        /// before it was there.
+        is_quote: u8,
         /// Reserved, 0.
-        reserved: [u8; 15],
+        reserved: [u8; 14],
     }
 );
 layout!(
@@ -747,12 +763,25 @@ layout!(
         is_last: u8,
         /// 1 = asked for all.
         all: u8,
-        /// 1 = it is a quote.
+        /// 1 = it is a quote. On its own in a log from before [`QuoteStatusAnswered`] was there.
         is_quote: u8,
         /// 1 = a stop that waits, 2 = an at-the-close order that waits.
         waits: u8,
         /// Lots of it that are shown.
         shown: Quantity,
+    }
+);
+layout!(
+    /// See [`EventKind::QuoteStatusAnswered`]. `report.order.client_order_id` is the QuoteID(117).
+    QuoteStatusAnswered, 256 {
+        /// As an order's.
+        report: OrderStatusReport,
+        /// QuoteEntryID(299), or none.
+        entry_id: ClientOrderId,
+        /// Layer.
+        layer: u16,
+        /// Reserved, 0.
+        reserved: [u16; 3],
     }
 );
 
@@ -834,6 +863,7 @@ pub enum EventBody<'a> {
     ProtectionSet(&'a ProtectionSet),
     ProtectionTripped(&'a ProtectionTripped),
     OrderStatusReport(&'a OrderStatusReport),
+    QuoteStatusAnswered(&'a QuoteStatusAnswered),
 }
 
 /// Bytes that are no event.
@@ -918,6 +948,7 @@ bodies!(
     ProtectionSet,
     ProtectionTripped,
     OrderStatusReport,
+    QuoteStatusAnswered,
     TickTableDefined,
     ReferenceSet,
     AuditNoted,

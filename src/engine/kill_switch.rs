@@ -104,7 +104,7 @@ impl Engine {
     pub(super) fn answer_kill_switch(&mut self, reason: Reason, sink: &mut impl EventSink) {
         self.work = Work::Nothing;
         let body = KillSwitchDone {
-            canceled: self.mass_canceled.canceled,
+            canceled: self.mass_canceled.canceled.into(),
             ..self.killed
         };
         match self.asking.0 {

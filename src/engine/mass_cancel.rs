@@ -83,9 +83,14 @@ impl Engine {
         let session = self.asking.0;
         self.mass_canceled = MassCancelDone {
             client_order_id: request.client_order_id,
+            product: request.product,
             instrument: request.instrument,
             scope: request.scope,
             side: request.side,
+            protection_group: request.protection_group,
+            account: request.account,
+            kinds: request.kinds,
+            by_account: request.by_account,
             ..MassCancelDone::default()
         };
         let owners = match self.check_mass_cancel(request) {
@@ -217,6 +222,7 @@ impl Engine {
     ) -> Progress {
         let session = SessionId(code >> 1);
         self.disarm(session, code & 1);
+        self.mass_canceled.canceled = 0;
         let (meant, reason) = if code & 1 == LOST {
             let quotes_only = self.sessions[session.0 as usize].quotes_only;
             let meant = Meant::OfLostConnection { quotes_only };

@@ -4,7 +4,7 @@ use trading_engine_protocol::types::{ExecId, OrderId, Quantity, Reason};
 
 use super::collect::{Meant, Purpose};
 use super::command::{CommandKind, OrderStatusRequest, OrderTerms};
-use super::event::{EventSink, OrderStatusReport};
+use super::event::{EventSink, OrderStatusReport, QuoteStatusAnswered};
 use super::mass_cancel::Owners;
 use super::order::Flags;
 use super::requests::Refusal;
@@ -126,6 +126,17 @@ impl Engine {
             waits,
             shown: Quantity(if waits == 0 { hot.leaves } else { 0 }),
             ..self.status
+        };
+        if !hot.flags.any(Flags::QUOTE) {
+            self.tell(sink, self.asking.0, Reason::None, body);
+            return;
+        }
+        let quote = self.quotes.record(cold.bucket);
+        let body = QuoteStatusAnswered {
+            report: body,
+            entry_id: quote.entry_id,
+            layer: quote.name.layer,
+            ..QuoteStatusAnswered::default()
         };
         self.tell(sink, self.asking.0, Reason::None, body);
     }

@@ -35,7 +35,7 @@ use crate::engine::command::{
     ResetProtection, SessionLogon,
 };
 use crate::engine::event::{
-    EventBody, EventHeader, Fill, LogonAnswered, MassQuoteAnswered, OrderAccepted,
+    EventBody, EventHeader, Fill, LogonAnswered, MassCancelDone, MassQuoteAnswered, OrderAccepted,
     OrderAcceptedWithTerms, OrderReplacedWithTerms, OrderRestated, OrderState, OrderStatusReport,
     OrderTriggered, QuoteResult, TradeAmended,
 };
@@ -958,9 +958,17 @@ pub(super) fn encode(
                 client_seq,
                 transact_time,
                 cl_ord_id: id(&event.client_order_id),
-                canceled_count: count(event.canceled),
+                canceled_count: event.canceled,
                 reason: header.reason,
                 ref_field_id: field(reason.field_tag()),
+                instrument_id: event.instrument.0,
+                product_id: event.product,
+                account_id: event.account.0,
+                mmp_group: event.protection_group,
+                scope: event.scope,
+                side: event.side,
+                flags: mass_cancel_flags(event),
+                ..WireMassCancelDone::default()
             };
             write_message(out, &message, seq);
         }
@@ -1053,7 +1061,11 @@ pub(super) fn encode(
             write_message(out, &message, seq);
         }
         EventBody::MassQuoteAnswered(event) => mass_quote_ack(header, event, out),
-        EventBody::OrderStatusReport(event) => order_status(reference, header, event, out),
+        EventBody::OrderStatusReport(event) => order_status(reference, header, event, 0, out),
+        EventBody::QuoteStatusAnswered(event) => {
+            let quote_layer = layer(&event.entry_id);
+            order_status(reference, header, &event.report, quote_layer, out);
+        }
         EventBody::TradeAmended(event) => amended(reference, header, event, out),
         EventBody::CancelAfterSet(event) => {
             let message = WireCancelAfterSet {
@@ -1119,6 +1131,19 @@ pub(super) fn encode(
 /// A number of orders, as far as the wire goes.
 fn count(orders: u64) -> u32 {
     u32::try_from(orders).unwrap_or(u32::MAX)
+}
+
+/// The flags that a mass cancel was asked for with.
+fn mass_cancel_flags(event: &MassCancelDone) -> u8 {
+    let kinds = match event.kinds {
+        1 => MASS_CANCEL_QUOTES,
+        2 => MASS_CANCEL_ORDERS,
+        _ => 0,
+    };
+    match event.by_account {
+        0 => kinds,
+        _ => kinds | MASS_CANCEL_BY_ACCOUNT,
+    }
 }
 
 /// A quote's layer, counted from 1, which is what names its entry here; 0 = it has none.
@@ -1225,6 +1250,7 @@ fn order_status(
     reference: &ReferenceData,
     header: &EventHeader,
     event: &OrderStatusReport,
+    quote_layer: u16,
     out: &mut Vec<u8>,
 ) {
     let order = &event.order;
@@ -1272,6 +1298,7 @@ fn order_status(
         stp_mode: order.self_trade_prevention,
         is_quote: event.is_quote,
         waits: event.waits,
+        quote_layer,
         ..answer
     };
     write_message(out, &message, header.session_seq.0);
@@ -1309,6 +1336,7 @@ fn amended(
         side: order.side,
         liquidity: event.liquidity,
         status: order.status,
+        is_quote: event.is_quote,
         ..WireAmended::default()
     };
     write_message(out, &message, header.session_seq.0);

@@ -31,9 +31,9 @@ use crate::engine::command::{
     SessionMessage, name_text,
 };
 use crate::engine::event::{
-    EventBody, EventHeader, Fill, KillSwitchDone, LogonAnswered, MassQuoteAnswered, OrderState,
-    OrderStatusReport, ProtectionSet, ProtectionTripped, QuoteCancelDone, QuoteCanceled,
-    QuoteResult, RequestRejected, TradeAmended,
+    EventBody, EventHeader, Fill, KillSwitchDone, LogonAnswered, MassCancelDone, MassQuoteAnswered,
+    OrderState, OrderStatusReport, ProtectionSet, ProtectionTripped, QuoteCancelDone,
+    QuoteCanceled, QuoteResult, QuoteStatusAnswered, RequestRejected, TradeAmended,
 };
 use crate::journal::history::HistoryReply;
 
@@ -1171,6 +1171,7 @@ fn is_application(header: &EventHeader, body: &EventBody<'_>) -> bool {
             | EventBody::ProtectionSet(_)
             | EventBody::ProtectionTripped(_)
             | EventBody::OrderStatusReport(_)
+            | EventBody::QuoteStatusAnswered(_)
             | EventBody::TradeAmended(_)
             | EventBody::KillSwitchDone(_)
     )
@@ -1258,6 +1259,24 @@ fn report(
     }
 }
 
+/// [`report`] of an order by its ClOrdID(11), of a quote by its QuoteID(117).
+fn report_either(
+    instrument: Option<&Instrument>,
+    order: &OrderState,
+    exec_type: u8,
+    is_quote: bool,
+    writer: &mut MessageWriter<'_>,
+) {
+    let none = ClientOrderId::NONE;
+    let (order_id, quote_id) = if is_quote {
+        (&none, &order.client_order_id)
+    } else {
+        (&order.client_order_id, &none)
+    };
+    report(instrument, order, exec_type, (order_id, &none), writer);
+    writer.client_order_id(117, quote_id);
+}
+
 /// Body fields of an application message: a pure function of the event, so a resend says the same.
 fn write_body(
     reference: &ReferenceData,
@@ -1312,32 +1331,7 @@ fn write_body(
             writer.number(378, if carried { 1 } else { 5 });
             writer.text(58, reason.text().as_bytes());
         }
-        EventBody::MassCancelDone(event) => {
-            writer.client_order_id(11, &event.client_order_id);
-            writer.number(37, header.sequence.0);
-            // MassCancelRequestType: 1 one security, 7 all orders.
-            let what = if event.instrument.0 == 0 { b'7' } else { b'1' };
-            writer.character(530, what);
-            writer.character(531, if reason == Reason::None { what } else { b'0' });
-            if reason == Reason::None {
-                writer.number(533, event.canceled);
-            } else {
-                // 0 not supported, 1 unknown security.
-                let unknown = reason == Reason::UnknownInstrument;
-                writer.character(532, if unknown { b'1' } else { b'0' });
-                explain(reason, header.ref_tag, writer);
-            }
-            if let Some(instrument) = reference.instrument(event.instrument) {
-                writer.text(55, &instrument.symbol);
-            }
-            if matches!(event.side, 1 | 2) {
-                writer.character(54, b'0' + event.side);
-            }
-            let scope = MassCancelScope::try_from(event.scope);
-            if matches!(scope, Ok(MassCancelScope::Firm | MassCancelScope::User)) {
-                writer.number(35010, u64::from(event.scope));
-            }
-        }
+        EventBody::MassCancelDone(event) => mass_cancel_done(reference, header, event, writer),
         EventBody::Fill(event) => {
             fill(reference, event, &event.order.client_order_id, writer);
         }
@@ -1354,7 +1348,12 @@ fn write_body(
         EventBody::ProtectionTripped(event) => tripped(event, writer),
         EventBody::ProtectionSet(event) => protection_set(header, event, writer),
         EventBody::KillSwitchDone(event) => kill_switch_done(header, event, writer),
-        EventBody::OrderStatusReport(event) => order_status(reference, header, event, writer),
+        EventBody::OrderStatusReport(event) => {
+            order_status(reference, header, event, None, writer);
+        }
+        EventBody::QuoteStatusAnswered(event) => {
+            order_status(reference, header, &event.report, Some(event), writer);
+        }
         EventBody::TradeAmended(event) => amended(reference, event, writer),
         EventBody::OrderReplaced(event) => {
             let order = &event.order;
@@ -1718,21 +1717,71 @@ fn kill_switch_done(header: &EventHeader, event: &KillSwitchDone, writer: &mut M
     write_outcome(header, writer);
 }
 
-/// An order for who asked: ExecType(150) I.
+/// What a mass cancel came to, and what it was asked for.
+fn mass_cancel_done(
+    reference: &ReferenceData,
+    header: &EventHeader,
+    event: &MassCancelDone,
+    writer: &mut MessageWriter<'_>,
+) {
+    let reason = Reason::try_from(header.reason).unwrap_or(Reason::None);
+    writer.client_order_id(11, &event.client_order_id);
+    writer.number(37, header.sequence.0);
+    // MassCancelRequestType: 1 one security, 3 one product, 7 all orders.
+    let what = match (event.instrument.0, event.product) {
+        (0, 0) => b'7',
+        (0, _) => b'3',
+        _ => b'1',
+    };
+    writer.character(530, what);
+    writer.character(531, if reason == Reason::None { what } else { b'0' });
+    if reason == Reason::None {
+        writer.number(533, u64::from(event.canceled));
+    } else {
+        // 0 not supported, 1 unknown security.
+        let unknown = reason == Reason::UnknownInstrument;
+        writer.character(532, if unknown { b'1' } else { b'0' });
+        explain(reason, header.ref_tag, writer);
+    }
+    if let Some(instrument) = reference.instrument(event.instrument) {
+        writer.text(55, &instrument.symbol);
+    }
+    if event.product != 0 {
+        writer.number(460, u64::from(event.product));
+    }
+    if matches!(event.side, 1 | 2) {
+        writer.character(54, b'0' + event.side);
+    }
+    if event.by_account == 1 {
+        writer.number(1, u64::from(event.account.0));
+    }
+    if event.protection_group != 0 {
+        writer.number(9019, u64::from(event.protection_group));
+    }
+    let scope = MassCancelScope::try_from(event.scope);
+    if matches!(scope, Ok(MassCancelScope::Firm | MassCancelScope::User)) {
+        writer.number(35010, u64::from(event.scope));
+    }
+    if event.kinds != 0 {
+        writer.number(35011, u64::from(event.kinds));
+    }
+}
+
+/// An order, or a quote by its name, for who asked: ExecType(150) I.
 fn order_status(
     reference: &ReferenceData,
     header: &EventHeader,
     event: &OrderStatusReport,
+    quote: Option<&QuoteStatusAnswered>,
     writer: &mut MessageWriter<'_>,
 ) {
-    let none = ClientOrderId::NONE;
     let order = &event.order;
     if order.order_id.0 == 0 {
         let reason = match Reason::try_from(header.reason) {
             Ok(reason) if reason != Reason::None => reason,
             _ => Reason::UnknownOrder,
         };
-        no_order(OrderStatus::Rejected.as_u8(), &none, writer);
+        no_order(OrderStatus::Rejected.as_u8(), &ClientOrderId::NONE, writer);
         writer.number(103, u64::from(reason.ord_rej_reason()));
         if event.all == 0 {
             explain(reason, header.ref_tag, writer);
@@ -1741,15 +1790,10 @@ fn order_status(
         }
     } else {
         let instrument = reference.instrument(order.instrument);
-        let is_quote = event.is_quote == 1;
-        let id = if is_quote {
-            &none
-        } else {
-            &order.client_order_id
-        };
-        report(instrument, order, b'I', (id, &none), writer);
-        if is_quote {
-            writer.client_order_id(117, &order.client_order_id);
+        report_either(instrument, order, b'I', event.is_quote == 1, writer);
+        if let Some(quote) = quote {
+            writer.client_order_id(299, &quote.entry_id);
+            writer.number(302, u64::from(quote.layer) + 1);
         }
         write_terms(instrument, &event.terms, writer);
     }
@@ -1800,8 +1844,7 @@ fn amended(reference: &ReferenceData, event: &TradeAmended, writer: &mut Message
         NO_PRICE => (b'H', event.price),
         price => (b'G', price),
     };
-    let ids = (&order.client_order_id, &ClientOrderId::NONE);
-    report(instrument, order, exec_type, ids, writer);
+    report_either(instrument, order, exec_type, event.is_quote == 1, writer);
     writer.number(19, event.reference.0);
     if let Some(instrument) = instrument {
         writer.decimal(31, instrument.price(price));

@@ -37,7 +37,7 @@ use crate::engine::event::{
     self, Body, EVENT_VERSION, Event, EventBody, EventHeader, EventKind, Fill, KillSwitchDone,
     LogonAnswered, MassCancelDone, MassQuoteAnsweredHead, OrderCanceled, OrderState,
     OrderStatusReport, OrderTriggered, ProtectionSet, ProtectionTripped, QuoteCancelDone,
-    QuoteCanceled, QuoteFill, QuoteResult, RequestRejected, TradeAmended,
+    QuoteCanceled, QuoteFill, QuoteResult, QuoteStatusAnswered, RequestRejected, TradeAmended,
 };
 use crate::journal::history::HistoryDesk;
 use crate::limits::COMMAND_LENGTH_MAX;
@@ -788,6 +788,20 @@ fn events(session: SessionId, first: u64) -> Vec<(&'static str, Vec<u64>)> {
         shown: Quantity(2),
         ..OrderStatusReport::default()
     };
+    let quote = OrderStatusReport {
+        order: OrderState {
+            exec_id: ExecId(0),
+            ..order(session, 1)
+        },
+        terms: OrderTerms::NONE,
+        request: asking,
+        total: 2,
+        is_last: 1,
+        all: 1,
+        is_quote: 1,
+        shown: Quantity(4),
+        ..OrderStatusReport::default()
+    };
     let protection = ProtectionSet {
         client_order_id: asking,
         quantity: Quantity(1_000),
@@ -912,20 +926,15 @@ fn events(session: SessionId, first: u64) -> Vec<(&'static str, Vec<u64>)> {
         }),
         ("a stop that was asked about", words_of(next(none), stop)),
         ("a quote, the second of two", {
-            let quote = OrderStatusReport {
-                order: OrderState {
-                    exec_id: ExecId(0),
-                    ..order(session, 1)
-                },
-                terms: OrderTerms::NONE,
-                request: asking,
-                total: 2,
-                is_last: 1,
-                all: 1,
-                is_quote: 1,
-                shown: Quantity(4),
-                ..OrderStatusReport::default()
+            let quote = QuoteStatusAnswered {
+                report: quote,
+                entry_id,
+                layer: 1,
+                ..QuoteStatusAnswered::default()
             };
+            words_of(next(none), quote)
+        }),
+        ("a quote, as logs had it before its entry was stated", {
             words_of(next(none), quote)
         }),
         ("no order at all", {
@@ -956,11 +965,44 @@ fn events(session: SessionId, first: u64) -> Vec<(&'static str, Vec<u64>)> {
             };
             words_of(next(none), corrected)
         }),
+        ("a bust of a quote's trade", {
+            let quote = TradeAmended {
+                is_quote: 1,
+                ..amended
+            };
+            words_of(next(none), quote)
+        }),
         ("a mass cancel of a firm", {
             let done = MassCancelDone {
                 client_order_id: asking,
                 canceled: 6,
                 scope: 2,
+                ..MassCancelDone::default()
+            };
+            words_of(next(none), done)
+        }),
+        ("a mass cancel of the bids of a product in a group", {
+            let done = MassCancelDone {
+                client_order_id: asking,
+                canceled: 6,
+                product: 2,
+                scope: 1,
+                side: 1,
+                protection_group: 3,
+                account: AccountId(5),
+                kinds: 1,
+                by_account: 1,
+                ..MassCancelDone::default()
+            };
+            words_of(next(none), done)
+        }),
+        ("a mass cancel of the orders in an instrument", {
+            let done = MassCancelDone {
+                client_order_id: asking,
+                canceled: 1,
+                instrument: InstrumentId(1),
+                scope: 1,
+                kinds: 2,
                 ..MassCancelDone::default()
             };
             words_of(next(none), done)

@@ -325,7 +325,8 @@ impl Depth {
             | EventBody::QuoteCancelDone(_)
             | EventBody::ProtectionSet(_)
             | EventBody::ProtectionTripped(_)
-            | EventBody::OrderStatusReport(_) => {}
+            | EventBody::OrderStatusReport(_)
+            | EventBody::QuoteStatusAnswered(_) => {}
         }
     }
 

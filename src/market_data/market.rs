@@ -312,7 +312,8 @@ impl Market {
             | EventBody::QuoteCancelDone(_)
             | EventBody::ProtectionSet(_)
             | EventBody::ProtectionTripped(_)
-            | EventBody::OrderStatusReport(_) => {}
+            | EventBody::OrderStatusReport(_)
+            | EventBody::QuoteStatusAnswered(_) => {}
         }
     }
 

@@ -612,7 +612,9 @@ impl<S: RowSink> Fold<S> {
                 let detail = json!({
                     "client_order_id": Id::of(&event.client_order_id).text(),
                     "canceled": event.canceled, "instrument": event.instrument.0,
-                    "scope": event.scope, "side": event.side,
+                    "product": event.product, "scope": event.scope, "side": event.side,
+                    "account": (event.by_account == 1).then_some(event.account.0),
+                    "protection_group": event.protection_group, "kinds": event.kinds,
                 });
                 self.note(h, &detail);
             }
@@ -634,7 +636,8 @@ impl<S: RowSink> Fold<S> {
             // again what other rows say. The event log has them.
             EventBody::AdminMessage(_)
             | EventBody::AuctionIndicative(_)
-            | EventBody::OrderStatusReport(_) => {}
+            | EventBody::OrderStatusReport(_)
+            | EventBody::QuoteStatusAnswered(_) => {}
         }
     }
 

@@ -460,7 +460,7 @@ impl Store {
              o.client_order_id, o.price, o.quantity, o.leaves, o.cumulative, \
              CAST(o.notional AS TEXT) AS notional, o.instrument, o.account, o.side, o.order_type, \
              o.time_in_force, o.status, o.instructions, o.self_trade_prevention, \
-             o.protection_group, o.session \
+             o.protection_group, o.is_quote, o.session \
              FROM trades t \
              JOIN executions e ON e.exec_id IN (t.buy_exec_id, t.sell_exec_id) \
              AND e.sequenced_at = t.sequenced_at \
@@ -894,6 +894,7 @@ fn amended_fill(record: &Record) -> Result<AmendedFill, StoreError> {
         },
         session: SessionId(record.number("session")?),
         liquidity: record.number("liquidity")?,
+        is_quote: u8::from(record.flag("is_quote")?),
         ..AmendedFill::default()
     })
 }

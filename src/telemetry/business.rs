@@ -330,7 +330,8 @@ impl Tally {
             | EventBody::QuoteCancelDone(_)
             | EventBody::ProtectionSet(_)
             | EventBody::ProtectionTripped(_)
-            | EventBody::OrderStatusReport(_) => {}
+            | EventBody::OrderStatusReport(_)
+            | EventBody::QuoteStatusAnswered(_) => {}
         }
     }
 }
@@ -427,7 +428,7 @@ impl Source for Business {
 }
 
 /// What the kinds are called.
-const EVENT_KINDS: [(EventKind, &str); 38] = {
+const EVENT_KINDS: [(EventKind, &str); 39] = {
     use EventKind as K;
     [
         (K::InstrumentDefined, "instrument_defined"),
@@ -468,6 +469,7 @@ const EVENT_KINDS: [(EventKind, &str); 38] = {
         (K::ProtectionSet, "protection_set"),
         (K::ProtectionTripped, "protection_tripped"),
         (K::OrderStatusReport, "order_status_report"),
+        (K::QuoteStatusAnswered, "quote_status_answered"),
     ]
 };
 

@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use trading_engine::engine::command::{
     CancelAfter, CancelOrder, CommandKind, DefineFirm, DefineInstrument, DefineSession,
-    DefineTickTable, EnterOrder, NO_PRICE, OrderTerms, RefuseOrder, RefuseRequest, ReplaceOrder,
-    SessionLogon, SetLimits,
+    DefineTickTable, EnterOrder, MassCancel, NO_PRICE, OrderTerms, RefuseOrder, RefuseRequest,
+    ReplaceOrder, SessionLogon, SetLimits,
 };
 use trading_engine::limits::EngineLimits;
 use trading_engine_protocol::types::{
@@ -132,13 +132,8 @@ pub enum What {
         request: u8,
         status: u8,
     },
-    MassCancelDone {
-        client: u64,
-        canceled: u64,
-        instrument: u32,
-        scope: u8,
-        side: u8,
-    },
+    /// How many, and what was asked for.
+    MassCancelDone(u32, MassCancel),
     Status {
         order: Option<State>,
         terms: OrderTerms,
@@ -146,7 +141,8 @@ pub enum What {
         total: u32,
         is_last: bool,
         all: bool,
-        is_quote: bool,
+        /// Which quote it is.
+        quote: Option<QuoteOf>,
         waits: u8,
         shown: u64,
     },
@@ -182,6 +178,7 @@ pub enum What {
         lots: u64,
         new_price: i64,
         liquidity: u8,
+        is_quote: bool,
     },
     Quoted {
         quote_id: u64,

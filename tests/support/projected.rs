@@ -331,7 +331,8 @@ impl Projected {
             | EventBody::TickTableDefined(_)
             | EventBody::AdminMessage(_)
             | EventBody::AuctionIndicative(_)
-            | EventBody::OrderStatusReport(_) => {}
+            | EventBody::OrderStatusReport(_)
+            | EventBody::QuoteStatusAnswered(_) => {}
             EventBody::KillSwitchDone(e) => {
                 let firm = self.firm(h);
                 if h.reason == 0 {

@@ -7,8 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use trading_engine::client::credentials::{BinaryCredentials, FixCredentials, Secret};
 use trading_engine::client::{Received, sign};
-use trading_engine_protocol::binary::message::{Logon, Message, NewOrder, ServerHello};
-use trading_engine_protocol::binary::{NULL_PRICE, decode_frame, frame, logon_text, write_message};
+use trading_engine_protocol::binary::message::{Grouped, Logon, Message, NewOrder, ServerHello};
+use trading_engine_protocol::binary::{
+    NULL_PRICE, decode_frame, frame, logon_text, write_group_message, write_message,
+};
 use trading_engine_protocol::fix::{Decoded, Header, Message as FixFields, MessageWriter, decode};
 use trading_engine_protocol::types::{Decimal8, UtcNanos};
 use zerocopy::FromZeros;
@@ -327,6 +329,14 @@ impl BinaryTalk {
         self.seq += 1;
         self.write(message, self.seq);
         self.seq
+    }
+
+    /// Sends with entries under the next number.
+    pub fn send_group<M: Grouped>(&mut self, message: &M, entries: impl Iterator<Item = M::Entry>) {
+        self.seq += 1;
+        let mut out = Vec::new();
+        write_group_message(&mut out, message, entries, self.seq);
+        self.line.write(&out);
     }
 
     pub fn order(&self, id: u64, side: u8, quantity: i64, price: i64) -> NewOrder {

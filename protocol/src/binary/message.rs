@@ -606,7 +606,7 @@ messages! {
         quote_layer: u16,
     }
     /// A mass cancel is done; its orders' reports came before.
-    MassCancelDone = 206, 32 {
+    MassCancelDone = 206, 56 first 32 {
         /// Client number of the request.
         client_seq: u64,
         /// UTC ns of the log.
@@ -619,6 +619,22 @@ messages! {
         reason: u16,
         /// SBE field id (FIX tag) at fault, 0 = none.
         ref_field_id: u16,
+        /// As asked for.
+        instrument_id: u32,
+        /// As asked for.
+        product_id: u32,
+        /// As asked for.
+        account_id: u32,
+        /// As asked for.
+        mmp_group: u16,
+        /// As asked for.
+        scope: u8,
+        /// As asked for.
+        side: u8,
+        /// As asked for.
+        flags: u8,
+        /// Reserved, 0.
+        reserved: [u8; 7],
     }
     /// What an order or quote is, for who asked.
     OrderStatus = 207, 136 {
@@ -676,8 +692,10 @@ messages! {
         waits: u8,
         /// Reason code, 0 = none.
         reason: u16,
+        /// Of a quote: its layer + 1; 0 = an order.
+        quote_layer: u16,
         /// Reserved, 0.
-        reserved: [u8; 6],
+        reserved: u32,
     }
     /// The venue busted or corrected a trade: one side of it.
     TradeAmended = 208, 112 {
@@ -717,8 +735,10 @@ messages! {
         liquidity: u8,
         /// OrdStatus.
         status: u8,
+        /// 1 = a quote.
+        is_quote: u8,
         /// Reserved, 0.
-        reserved: [u8; 3],
+        reserved: u16,
     }
     /// The venue changed the order or says again what it is: `reason` says why (stop price reached,
     /// shrunk by self-trade prevention, carried over to a new day).

@@ -379,7 +379,7 @@ pub const MESSAGES: &[MessageRule] = &[
         required: &[37, 17, 150, 39, 55, 54, 151, 14, 6],
         optional: &[
             1, 11, 18, 19, 31, 32, 38, 40, 41, 44, 58, 59, 60, 99, 103, 110, 111, 117, 126, 299,
-            378, 584, 790, 851, 880, 911, 912, 9019,
+            302, 378, 584, 790, 851, 880, 911, 912, 9019,
         ],
         groups: &[],
         inbound: false,
@@ -404,7 +404,7 @@ pub const MESSAGES: &[MessageRule] = &[
         message_type: "r",
         name: "OrderMassCancelReport",
         required: &[37, 530, 531],
-        optional: &[11, 54, 55, 58, 60, 532, 533, 35010],
+        optional: &[1, 11, 54, 55, 58, 60, 460, 532, 533, 9019, 35010, 35011],
         groups: &[],
         inbound: false,
     },

@@ -40,14 +40,7 @@ impl Venue {
     }
 
     pub fn mass_cancel(&mut self, session: u32, request: &MassCancel) {
-        let client = number_of(&request.client_order_id);
-        let done = |canceled| What::MassCancelDone {
-            client,
-            canceled,
-            instrument: request.instrument.0,
-            scope: request.scope,
-            side: request.side,
-        };
+        let done = |canceled: u64| What::MassCancelDone(canceled as u32, *request);
         if let Err(why) = self.check_mass_cancel(session, request) {
             self.tell(session, why, done(0));
             return;
@@ -281,7 +274,7 @@ impl Venue {
                 total: 0,
                 is_last: true,
                 all: true,
-                is_quote: false,
+                quote: None,
                 waits: 0,
                 shown: 0,
             };
@@ -312,7 +305,7 @@ impl Venue {
             total,
             is_last,
             all,
-            is_quote: order.quote.is_some(),
+            quote: order.quote,
             waits,
             shown: if waits == 0 { order.shown } else { 0 },
         };
@@ -354,6 +347,8 @@ impl Venue {
         } * i128::from(lots);
         for (number, fill) in numbers.into_iter().zip(&request.fills) {
             let mut open = None;
+            // Of what ended the venue says it.
+            let mut is_quote = fill.is_quote == 1;
             for order in self.books.iter_mut().flat_map(Book::lists).flatten() {
                 if order.number == number {
                     order.notional += change;
@@ -362,6 +357,7 @@ impl Venue {
                         order.quantity -= lots;
                     }
                     open = Some(order.state(order.open_status()));
+                    is_quote = order.quote.is_some();
                 }
             }
             let is_open = open.is_some();
@@ -380,7 +376,8 @@ impl Venue {
             });
             let how = if busts { "bust" } else { "correction" };
             let of = if is_open { "open" } else { "ended" };
-            self.saw(format!("{how} of an order that is {of}"));
+            let what = if is_quote { "a quote" } else { "an order" };
+            self.saw(format!("{how} of {what} that is {of}"));
             let what = What::Amended {
                 order: state,
                 trade,
@@ -388,6 +385,7 @@ impl Venue {
                 lots,
                 new_price: request.new_price.0,
                 liquidity: fill.liquidity,
+                is_quote,
             };
             self.tell(fill.session.0, Reason::None, what);
             let firm = self.sessions[fill.session.0 as usize].firm;

@@ -12,7 +12,7 @@ use trading_engine::engine::command::{CommandHeader, CommandKind, NO_PRICE, Orde
 use trading_engine::engine::event::{
     self, EventBody, EventHeader, Fill, KillSwitchDone, MassQuoteAnswered, OrderReplaced,
     OrderRestated, OrderState, OrderStatusReport, PhaseChanged, ProtectionSet, ProtectionTripped,
-    TradeAmended,
+    QuoteStatusAnswered, TradeAmended,
 };
 use trading_engine::limits::PROTECTION_FILLS_MAX;
 use trading_engine_protocol::types::{
@@ -692,8 +692,13 @@ impl Auditor {
                 hold!(
                     event.client_order_id == request.id
                         && event.instrument.0 == request.instrument
+                        && event.product == request.product
                         && event.scope == request.scope
-                        && event.side == request.side,
+                        && event.side == request.side
+                        && (event.by_account, event.account.0)
+                            == (request.by_account, request.account)
+                        && event.protection_group == request.protection_group
+                        && event.kinds == request.kinds,
                     "a mass cancel is answered as asked: {event:?} of {request:?}"
                 );
                 Ok(())
@@ -784,7 +789,10 @@ impl Auditor {
                 Ok(())
             }
             EventBody::ProtectionTripped(event) => self.tripped(engine, header, event),
-            EventBody::OrderStatusReport(event) => self.stated(header, event),
+            EventBody::OrderStatusReport(event) => self.stated(header, event, None),
+            EventBody::QuoteStatusAnswered(event) => {
+                self.stated(header, &event.report, Some(event))
+            }
             EventBody::LogonAnswered(_) => {
                 if header.reason == 0 {
                     let grace = u64::from(request.cancel_grace_ms) * 1_000_000;
@@ -969,11 +977,15 @@ impl Auditor {
         );
         let Some(tracked) = self.orders.get_mut(&order.order_id.0) else {
             hold!(
-                order.leaves.0 == 0,
+                order.leaves.0 == 0 && fill.is_some_and(|fill| fill.is_quote == event.is_quote),
                 "nothing is ever opened again: {event:?}"
             );
             return Ok(());
         };
+        hold!(
+            event.is_quote == u8::from(tracked.quote.is_some()),
+            "an amendment says whether it is a quote's: {event:?}"
+        );
         let old = tracked.state;
         let lots = match event.new_price {
             NO_PRICE => event.quantity.0,
@@ -1280,7 +1292,12 @@ impl Auditor {
         Ok(())
     }
 
-    fn stated(&mut self, header: &EventHeader, event: &OrderStatusReport) -> Result<(), String> {
+    fn stated(
+        &mut self,
+        header: &EventHeader,
+        event: &OrderStatusReport,
+        quote: Option<&QuoteStatusAnswered>,
+    ) -> Result<(), String> {
         let id = event.order.order_id.0;
         if id == 0 {
             hold!(
@@ -1311,6 +1328,7 @@ impl Auditor {
                 && tracked.terms == event.terms
                 && event.waits == waits
                 && event.is_quote == u8::from(tracked.quote.is_some())
+                && quote.map(|quote| quote.layer) == tracked.quote.map(|(_, _, _, layer, _)| layer)
                 && (waits != 0 || event.shown.0 == tracked.shown),
             "an order is stated as it is: {event:?}, {tracked:?}"
         );

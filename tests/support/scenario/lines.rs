@@ -106,6 +106,13 @@ pub fn line(view: &View<'_>, header: &EventHeader, body: EventBody<'_>) -> Strin
         EventBody::ProtectionSet(event) => protects(view, header, event),
         EventBody::ProtectionTripped(event) => tripped(view, header, event),
         EventBody::OrderStatusReport(event) => stated(view, header, event),
+        EventBody::QuoteStatusAnswered(event) => {
+            let entry = match event.entry_id.is_none() {
+                true => String::new(),
+                false => format!(", entry {}", name(header.session, &event.entry_id)),
+            };
+            stated(view, header, &event.report) + &entry
+        }
         EventBody::InstrumentDefined(event) => {
             format!("instrument {} defined", name_text(&event.definition.symbol))
         }

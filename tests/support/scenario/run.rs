@@ -328,8 +328,8 @@ impl<'a> Run<'a> {
                     }
                 }
             }
-            EventBody::Fill(fill) => self.learn_fill(header, fill),
-            EventBody::QuoteFill(quote) => self.learn_fill(header, &quote.fill),
+            EventBody::Fill(fill) => self.learn_fill(header, fill, false),
+            EventBody::QuoteFill(quote) => self.learn_fill(header, &quote.fill, true),
             EventBody::OrderCanceled(event) => self.learn_end(&event.order),
             EventBody::QuoteCanceled(event) => self.learn_end(&event.canceled.order),
             EventBody::OrderReplaced(event) => self.learn_end(&event.order),
@@ -358,12 +358,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn learn_fill(&mut self, header: &EventHeader, fill: &Fill) {
+    fn learn_fill(&mut self, header: &EventHeader, fill: &Fill, is_quote: bool) {
         self.learn_end(&fill.order);
         let half = AmendedFill {
             order: fill.order,
             session: header.session,
             liquidity: fill.liquidity,
+            is_quote: u8::from(is_quote),
             ..AmendedFill::default()
         };
         match self.trades.last_mut() {
