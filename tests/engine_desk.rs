@@ -29,6 +29,7 @@ const D: SessionId = SessionId(4);
 /// Firm 2, whose user 7 is another.
 const E: SessionId = SessionId(5);
 const DAY: u8 = 0;
+const IOC: u8 = 3;
 const GOOD_TILL_CANCEL: u8 = 1;
 const BUY: u8 = 1;
 const SELL: u8 = 2;
@@ -1388,6 +1389,57 @@ fn the_state_hash_covers_blocks_and_amended_trades() {
     hashes.sort_unstable();
     hashes.dedup();
     assert_eq!(hashes.len(), 8);
+}
+
+/// Two engines of which one would go on another way do not agree.
+#[test]
+fn the_state_hash_covers_which_slots_are_free_and_how_ids_ended() {
+    let after = |commands: &[&dyn Fn(&mut Driver)]| {
+        let mut driver = world();
+        for command in commands {
+            command(&mut driver);
+        }
+        driver
+    };
+    let next_order = |mut driver: Driver| {
+        let mut out = Vec::new();
+        driver.apply(A, enter(9, 1, BUY, DAY, 100, 1), &mut out);
+        let mut id = OrderId(0);
+        venue::for_each_event(&out, |_, body| {
+            if let EventBody::OrderAccepted(accepted) = body {
+                id = accepted.order.order_id;
+            }
+        });
+        id
+    };
+    let day = |driver: &mut Driver, id: u64| {
+        driver.apply(A, enter(id, 1, BUY, DAY, 100, 1), &mut Vec::new());
+    };
+    let ioc = |driver: &mut Driver, id: u64| {
+        driver.apply(A, enter(id, 1, BUY, IOC, 100, 1), &mut Vec::new());
+    };
+    let canceled = |driver: &mut Driver, id: u64| {
+        driver.apply(A, cancel(90 + id, id), &mut Vec::new());
+    };
+    // The slot that was freed last is taken first.
+    let one = after(&[
+        &|it| day(it, 1),
+        &|it| day(it, 2),
+        &|it| canceled(it, 1),
+        &|it| canceled(it, 2),
+    ]);
+    let other = after(&[
+        &|it| day(it, 1),
+        &|it| day(it, 2),
+        &|it| canceled(it, 2),
+        &|it| canceled(it, 1),
+    ]);
+    assert_ne!(one.engine.state_hash(), other.engine.state_hash());
+    assert_ne!(next_order(one), next_order(other));
+    // One is told that it expired, the other that it was canceled.
+    let one = after(&[&|it| ioc(it, 1), &|it| day(it, 2), &|it| canceled(it, 2)]);
+    let other = after(&[&|it| day(it, 1), &|it| canceled(it, 1), &|it| ioc(it, 2)]);
+    assert_ne!(one.engine.state_hash(), other.engine.state_hash());
 }
 
 #[test]

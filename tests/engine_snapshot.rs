@@ -14,7 +14,7 @@ use support::venue::{self, Driver, SESSION};
 use support::workload::Random;
 use trading_engine::engine::command::{DefineTickTable, Genesis, TickStep};
 use trading_engine::engine::event::EventBody;
-use trading_engine::engine::snapshot::SnapshotError;
+use trading_engine::engine::snapshot::{SNAPSHOT_VERSION, SnapshotError};
 use trading_engine::engine::{Engine, Progress};
 use trading_engine::limits::EngineLimits;
 use trading_engine_protocol::types::{Price, Reason, SessionId};
@@ -205,7 +205,7 @@ fn a_part_of_a_snapshot_is_none() {
     bytes[0] += 1;
     assert_eq!(
         Engine::restore(LIMITS, &bytes).err(),
-        Some(SnapshotError::Version(3))
+        Some(SnapshotError::Version(SNAPSHOT_VERSION + 1))
     );
 }
 

@@ -76,11 +76,6 @@ impl AmendedTrades {
         }
         Ok(())
     }
-
-    /// First trade of the day, and those amended.
-    pub fn words(&self) -> impl Iterator<Item = u64> + '_ {
-        std::iter::once(self.first).chain(self.trades.iter().copied())
-    }
 }
 
 /// Lots filled and notional of an order after an amendment.

@@ -58,7 +58,6 @@ pub(super) struct ClientIds {
     used: Box<[u32]>,
     count: usize,
     key: u64,
-    digest: u64,
 }
 
 /// Where an id may be recorded.
@@ -69,7 +68,6 @@ pub(super) struct Vacancy<'a> {
     /// Its place among those in use.
     used: &'a mut u32,
     count: &'a mut usize,
-    digest: &'a mut u64,
 }
 
 impl Vacancy<'_> {
@@ -84,7 +82,6 @@ impl Vacancy<'_> {
         };
         *self.used = self.bucket;
         *self.count += 1;
-        *self.digest ^= hash.fingerprint.rotate_left(hash.tail);
         self.bucket
     }
 }
@@ -120,7 +117,6 @@ impl ClientIds {
                 .expect("Invariant: the id table fits the address space"),
             count: 0,
             key: spread(0),
-            digest: 0,
         }
     }
 
@@ -205,7 +201,6 @@ impl ClientIds {
             entry: &mut self.entries[bucket as usize],
             used: self.used.get_mut(self.count)?,
             count: &mut self.count,
-            digest: &mut self.digest,
         })
     }
 
@@ -252,17 +247,22 @@ impl ClientIds {
         entry.tail = entry.tail & TAIL_MASK | u32::from(status.as_u8()) << TAIL_BITS;
     }
 
-    /// Key and entries, in the order of their coming. Returns, for each bucket, which of them is
-    /// there.
-    pub fn save(&self, out: &mut Out) -> Vec<u32> {
-        let mut places = vec![NIL; self.entries.len()];
+    /// Key and entries, in the order of their coming.
+    pub fn save(&self, out: &mut Out) {
         out.words([self.key, self.count as u64]);
-        for (&bucket, index) in self.in_use().iter().zip(0..) {
+        for &bucket in self.in_use() {
             let entry = &self.entries[bucket as usize];
             out.words([
                 entry.fingerprint,
                 u64::from(entry.tail) << 32 | u64::from(entry.slot),
             ]);
+        }
+    }
+
+    /// For each bucket, which of the entries in the order of their coming is there.
+    pub fn places(&self) -> Vec<u32> {
+        let mut places = vec![NIL; self.entries.len()];
+        for (&bucket, index) in self.in_use().iter().zip(0..) {
             places[bucket as usize] = index;
         }
         places
@@ -314,7 +314,6 @@ impl ClientIds {
             self.entries[bucket as usize] = EMPTY;
         }
         self.count = 0;
-        self.digest = 0;
     }
 
     /// The bucket where a look for the id begins, and its address.
@@ -349,11 +348,6 @@ impl ClientIds {
         each(self.entries.as_ptr().cast(), size_of_val(&*self.entries));
         each(self.used.as_ptr().cast(), size_of_val(&*self.used));
     }
-
-    /// Of the set of ids, whatever order they came in.
-    pub fn digest(&self) -> u64 {
-        self.digest ^ self.count as u64
-    }
 }
 
 #[cfg(test)]
@@ -387,7 +381,7 @@ mod tests {
         );
         ids.clear();
         assert_eq!(ids.find(mine), None);
-        assert_eq!(ids.digest(), 0);
+        assert_eq!(ids.count, 0);
     }
 
     /// Whatever the key: a small one, and numbers near it, once made other sessions' ids equal.

@@ -72,7 +72,7 @@ use event::{
     InstrumentState, KillSwitchDone, MassCancelDone, OpenOrder, OrderReport, OrderState,
     OrderStatusReport,
 };
-use instrument::{Instrument, ladder_side, stop_side};
+use instrument::{Instrument, ladder_side};
 use ladder::Ladders;
 use mass_cancel::Then;
 use order::{Flags, NIL, Orders};
@@ -907,21 +907,10 @@ impl Engine {
 
     /// Slots of the orders in the book, in priority order.
     fn at_rest(&self, instrument: InstrumentId, side: Side) -> impl Iterator<Item = u32> + '_ {
-        let ladder = self.ladder_of(instrument, |id| ladder_side(id, side));
+        let found = self.instruments.get(instrument.0 as usize);
+        let defined = found.filter(|instrument| instrument.is_defined());
+        let ladder = defined.map(|instrument| ladder_side(instrument.id(), side));
         ladder.into_iter().flat_map(|ladder| self.orders_in(ladder))
-    }
-
-    /// Slots of the stops that wait, in the order in which they would be released.
-    fn waiting(&self, instrument: InstrumentId, side: Side) -> impl Iterator<Item = u32> + '_ {
-        let ladder = self.ladder_of(instrument, |id| stop_side(id, side));
-        ladder.into_iter().flat_map(|ladder| self.orders_in(ladder))
-    }
-
-    fn ladder_of(&self, instrument: InstrumentId, ladder: impl Fn(u16) -> u32) -> Option<u32> {
-        self.instruments
-            .get(instrument.0 as usize)
-            .filter(|instrument| instrument.is_defined())
-            .map(|instrument| ladder(instrument.id()))
     }
 
     fn orders_in(&self, ladder: u32) -> impl Iterator<Item = u32> + '_ {

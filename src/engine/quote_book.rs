@@ -118,7 +118,6 @@ pub(super) struct QuoteBook {
     used: usize,
     capacity: usize,
     key: u64,
-    digest: u64,
 }
 
 /// Buckets in a page of memory.
@@ -138,7 +137,6 @@ impl QuoteBook {
             used: 0,
             capacity: capacity as usize,
             key: spread(0),
-            digest: 0,
         }
     }
 
@@ -232,7 +230,6 @@ impl QuoteBook {
             self.neighbours[next as usize].prev = record;
         }
         self.used += 1;
-        self.digest ^= found.hash.rotate_left(u32::from(name.layer));
     }
 
     /// Gives a name back of which nothing is quoted any more.
@@ -251,7 +248,6 @@ impl QuoteBook {
         self.records[record as usize] = QuoteRecord::unused(self.free);
         self.free = record;
         self.used -= 1;
-        self.digest ^= hash.rotate_left(u32::from(name.layer));
     }
 
     /// Empties the bucket of a record. Whoever lies behind it and would not be found over the gap
@@ -373,11 +369,6 @@ impl QuoteBook {
         sides.filter(|&slot| slot != NIL).count()
     }
 
-    /// Of the set of names, whatever order they came in.
-    pub fn digest(&self) -> u64 {
-        self.digest ^ self.used as u64
-    }
-
     /// Makes the memory resident.
     pub fn touch(&mut self) {
         for bucket in self.buckets.iter_mut().step_by(PAGE_BUCKETS) {
@@ -473,7 +464,6 @@ mod tests {
                 assert_eq!(book.record(record).name, all(number));
             }
             assert_eq!(book.find(&all(1_000)).record, None);
-            assert_ne!(book.digest(), 0);
             // The table is at its fullest; what goes leaves the way to what stays.
             for number in (0..1_000).filter(|number| number % 3 != 1) {
                 let record = book.find(&all(number)).record.unwrap();
@@ -486,7 +476,7 @@ mod tests {
                 assert_eq!(book.record(record).name, all(number));
                 book.remove(record);
             }
-            assert_eq!(book.digest(), 0);
+            assert_eq!(book.used, 0);
             assert!(book.buckets.iter().all(|&bucket| bucket == 0));
             assert!(book.firsts.iter().all(|&first| first == NIL));
         }

@@ -26,12 +26,14 @@ use super::order::{Cold, Extra, Flags, Hot, NIL, Own, notional};
 use super::prices::is_tick_table;
 use super::quote_book::QuoteName;
 use super::session::{Blocks, Firm, SessionState};
+use super::state_hash::Hasher;
 use super::{Engine, Work};
 use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 
 /// Layout version of snapshots; those of others are passed over. 2: instruments can
-/// be held, names of quotes are given back, protection groups know their orders.
-pub const SNAPSHOT_VERSION: u64 = 2;
+/// be held, names of quotes are given back, protection groups know their orders. 3: the hash is of
+/// all of it.
+pub const SNAPSHOT_VERSION: u64 = 3;
 /// As far as anything is counted: there is always a next number.
 const COUNT_MAX: u64 = 1 << 62;
 
@@ -64,19 +66,18 @@ impl core::fmt::Display for SnapshotError {
 
 impl std::error::Error for SnapshotError {}
 
-/// Puts a snapshot together.
-#[derive(Default)]
-pub(super) struct Out {
-    bytes: Vec<u8>,
+/// Where the state is stated: the bytes of a snapshot, or nothing but their hash.
+pub(super) enum Out {
+    Bytes(Vec<u8>),
+    Hash(Hasher),
 }
 
 impl Out {
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
     pub fn word(&mut self, word: u64) {
-        self.bytes.extend_from_slice(&word.to_le_bytes());
+        match self {
+            Self::Bytes(bytes) => bytes.extend_from_slice(&word.to_le_bytes()),
+            Self::Hash(hasher) => hasher.word(word),
+        }
     }
 
     pub fn words(&mut self, words: impl IntoIterator<Item = u64>) {
@@ -87,7 +88,10 @@ impl Out {
 
     /// A layout, as it is.
     pub fn part(&mut self, part: &(impl IntoBytes + Immutable + ?Sized)) {
-        self.bytes.extend_from_slice(part.as_bytes());
+        match self {
+            Self::Bytes(bytes) => bytes.extend_from_slice(part.as_bytes()),
+            Self::Hash(hasher) => hasher.bytes(part.as_bytes()),
+        }
     }
 }
 
@@ -151,10 +155,21 @@ impl Engine {
         if self.work != Work::Nothing || self.held_length != 0 {
             return None;
         }
-        let mut out = Out {
-            bytes: Vec::with_capacity(1 << 20),
-        };
+        let mut out = Out::Bytes(Vec::with_capacity(1 << 20));
         out.word(SNAPSHOT_VERSION);
+        self.save_head(&mut out);
+        self.ids.save(&mut out);
+        self.save_orders(&self.ids.places(), &mut out);
+        self.save_rest(&mut out);
+        out.word(self.state_hash());
+        match out {
+            Out::Bytes(bytes) => Some(bytes),
+            Out::Hash(_) => None,
+        }
+    }
+
+    /// Numbers and definitions.
+    pub(super) fn save_head(&self, out: &mut Out) {
         out.words([
             self.log_id,
             self.sequence.0,
@@ -164,17 +179,17 @@ impl Engine {
             u64::from(self.trading_day),
             u64::from(self.venue_blocked),
         ]);
-        self.save_definitions(&mut out);
-        let buckets = self.ids.save(&mut out);
-        self.save_orders(&buckets, &mut out);
-        self.save_books(&mut out);
-        self.quotes.save(&mut out);
-        self.protection.save(&mut out);
-        self.risk.save(&mut out);
-        self.amended.save(&mut out);
-        self.deadlines.save(&mut out);
-        out.word(self.state_hash());
-        Some(out.bytes)
+        self.save_definitions(out);
+    }
+
+    /// What is behind the orders.
+    pub(super) fn save_rest(&self, out: &mut Out) {
+        self.save_books(out);
+        self.quotes.save(out);
+        self.protection.save(out);
+        self.risk.save(out);
+        self.amended.save(out);
+        self.deadlines.save(out);
     }
 
     /// An engine that goes on where the saved one was.
@@ -403,7 +418,8 @@ impl Engine {
         Ok(())
     }
 
-    fn save_orders(&self, buckets: &[u32], out: &mut Out) {
+    /// `places`: which id is in a bucket.
+    pub(super) fn save_orders(&self, places: &[u32], out: &mut Out) {
         out.words([
             self.orders.entries(),
             u64::from(self.orders.used()),
@@ -425,7 +441,7 @@ impl Engine {
             // A quote's leads to its record, an order's to its id.
             let name = match cold.bucket {
                 bucket if hot.flags.any(Flags::QUOTE) => bucket,
-                bucket => buckets.get(bucket as usize).copied().unwrap_or(NIL),
+                bucket => places.get(bucket as usize).copied().unwrap_or(NIL),
             };
             out.words([
                 u64::from(hot.tick),
