@@ -120,6 +120,7 @@ fn restored_engines_go_on_byte_by_byte() {
         );
         assert_eq!(again.state_hash(), engine.state_hash());
         assert_eq!(again.next_deadline(), engine.next_deadline());
+        assert!(again.risk_limits().eq(engine.risk_limits()));
         let restored = Engine::restore(larger(), &bytes).unwrap();
         assert!(
             restored.save().unwrap() == bytes,

@@ -129,7 +129,7 @@ fn at(side: Side) -> usize {
 pub(super) struct RiskLimits {
     /// Which is for what, sorted: what is searched is small and lies together.
     keys: Vec<(Key, u32)>,
-    /// In the order in which they were set first.
+    /// In the order in which they were set first, or restored.
     sets: Vec<Limits>,
     capacity: usize,
 }
@@ -181,9 +181,12 @@ impl RiskLimits {
             })
     }
 
-    /// Every set as its event would state it.
+    /// Every set as its event would state it, by firm, account and instrument: sets that were restored
+    /// lie in another order.
     pub fn all(&self) -> impl Iterator<Item = LimitsSet> + '_ {
-        self.sets.iter().map(Limits::stated)
+        self.keys
+            .iter()
+            .map(|(_, at)| self.sets[*at as usize].stated())
     }
 
     /// A new day: what was bought and sold was yesterday.
