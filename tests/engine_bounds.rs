@@ -4,16 +4,21 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use support::venue::{self, Driver, enter, for_each_event};
+use trading_engine::engine::Progress;
 use trading_engine::engine::command::{
-    ConfigureProtection, DayRoll, DefineInstrument, DefineSession, EnterOrder, KillSwitch,
-    MassCancel, MassQuoteHead, QuoteEntry, SetReference,
+    Body, ConfigureProtection, DayRoll, DefineInstrument, DefineSession, EnterOrder, KillSwitch,
+    MassCancel, MassQuoteHead, QuoteEntry, SetLimits, SetReference,
 };
 use trading_engine::engine::event::EventBody;
 use trading_engine::limits::{EngineLimits, STEP_VISITS_MAX};
 use trading_engine_protocol::types::{
-    ClientOrderId, InstrumentId, KillScope, Price, Quantity, Roles, SessionId, SessionProtocol,
+    ClientOrderId, FirmId, InstrumentId, KillScope, Price, Quantity, Reason, Roles, SessionId,
+    SessionProtocol,
 };
+use zerocopy::IntoBytes;
 
 const MAKER: SessionId = SessionId(1);
 const OTHER: SessionId = SessionId(2);
@@ -37,7 +42,7 @@ fn floor() -> Driver {
     let sessions = [1, 2, 3].map(|id| {
         let session = venue::session(id, SessionProtocol::Binary);
         DefineSession {
-            firm: trading_engine_protocol::types::FirmId(if id == 3 { 2 } else { 1 }),
+            firm: FirmId(if id == 3 { 2 } else { 1 }),
             roles: Roles::RISK.0,
             ..session
         }
@@ -185,4 +190,137 @@ fn a_day_roll_expires_in_ascending_order_however_many_there_are() {
     });
     assert_eq!(ids.len() as u64, OTHERS);
     assert!(ids.is_sorted_by(|a, b| a < b));
+}
+
+/// Whether an order is accepted, or why not.
+fn answer(driver: &mut Driver, session: SessionId, order: EnterOrder) -> Option<Reason> {
+    let mut events = Vec::new();
+    driver.apply(session, order, &mut events);
+    let mut reason = None;
+    for_each_event(&events, |header, body| match body {
+        EventBody::OrderAccepted(_) => reason = Some(Reason::None),
+        EventBody::OrderRejected(_) => reason = Reason::try_from(header.reason).ok(),
+        _ => {}
+    });
+    reason
+}
+
+#[test]
+fn the_first_limits_of_a_firm_count_its_orders_in_steps() {
+    let mut driver = floor();
+    let set = SetLimits {
+        firm: FirmId(1),
+        open_orders: u32::try_from(OTHERS).unwrap() + 1,
+        ..SetLimits::default()
+    };
+    let (_, steps) = ended(&mut driver, |driver, events| {
+        driver.apply(SessionId(0), set, events);
+    });
+    assert!(steps >= OTHERS / STEP_VISITS_MAX as u64, "{steps} steps");
+    for (id, expected) in [(1 << 20, Reason::None), (1 << 21, Reason::LimitOpenOrders)] {
+        let order = enter(id, 1, BUY, 0, 900, 1);
+        assert_eq!(answer(&mut driver, OTHER, order), Some(expected));
+    }
+    let order = enter(1, 1, BUY, 0, 900, 1);
+    assert_eq!(answer(&mut driver, TAKER, order), Some(Reason::None));
+}
+
+#[test]
+fn a_day_roll_forgets_its_ids_in_steps_and_all_of_them() {
+    let mut driver = floor();
+    for id in 1..=OTHERS {
+        let sink = &mut Vec::new();
+        driver.apply(TAKER, enter(id, 1, BUY, 0, 900, 1), sink);
+        driver.apply(TAKER, venue::cancel(1 << 20 | id, id), sink);
+    }
+    let roll = |trading_day| DayRoll {
+        trading_day,
+        ..DayRoll::default()
+    };
+    driver.apply(SessionId(0), roll(20_260_105), &mut Vec::new());
+    for id in 1..=OTHERS {
+        let order = enter(id, 1, BUY, 3, 900, 1);
+        assert_eq!(
+            answer(&mut driver, TAKER, order),
+            Some(Reason::None),
+            "{id}"
+        );
+    }
+    // Nothing is open: the slots are looked at, and then the ids.
+    let (_, steps) = ended(&mut driver, |driver, events| {
+        driver.apply(SessionId(0), roll(20_260_106), events);
+    });
+    let looks = 2 * OTHERS / STEP_VISITS_MAX as u64;
+    assert!(steps >= looks, "{steps} steps");
+}
+
+/// How long the steps of a command take.
+fn timed<B: Body>(driver: &mut Driver, session: SessionId, body: B) -> String {
+    let bytes = driver.command(session, body).to_bytes();
+    let mut words = vec![0u64; bytes.len() / 8];
+    words.as_mut_bytes().copy_from_slice(&bytes);
+    let mut events = Vec::with_capacity(1 << 20);
+    let mut steps: Vec<Duration> = Vec::with_capacity(1 << 16);
+    let mut progress = Progress::More;
+    while progress == Progress::More {
+        events.clear();
+        let step = Instant::now();
+        progress = if steps.is_empty() {
+            let bytes = words.as_bytes();
+            driver.engine.apply_bytes(bytes, &mut events).unwrap()
+        } else {
+            driver.engine.resume(&mut events)
+        };
+        steps.push(step.elapsed());
+    }
+    let all: Duration = steps.iter().sum();
+    steps.sort_unstable();
+    let [median, most] = [50, 99].map(|part| steps[steps.len() * part / 100]);
+    format!(
+        "{all:?} in {} steps: half of them within {median:?}, 99 of 100 within {most:?}",
+        steps.len()
+    )
+}
+
+/// `cargo test --release --test engine_bounds -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn how_long_steps_beside_a_million_orders_take() {
+    const ORDERS: u64 = 1_000_000;
+    let limits = EngineLimits {
+        orders: 1 << 20,
+        client_order_ids: 1 << 21,
+        price_pages: 1 << 12,
+        instruments: 4,
+        firms: 4,
+        sessions: 4,
+        ..EngineLimits::default()
+    };
+    let mut driver = Driver::world(limits, 2, 1);
+    for id in 1..=ORDERS {
+        let price = 1_000 + (id as i64 * 7_919) % 5_000;
+        driver.apply(MAKER, enter(id, 1, BUY, 0, price, 5), &mut Vec::new());
+    }
+    assert_eq!(u64::from(driver.engine.open_orders()), ORDERS);
+    let nothing = MassCancel {
+        client_order_id: ClientOrderId::from_u64(1 << 40),
+        scope: 1,
+        side: SELL,
+        ..MassCancel::default()
+    };
+    let took = timed(&mut driver, MAKER, nothing);
+    println!("mass cancel of nothing: {took}");
+    let set = SetLimits {
+        firm: FirmId(1),
+        open_orders: 1,
+        ..SetLimits::default()
+    };
+    let took = timed(&mut driver, SessionId(0), set);
+    println!("first limits: {took}");
+    let roll = DayRoll {
+        trading_day: 20_260_105,
+        ..DayRoll::default()
+    };
+    let took = timed(&mut driver, SessionId(0), roll);
+    println!("day roll, all orders end: {took}");
 }

@@ -308,12 +308,15 @@ impl ClientIds {
         self.probe(hash) == (bucket, true) && self.entries[bucket as usize].slot == slot
     }
 
-    /// A new trading day: all ids are free again.
-    pub fn clear(&mut self) {
-        for &bucket in &self.used[..self.count] {
+    /// A new trading day: all ids are to be free again, and so many are now. Returns whether there are
+    /// more; until there are none, nothing may be looked up.
+    pub fn forget(&mut self, most: usize) -> bool {
+        let kept = self.count.saturating_sub(most);
+        for &bucket in &self.used[kept..self.count] {
             self.entries[bucket as usize] = EMPTY;
         }
-        self.count = 0;
+        self.count = kept;
+        kept != 0
     }
 
     /// The bucket where a look for the id begins, and its address.
@@ -379,7 +382,7 @@ mod tests {
                 ended: Some(OrderStatus::Filled)
             })
         );
-        ids.clear();
+        assert!(!ids.forget(2));
         assert_eq!(ids.find(mine), None);
         assert_eq!(ids.count, 0);
     }
@@ -402,6 +405,19 @@ mod tests {
             hashes.sort_unstable();
             assert!(hashes.windows(2).all(|two| two[0] != two[1]), "key {key}");
         }
+    }
+
+    #[test]
+    fn a_full_table_is_forgotten_in_parts() {
+        let mut ids = ClientIds::new(1_000);
+        for number in 1..=1_000 {
+            ids.insert(ids.hash(SessionId(1), &ClientOrderId::from_u64(number)))
+                .unwrap();
+        }
+        let parts = std::iter::from_fn(|| ids.forget(300).then_some(())).count();
+        assert_eq!(parts, 3);
+        assert!(ids.entries.iter().all(|entry| entry.fingerprint == 0));
+        assert!(!ids.forget(300));
     }
 
     #[test]

@@ -199,7 +199,7 @@ impl Engine {
     }
 
     /// What is at a place, `NIL` = nothing, and where to look next.
-    fn look(&self, place: Place) -> ([u32; 2], Option<Place>) {
+    pub(super) fn look(&self, place: Place) -> ([u32; 2], Option<Place>) {
         match place {
             Place::Session {
                 owners,

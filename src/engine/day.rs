@@ -10,7 +10,7 @@ use super::instrument::Instrument;
 use super::order::{Extra, Flags};
 use super::session::SessionState;
 use super::{Engine, Progress, Work};
-use crate::limits::{ORDER_SLOT_BITS, STEP_EVENTS_MAX};
+use crate::limits::{ORDER_SLOT_BITS, STEP_EVENTS_MAX, STEP_VISITS_MAX};
 
 /// Orders a step may end or restate.
 const ORDERS_PER_STEP: usize = STEP_EVENTS_MAX - 2;
@@ -137,14 +137,20 @@ impl Engine {
                 trading_day,
             }
         } else {
-            self.ids.clear();
             self.risk.roll();
             self.amended.forget(self.trades);
-            Work::RollSessions {
+            Work::ForgetIds { trading_day }
+        };
+        Progress::More
+    }
+
+    pub(super) fn forget_ids(&mut self, trading_day: u32) -> Progress {
+        if !self.ids.forget(STEP_VISITS_MAX) {
+            self.work = Work::RollSessions {
                 next: 0,
                 trading_day,
-            }
-        };
+            };
+        }
         Progress::More
     }
 

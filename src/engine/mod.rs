@@ -80,7 +80,7 @@ use phase::{Afterwards, Stage, Transition};
 use protection::Protection;
 use quote_book::QuoteBook;
 use quotes::Quoting;
-use risk::RiskLimits;
+use risk::{Counting, RiskLimits};
 use session::Firm;
 use stops::TradedRange;
 use trading_engine_protocol::types::{
@@ -117,6 +117,10 @@ enum Work {
     /// Day orders expire; the list of them is in `scratch`, `next` is the first not done.
     Expire {
         next: usize,
+        trading_day: u32,
+    },
+    /// The day's ids are forgotten.
+    ForgetIds {
         trading_day: u32,
     },
     /// Sessions from `next` on roll to the new day.
@@ -169,6 +173,8 @@ enum Work {
         firm: FirmId,
         group: u16,
     },
+    /// What is open is counted in a set of limits that is new.
+    CountOpen(Counting),
     /// More may be due before the command that is held.
     Deadlines,
     /// An instrument changes its phase.
@@ -639,10 +645,7 @@ impl Engine {
                 Progress::Done
             }
             CommandBody::SetPhase(set) => self.set_phase(set, sink),
-            CommandBody::SetLimits(set) => {
-                self.set_limits(set, sink);
-                Progress::Done
-            }
+            CommandBody::SetLimits(set) => self.set_limits(set, sink),
             CommandBody::KillSwitch(request) => {
                 // The venue's own comes through no connection.
                 if header.session.0 != 0 && !self.admit(header, sink) {
@@ -718,6 +721,7 @@ impl Engine {
             Work::Nothing => Progress::Done,
             Work::Match { slot } => self.match_from(slot, sink),
             Work::Expire { next, trading_day } => self.expire_from(next, trading_day, sink),
+            Work::ForgetIds { trading_day } => self.forget_ids(trading_day),
             Work::RollSessions { next, trading_day } => {
                 self.roll_sessions_from(next, trading_day, sink)
             }
@@ -735,6 +739,7 @@ impl Engine {
                 taker,
             } => self.pull_from(next, instrument, taker, sink),
             Work::Gather { next, firm, group } => self.gather_from(next, firm, group),
+            Work::CountOpen(counting) => self.count_open_on(counting, sink),
             Work::Deadlines => self.meet_deadlines(sink),
             Work::Phase(stage) => self.transition_on(stage, sink),
         };

@@ -7,13 +7,15 @@ use trading_engine_protocol::types::{
     AccountId, FirmId, InstrumentId, OrderType, Price, Quantity, Reason, SessionId, Side, UtcNanos,
 };
 
-use super::Engine;
+use super::collect::Place;
 use super::command::{AmendTrade, AmendedFill, CommandKind, EnterOrder, NO_PRICE, SetLimits};
 use super::event::{DefinitionRefused, EventSink, LimitsSet};
+use super::mass_cancel::Owners;
 use super::order::{Flags, NIL};
 use super::session::SessionState;
 use super::snapshot::{In, Out, SnapshotError};
-use crate::limits::RISK_WINDOW_MAX;
+use super::{Engine, Progress, Work};
+use crate::limits::{RISK_WINDOW_MAX, STEP_VISITS_MAX};
 
 const E8: u128 = 100_000_000;
 const WINDOW: usize = RISK_WINDOW_MAX as usize;
@@ -22,12 +24,20 @@ const DONE_MAX: u128 = 1 << 120;
 
 /// What limits are for, in the order in which they are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
+pub(super) struct Key {
     firm: u32,
     /// Account + 1, 0 = any.
     account: u64,
     /// 0 = any.
     instrument: u32,
+}
+
+/// A count of what is open for a new set of limits that is not finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counting {
+    key: Key,
+    /// Where is looked next.
+    place: Place,
 }
 
 /// An order as the duplicate check remembers it.
@@ -714,24 +724,31 @@ impl Engine {
         });
     }
 
-    pub(super) fn set_limits(&mut self, set: &SetLimits, sink: &mut impl EventSink) {
-        if let Err(reason) = self.define_limits(set) {
-            let body = DefinitionRefused {
-                command: CommandKind::SetLimits as u8,
-                id: set.firm.0,
-                ..DefinitionRefused::default()
-            };
-            self.note(sink, SessionId(0), reason, body);
-            return;
+    pub(super) fn set_limits(&mut self, set: &SetLimits, sink: &mut impl EventSink) -> Progress {
+        match self.define_limits(set) {
+            Ok(None) => self.state_limits(Key::of(set), sink),
+            Ok(Some(counting)) => return self.count_open_on(counting, sink),
+            Err(reason) => {
+                let body = DefinitionRefused {
+                    command: CommandKind::SetLimits as u8,
+                    id: set.firm.0,
+                    ..DefinitionRefused::default()
+                };
+                self.note(sink, SessionId(0), reason, body);
+            }
         }
-        let key = Key::of(set);
+        Progress::Done
+    }
+
+    fn state_limits(&mut self, key: Key, sink: &mut impl EventSink) {
         if let Some(index) = self.risk.find(key) {
             let body = self.risk.sets[index].stated();
             self.note(sink, SessionId(0), Reason::None, body);
         }
     }
 
-    fn define_limits(&mut self, set: &SetLimits) -> Result<(), Reason> {
+    /// Returns what a new set has still to count.
+    fn define_limits(&mut self, set: &SetLimits) -> Result<Option<Counting>, Reason> {
         let firm = self.firms.get(set.firm.0 as usize);
         if set.firm.0 == 0 || firm.is_none_or(|firm| firm.definition.firm != set.firm) {
             return Err(Reason::InvalidDefinition);
@@ -772,12 +789,11 @@ impl Engine {
                 if set.sets_position == 1 {
                     limits.position = set.position;
                 }
+                Ok(None)
             }
-            None if self.risk.sets.len() == self.risk.capacity => {
-                return Err(Reason::DefinitionCapacity);
-            }
+            None if self.risk.sets.len() == self.risk.capacity => Err(Reason::DefinitionCapacity),
             None => {
-                let mut limits = Limits {
+                let limits = Limits {
                     set: *set,
                     position: if set.sets_position == 1 {
                         set.position
@@ -787,35 +803,54 @@ impl Engine {
                     first_trade: self.trades + 1,
                     ..Limits::default()
                 };
-                self.count_what_is_open(key, &mut limits);
                 self.risk.add(key, limits);
+                let place = self.orders_of_owners(Owners::Firm(set.firm));
+                Ok(Some(Counting { key, place }))
             }
         }
-        Ok(())
     }
 
-    /// Orders that are open already count in a new set, and in all others from now on.
-    fn count_what_is_open(&mut self, key: Key, limits: &mut Limits) {
-        for id in 0..self.sessions.len() {
-            let session = &mut self.sessions[id];
-            if !session.is_defined() || session.definition.firm.0 != key.firm {
-                continue;
+    /// Orders that are open already count in a new set, and in all others from now on. So does what
+    /// their sessions will enter.
+    pub(super) fn count_open_on(
+        &mut self,
+        Counting { key, place }: Counting,
+        sink: &mut impl EventSink,
+    ) -> Progress {
+        let mut place = Some(place);
+        for _ in 0..STEP_VISITS_MAX {
+            let Some(at) = place else { break };
+            if let Place::Session {
+                session: Some(session),
+                ..
+            } = at
+            {
+                self.sessions[session.0 as usize].limited = true;
             }
-            session.limited = true;
-            let mut next = session.oldest;
-            while next != NIL {
-                let slot = next;
-                next = self.orders.slots[slot as usize].own.next;
-                let hot = &mut self.orders.slots[slot as usize].hot;
-                hot.flags = hot.flags.with(Flags::LIMITED);
-                let state = &self.orders.slots[slot as usize].cold.state;
-                let meant = (key.account == 0 || key.account == u64::from(state.account.0) + 1)
-                    && (key.instrument == 0 || key.instrument == state.instrument.0);
-                if meant {
-                    let side = self.side_of(slot);
-                    limits.count(side, Open::default(), self.open_of(slot));
-                }
+            let (found, next) = self.look(at);
+            for slot in found.into_iter().filter(|&slot| slot != NIL) {
+                self.count_in_new(key, slot);
             }
+            place = next;
+        }
+        if let Some(place) = place {
+            self.work = Work::CountOpen(Counting { key, place });
+            return Progress::More;
+        }
+        self.work = Work::Nothing;
+        self.state_limits(key, sink);
+        Progress::Done
+    }
+
+    fn count_in_new(&mut self, key: Key, slot: u32) {
+        let hot = &mut self.orders.slots[slot as usize].hot;
+        hot.flags = hot.flags.with(Flags::LIMITED);
+        let state = &self.orders.slots[slot as usize].cold.state;
+        let meant = (key.account == 0 || key.account == u64::from(state.account.0) + 1)
+            && (key.instrument == 0 || key.instrument == state.instrument.0);
+        let (side, open) = (self.side_of(slot), self.open_of(slot));
+        if let Some(index) = self.risk.find(key).filter(|_| meant) {
+            self.risk.sets[index].count(side, Open::default(), open);
         }
     }
 }
