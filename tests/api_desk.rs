@@ -591,6 +591,17 @@ fn a_bust_of_a_quote_that_is_gone_says_that_it_was_a_quote() {
     assert_eq!((of_quote.is_quote, of_quote.cl_ord_id), (1, 7));
     assert_eq!((of_quote.leaves_qty, of_quote.status), (0, 4));
     assert_eq!((of_order.is_quote, of_order.cl_ord_id), (0, 1));
+    // That it is gone no report says, but the log, to who asked.
+    let page = world.until("/api/v1/audit?limit=2", |page| {
+        let items = page["items"].as_array().unwrap();
+        items.len() == 2 && items.iter().all(|row| row["ended_sequence"].is_u64())
+    });
+    assert_eq!(page["items"][0]["reason"], Value::Null, "{page}");
+    assert_eq!(
+        page["items"][1]["reason"],
+        Reason::OrderEnded.text(),
+        "{page}"
+    );
 }
 
 #[test]

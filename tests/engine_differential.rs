@@ -507,7 +507,7 @@ impl Reader {
                     What::MassCancelDone(e.canceled, asked_for)
                 }
                 EventBody::CancelAfterSet(e) => What::CancelAfterSet(e.cancel_at.0),
-                EventBody::CommandRefused(_) => What::Ignored,
+                EventBody::CommandRefused(e) => What::Ignored(e.ended),
                 EventBody::SessionClosed(_) => {
                     if self.restarts {
                         assert_eq!((session, reason), (RESTARTS, Reason::EndOfDay));
@@ -2046,21 +2046,26 @@ impl Run {
         for (index, part) in trade.sides.iter().enumerate() {
             let number = self.reader.numbers[&part.order.order_id.0];
             let mut order = part.order;
-            // What is open the core knows itself.
-            let mut is_quote = false;
+            // What is open the core knows itself. Of what has ended it believes no older state.
+            let (mut is_quote, mut checks_end) = (false, self.draw.one_in(2));
             if self.venue.find(number).is_none() {
                 is_quote = part.is_quote;
-                order = OrderState {
-                    exec_id: order.exec_id,
-                    leaves: Quantity(0),
-                    ..self.reader.last_reports[&order.order_id.0]
-                };
+                if order.leaves.0 != 0 && self.draw.one_in(8) {
+                    checks_end = true;
+                } else {
+                    order = OrderState {
+                        exec_id: order.exec_id,
+                        leaves: Quantity(0),
+                        ..self.reader.last_reports[&order.order_id.0]
+                    };
+                }
             }
             request.fills[index] = AmendedFill {
                 order,
                 session: SessionId(part.session),
                 liquidity: part.liquidity,
                 is_quote: u8::from(is_quote),
+                checks_end: u8::from(checks_end),
                 ..AmendedFill::default()
             };
             numbers[index] = number;
@@ -2236,7 +2241,7 @@ impl Run {
                 What::Replaced { .. } => "replaced",
                 What::Restated { .. } => "restated",
                 What::Triggered { .. } => "triggered",
-                What::Ignored => "ignored",
+                What::Ignored(_) => "ignored",
                 What::Closed => "closed",
                 What::Fill { .. } => "fill",
                 What::Accepted { .. } => "accepted",
@@ -2601,6 +2606,7 @@ const OFTEN: &[&str] = &[
     "fill: None",
     "iceberg showed its next part in an auction",
     "ignored: InvalidDefinition",
+    "ignored: OrderEnded",
     "ignored: NotAllowedInPhase",
     "ignored: UnknownInstrument",
     "indicative price unchanged",

@@ -95,6 +95,8 @@ pub enum Said {
         command: u8,
         /// Why.
         reason: Reason,
+        /// `CommandRefused::ended`.
+        ended: u8,
     },
     /// An instrument is in another phase.
     Phase(PhaseChanged),
@@ -128,6 +130,15 @@ impl Outcome {
             Said::Refused { reason, .. } => Some(*reason),
             _ => None,
         })
+    }
+
+    /// Which orders of a trade were not stated as they ended, bits in the order of their fills.
+    pub fn ended(&self) -> u8 {
+        let ended = self.said.iter().map(|said| match said {
+            Said::Refused { ended, .. } => *ended,
+            _ => 0,
+        });
+        ended.fold(0, |all, one| all | one)
     }
 }
 
@@ -364,7 +375,13 @@ pub fn set_phase(instrument: InstrumentId, phase: TradingPhase) -> Vec<u8> {
 
 fn said(header: &EventHeader, body: &EventBody<'_>) -> Option<Said> {
     let reason = Reason::try_from(header.reason).unwrap_or(Reason::None);
-    let refused = |command| Some(Said::Refused { command, reason });
+    let refused = |command| {
+        Some(Said::Refused {
+            command,
+            reason,
+            ended: 0,
+        })
+    };
     match body {
         EventBody::InstrumentDefined(_)
         | EventBody::FirmDefined(_)
@@ -372,7 +389,11 @@ fn said(header: &EventHeader, body: &EventBody<'_>) -> Option<Said> {
         | EventBody::TickTableDefined(_)
         | EventBody::ReferenceSet(_) => Some(Said::Defined),
         EventBody::DefinitionRefused(what) => refused(what.command),
-        EventBody::CommandRefused(what) => refused(what.command),
+        EventBody::CommandRefused(what) => Some(Said::Refused {
+            command: what.command,
+            reason,
+            ended: what.ended,
+        }),
         EventBody::LimitsSet(set) => Some(Said::Limits(**set)),
         EventBody::PhaseChanged(changed) => Some(Said::Phase(**changed)),
         EventBody::KillSwitchDone(_) if header.session.0 != 0 => None,

@@ -2,7 +2,8 @@
 //!
 //! The core keeps no trades: the command brings both fills from the event log, and the core believes
 //! nothing of it that could not be so. What is open is amended where it is; of an order that ended,
-//! the command says what it was. Which trades of the day were amended is remembered until it ends.
+//! the command says what it was, or is refused: what was read of an order before it ended tells nobody
+//! what it came to. Which trades of the day were amended is remembered until it ends.
 
 use trading_engine_protocol::types::{
     ClientOrderId, Instructions, OrderStatus, OrderType, Quantity, Reason, SelfTradePrevention,
@@ -10,7 +11,7 @@ use trading_engine_protocol::types::{
 };
 
 use super::command::{AmendTrade, AmendedFill, CommandKind, NO_PRICE};
-use super::event::{EventSink, OrderState, TradeAmended};
+use super::event::{CommandRefused, EventSink, OrderState, TradeAmended};
 use super::instrument::Instrument;
 use super::order::{Flags, halves, notional};
 use super::session::SessionState;
@@ -98,9 +99,31 @@ impl Engine {
                     self.recount_fill(request, fill);
                 }
             }
-            Err(reason) => self.refuse(sink, CommandKind::AmendTrade, reason),
+            Err(reason) => {
+                let body = CommandRefused {
+                    command: CommandKind::AmendTrade as u8,
+                    ended: match reason {
+                        Reason::OrderEnded => self.ended_otherwise(request),
+                        _ => 0,
+                    },
+                    ..CommandRefused::default()
+                };
+                self.refuse_saying(sink, reason, body);
+            }
         }
         Progress::Done
+    }
+
+    /// Which of the orders have ended and are to be stated so and are not.
+    fn ended_otherwise(&self, request: &AmendTrade) -> u8 {
+        let unstated = |fill: &AmendedFill| {
+            let order = &fill.order;
+            let status = OrderStatus::try_from(order.status);
+            let stated = order.leaves.0 == 0 && status.is_ok_and(OrderStatus::is_terminal);
+            fill.checks_end == 1 && !stated && self.orders.find(order.order_id).is_none()
+        };
+        let [one, other] = &request.fills;
+        u8::from(unstated(one)) | u8::from(unstated(other)) << 1
     }
 
     /// What both orders come to. The trade is looked at first, then what is asked for.
@@ -130,6 +153,9 @@ impl Engine {
         if !could_be {
             return Err(Reason::UnknownTrade);
         }
+        if self.ended_otherwise(request) != 0 {
+            return Err(Reason::OrderEnded);
+        }
         if request.new_price != NO_PRICE {
             instrument.tick_of(request.new_price)?;
         }
@@ -155,6 +181,7 @@ impl Engine {
             && is_id(&order.client_order_id)
             && is_state(order)
             && (fill.is_quote == 0 || fill.is_quote == 1 && could_be_quote(order))
+            && fill.checks_end <= 1
             && order.quantity.0 <= QUANTITY_MAX
             && order.cumulative <= order.quantity
     }

@@ -390,7 +390,8 @@ layout!(
     /// What a trade did to one of its orders, from the event log.
     AmendedFill, 136 {
         /// The order as its fill stated it. Of one that ended since, as its last report did, but for
-        /// `exec_id`: what it filled later is known to nobody else. One that is open is amended as it is.
+        /// `exec_id`: what it filled later is known to nobody else. One that is open is amended as it is,
+        /// whatever is stated.
         order: super::event::OrderState,
         /// Whose.
         session: SessionId,
@@ -398,8 +399,11 @@ layout!(
         liquidity: u8,
         /// 1 = it is a quote's. Of one that is open the core knows it.
         is_quote: u8,
+        /// 1 = refused if the order has ended and `order` is not an ended one: who asks looked at it
+        /// before it ended. 0 as in journals from before it was there: what is stated counts.
+        checks_end: u8,
         /// Reserved, 0.
-        reserved: [u8; 10],
+        reserved: [u8; 9],
     }
 );
 

@@ -273,8 +273,10 @@ layout!(
     CommandRefused, 8 {
         /// `CommandKind`.
         command: u8,
+        /// With reason `OrderEnded`: which of the trade's orders have, bits in the order of their fills.
+        ended: u8,
         /// Reserved, 0.
-        reserved: [u8; 7],
+        reserved: [u8; 6],
     }
 );
 layout!(

@@ -1049,16 +1049,20 @@ impl Engine {
 
     /// A command without effect, for metrics and logs.
     fn refuse(&mut self, sink: &mut impl EventSink, command: CommandKind, reason: Reason) {
+        let body = CommandRefused {
+            command: command as u8,
+            ..CommandRefused::default()
+        };
+        self.refuse_saying(sink, reason, body);
+    }
+
+    fn refuse_saying(&mut self, sink: &mut impl EventSink, reason: Reason, body: CommandRefused) {
         let (session, _) = self.asking;
         let known = self
             .sessions
             .get(session.0 as usize)
             .is_some_and(SessionState::is_defined);
         let session = if known { session } else { SessionId(0) };
-        let body = CommandRefused {
-            command: command as u8,
-            ..CommandRefused::default()
-        };
         self.note(sink, session, reason, body);
     }
 

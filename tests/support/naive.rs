@@ -215,7 +215,8 @@ pub enum What {
         fills: u32,
     },
     CancelAfterSet(u64),
-    Ignored,
+    /// Which orders of a trade were not stated as they ended.
+    Ignored(u8),
     Closed,
     LoggedOn,
     DayRolled(u32),
@@ -902,13 +903,13 @@ impl Venue {
         if self.sessions[session as usize].connected && newest {
             return true;
         }
-        self.tell(session, Reason::StaleGeneration, What::Ignored);
+        self.tell(session, Reason::StaleGeneration, What::Ignored(0));
         false
     }
 
     /// A session that nobody defined has no say.
     pub fn unknown_session(&mut self) {
-        self.tell(0, Reason::UnknownSession, What::Ignored);
+        self.tell(0, Reason::UnknownSession, What::Ignored(0));
     }
 
     pub fn logon(&mut self, session: u32, logon: &SessionLogon) {
@@ -1003,7 +1004,7 @@ impl Venue {
         if entry.possible_resend == 1 && client != 0 && used {
             // No answer; metrics and logs are told.
             let why = Reason::DuplicateClientOrderId;
-            self.tell(session, why, What::Ignored);
+            self.tell(session, why, What::Ignored(0));
             return;
         }
         match self.check_entry(session, entry, terms, rate) {
@@ -1048,7 +1049,7 @@ impl Venue {
         let rate = self.take_message(session);
         if refused.possible_resend == 1 && client != 0 && used {
             let why = Reason::DuplicateClientOrderId;
-            self.tell(session, why, What::Ignored);
+            self.tell(session, why, What::Ignored(0));
             return;
         }
         let edge = Reason::try_from(refused.reason).expect("a reason");

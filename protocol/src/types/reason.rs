@@ -207,6 +207,8 @@ reasons! {
     InvalidQuoteCancel = 73, "Invalid quote cancel", tag 298, ord 99, cxl 99;
     /// As many trades of the day were amended as the venue remembers.
     AmendmentCapacity = 74, "Amended trade capacity of the trading day reached", tag 0, ord 3, cxl 99;
+    /// An order of the trade has ended, and is not stated as it ended.
+    OrderEnded = 75, "Order has ended otherwise than stated", tag 0, ord 99, cxl 99;
     // 80..=99: reference data commands.
     /// Id or name already defined differently, or out of range.
     InvalidDefinition = 80, "Invalid definition", tag 0, ord 99, cxl 99;

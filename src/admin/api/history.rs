@@ -7,7 +7,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use trading_engine_protocol::types::{
-    ExecId, InstrumentId, OrderId, OrderStatus, Price, SessionId, Side, TradeId, UtcNanos,
+    ExecId, InstrumentId, OrderId, OrderStatus, Price, Quantity, SessionId, Side, TradeId, UtcNanos,
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -17,7 +17,7 @@ use super::problem::{Problem, Result, accepted};
 use super::{Amount, Api, Timestamp, unavailable};
 use crate::admin::desk::{Ask, Outcome, Said};
 use crate::engine::command::{AmendTrade, AuditNote, CommandKind, NO_PRICE};
-use crate::engine::event::TradeAmended;
+use crate::engine::event::{OrderState, TradeAmended};
 use crate::limits::NAME_LENGTH_MAX;
 use crate::store::StoreError;
 use crate::store::history::{
@@ -485,23 +485,49 @@ async fn amend(caller: &Operator, text: &str, price: Option<Amount>) -> Result<J
     // One at a time, and over everything that is durable now: what an order came to since its fill is
     // stated to the core.
     let _turn = api.desk.edit().await;
-    catch_up(api).await?;
-    let fills = api.store.fill_of_trade(trade_id).await;
-    let fills = fills.map_err(|error| unavailable(&error))?;
-    let fills = fills.ok_or_else(|| Problem::missing(format!("no trade {text:?}")))?;
-    let new_price = match price {
-        None => NO_PRICE,
-        Some(price) => price_of(api, fills.fills[0].order.instrument, price)?,
-    };
-    let asks = [Ask::new(AmendTrade {
-        trade_id,
-        price: fills.price,
-        quantity: fills.quantity,
-        new_price,
-        fills: fills.fills,
-    })];
-    let outcome = api.desk.perform(&caller.who, trade_id.0, &asks);
-    Ok(Json(Amended::of(api, &accepted(outcome.await?)?)))
+    // An order that ended while this was on its way is refused by the core, which says which. What is
+    // durable with the refusal has all that the order came to. There are two orders, so the third time
+    // is the last.
+    let mut ended = 0;
+    for _ in 0..3 {
+        catch_up(api).await?;
+        let fills = api.store.fill_of_trade(trade_id).await;
+        let fills = fills.map_err(|error| unavailable(&error))?;
+        let mut fills = fills.ok_or_else(|| Problem::missing(format!("no trade {text:?}")))?;
+        let new_price = match price {
+            None => NO_PRICE,
+            Some(price) => price_of(api, fills.fills[0].order.instrument, price)?,
+        };
+        for (place, fill) in fills.fills.iter_mut().enumerate() {
+            fill.checks_end = 1;
+            if ended >> place & 1 == 1 {
+                state_as_ended(&mut fill.order);
+            }
+        }
+        let asks = [Ask::new(AmendTrade {
+            trade_id,
+            price: fills.price,
+            quantity: fills.quantity,
+            new_price,
+            fills: fills.fills,
+        })];
+        let outcome = api.desk.perform(&caller.who, trade_id.0, &asks).await?;
+        if outcome.ended() == 0 {
+            return Ok(Json(Amended::of(api, &accepted(outcome)?)));
+        }
+        ended |= outcome.ended();
+    }
+    Err(Problem::unavailable(
+        "the trade's orders are still changing",
+    ))
+}
+
+/// An order that is known to have ended: a quote that a mass quote took away has no report of it.
+fn state_as_ended(order: &mut OrderState) {
+    order.leaves = Quantity(0);
+    if !OrderStatus::try_from(order.status).is_ok_and(OrderStatus::is_terminal) {
+        order.status = OrderStatus::Canceled.as_u8();
+    }
 }
 
 /// A trade that was busted or corrected, as its two sides were told.

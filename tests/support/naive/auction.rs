@@ -33,11 +33,11 @@ impl Venue {
         self.asking = 0;
         let named = request.instrument.0;
         if TradingPhase::try_from(request.phase).is_err() {
-            self.tell(0, Reason::InvalidDefinition, What::Ignored);
+            self.tell(0, Reason::InvalidDefinition, What::Ignored(0));
             return;
         }
         if named as usize > self.instruments.len() {
-            self.tell(0, Reason::UnknownInstrument, What::Ignored);
+            self.tell(0, Reason::UnknownInstrument, What::Ignored(0));
             return;
         }
         if named != 0 {
@@ -69,7 +69,7 @@ impl Venue {
             };
             self.tell(0, Reason::None, what);
         } else {
-            self.tell(0, Reason::NotAllowedInPhase, What::Ignored);
+            self.tell(0, Reason::NotAllowedInPhase, What::Ignored(0));
         }
     }
 

@@ -318,10 +318,19 @@ impl Venue {
     pub fn amend(&mut self, request: &AmendTrade, numbers: [u64; 2]) {
         self.asking = 0;
         let trade = request.trade_id.0;
+        let ended = [0, 1].map(|at: usize| {
+            let fill = &request.fills[at];
+            let states_end = fill.order.leaves.0 == 0 && [2, 4, 12].contains(&fill.order.status);
+            let is_open = self.find(numbers[at]).is_some();
+            u8::from(fill.checks_end == 1 && !states_end && !is_open) << at
+        });
+        let ended = ended[0] | ended[1];
         let refusal = if trade == 0 || trade > self.trades {
             Some(Reason::UnknownTrade)
         } else if self.amended.contains(&trade) {
             Some(Reason::TradeAlreadyBusted)
+        } else if ended != 0 {
+            Some(Reason::OrderEnded)
         } else if request.new_price == NO_PRICE {
             None
         } else {
@@ -334,7 +343,8 @@ impl Venue {
             self.price(&any, request.new_price.0).err()
         };
         if let Some(why) = refusal {
-            self.tell(0, why, What::Ignored);
+            let ended = if why == Reason::OrderEnded { ended } else { 0 };
+            self.tell(0, why, What::Ignored(ended));
             return;
         }
         self.amended.insert(trade);

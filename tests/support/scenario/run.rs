@@ -200,7 +200,9 @@ impl<'a> Run<'a> {
             .copied();
         let trade = trade.map(|mut trade| {
             for fill in &mut trade.fills {
-                if let Some(last) = self.ended.get(&fill.order.order_id.0) {
+                if request.as_traded {
+                    fill.checks_end = 1;
+                } else if let Some(last) = self.ended.get(&fill.order.order_id.0) {
                     let exec_id = fill.order.exec_id;
                     fill.order = OrderState { exec_id, ..*last };
                 }

@@ -118,6 +118,9 @@ pub struct Request {
     pub amend: AmendTrade,
     /// Risk limits.
     pub limits: SetLimits,
+    /// Busts and corrections: the orders are stated as the trade left them, with the wish to be told
+    /// if one has ended since.
+    pub as_traded: bool,
 }
 
 impl Request {
@@ -185,6 +188,7 @@ impl Request {
             trade: 0,
             amend: AmendTrade::default(),
             limits: SetLimits::default(),
+            as_traded: false,
         }
     }
 
@@ -975,6 +979,13 @@ fn venue_command(line: &str, world: &World) -> Result<Request, String> {
         }
         "bust" | "correct" => {
             let mut amend = request(CommandKind::AmendTrade);
+            let rest = match rest.strip_suffix(" as traded") {
+                Some(rest) => {
+                    amend.as_traded = true;
+                    rest
+                }
+                None => rest,
+            };
             let (trade, price) = rest.split_once(" @ ").unwrap_or((rest, ""));
             let trade = trade.strip_prefix('T').unwrap_or(trade);
             amend.trade = number(trade)?;
