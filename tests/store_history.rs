@@ -415,6 +415,33 @@ fn rows_are_the_engines_events_in_sqlite() {
     a_long_stream(&Target::sqlite());
 }
 
+/// A failure between the end of the reports' transaction and that of the progress leaves reports beyond it.
+/// They are not twice in the database, and none that the progress covers is gone.
+#[test]
+fn reports_beyond_the_progress_are_written_again() {
+    let target = Target::postgres();
+    let database = target.postgres.as_ref().unwrap();
+    let name = database.url.rsplit('/').next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new(folder.path(), LOG_ID, 11);
+    block_on(migrate::up(&target.url)).unwrap();
+    // Of commands to come that are others than the journal's: at first with no progress, then with one.
+    let beyond = "INSERT INTO executions (exec_id, sequence, idx, sequenced_at, kind, reason, session, \
+                  epoch, session_seq, client_order_id, instrument, account, side, order_type, \
+                  time_in_force, status, quantity, leaves, cumulative) \
+                  SELECT COALESCE((SELECT MAX(exec_id) FROM executions), 0) + n, 1000000000, n, 1, \
+                  20, 0, 1, 1, n, '1', 1, 1, 1, 2, 0, 0, 1, 1, 0 FROM (VALUES (1), (2)) AS new (n)";
+    for _ in 0..2 {
+        database.server.execute(name, beyond);
+        (0..2_000).for_each(|_| world.step());
+        world.flush();
+        let projector = follow(&target, &world, 500);
+        wait_for_all(&projector.status(), &world);
+        check(&target, &world);
+        assert!(projector.stop(PATIENCE));
+    }
+}
+
 fn migrations_and_data(target: &Target) {
     let url = &target.url;
     let applied = || {
@@ -426,9 +453,9 @@ fn migrations_and_data(target: &Target) {
         block_on(migrate::check(url)),
         Err(StoreError::Migrate(_))
     ));
-    assert_eq!(block_on(migrate::up(url)).unwrap(), 2);
+    assert_eq!(block_on(migrate::up(url)).unwrap(), 3);
     assert_eq!(block_on(migrate::up(url)).unwrap(), 0, "again is nothing");
-    assert_eq!(applied(), 2);
+    assert_eq!(applied(), 3);
     block_on(migrate::check(url)).unwrap();
 
     let user = User::new("anna", "operator", "correct horse battery").unwrap();
@@ -449,8 +476,27 @@ fn migrations_and_data(target: &Target) {
     };
     project();
 
-    // History goes with its tables and is made again; users stay.
+    // Indexes come back, and the rows stay.
+    let indexes = match target.postgres {
+        Some(_) => {
+            "SELECT indexname::TEXT FROM pg_indexes WHERE tablename = 'executions' ORDER BY 1"
+        }
+        None => {
+            "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'executions' \
+             ORDER BY name"
+        }
+    };
+    let newest = lines_of(url, indexes);
     assert_eq!(block_on(migrate::down(url, 1)).unwrap(), 1);
+    let before = lines_of(url, indexes);
+    assert!(before.iter().any(|name| name == "executions_rejected"));
+    assert!(newest.iter().all(|name| before.contains(name)));
+    check(target, &world);
+    project();
+    assert_eq!(lines_of(url, indexes), newest);
+
+    // History goes with its tables and is made again; users stay.
+    assert_eq!(block_on(migrate::down(url, 2)).unwrap(), 2);
     assert_eq!(applied(), 1);
     let users = "SELECT name FROM users";
     assert_eq!(lines_of(url, users), ["anna"]);
@@ -458,7 +504,7 @@ fn migrations_and_data(target: &Target) {
     assert_eq!(lines_of(url, users), ["anna"]);
 
     // All of it.
-    assert_eq!(block_on(migrate::down(url, 9)).unwrap(), 2);
+    assert_eq!(block_on(migrate::down(url, 9)).unwrap(), 3);
     assert_eq!(applied(), 0);
     let left = match target.postgres {
         Some(_) => "SELECT tablename::TEXT FROM pg_tables WHERE schemaname = 'public'",

@@ -26,9 +26,18 @@ macro_rules! embedded {
     };
 }
 
-const POSTGRES: &[Embedded] = embedded!("../../migrations/", 1 "000001_users", 2 "000002_history");
-const SQLITE: &[Embedded] =
-    embedded!("../../migrations/sqlite/", 1 "000001_users", 2 "000002_history");
+const POSTGRES: &[Embedded] = embedded!(
+    "../../migrations/",
+    1 "000001_users",
+    2 "000002_history",
+    3 "000003_indexes"
+);
+const SQLITE: &[Embedded] = embedded!(
+    "../../migrations/sqlite/",
+    1 "000001_users",
+    2 "000002_history",
+    3 "000003_indexes"
+);
 
 const TABLE: &str = "_sqlx_migrations";
 

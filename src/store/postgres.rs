@@ -1,11 +1,16 @@
 //! Writes the projector's batches into PostgreSQL: COPY in binary for what grows, COPY into a temporary
-//! table and one statement for orders and positions, all in one transaction with the progress.
+//! table and one statement for orders and positions, all in one transaction with the progress, but for the
+//! execution reports.
+//!
+//! Those are half of the server's work, and a backend is one thread: they have a connection of their own and
+//! a transaction of their own, which ends before the one of the progress. What a failure between the two ends
+//! leaves is at most the reports of one batch, beyond the progress; a start deletes them before it goes on.
 
 use std::collections::BTreeSet;
 
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
-use super::fold::{Batch, DAY_NS, ORDERS, ORDERS_CHANGE, OpenAudit, signed};
+use super::fold::{Batch, DAY_NS, EXECUTIONS, ORDERS, ORDERS_CHANGE, OpenAudit, signed};
 use super::projector::{Known, Progress, Writer};
 use super::rows::{CopyRows, RowSink as _, Table};
 use super::url::DatabaseUrl;
@@ -36,6 +41,10 @@ const POSITIONS: Table = Table {
 
 pub(super) struct PostgresWriter {
     connection: PgConnection,
+    /// For execution reports alone; its transaction is never ended after the other's.
+    reports: PgConnection,
+    /// It has a transaction.
+    has_reports: bool,
     /// Days that were seen to.
     days: BTreeSet<u64>,
 }
@@ -57,6 +66,7 @@ impl PostgresWriter {
                 ("idle_in_transaction_session_timeout", "60s"),
             ]);
         let mut connection = PgConnection::connect_with(&options).await?;
+        let reports = PgConnection::connect_with(&options).await?;
         let staging = [
             ("new_orders", "orders"),
             ("new_accounts", "accounts"),
@@ -68,6 +78,8 @@ impl PostgresWriter {
         }
         Ok(Self {
             connection,
+            reports,
+            has_reports: false,
             days: BTreeSet::new(),
         })
     }
@@ -100,95 +112,109 @@ impl PostgresWriter {
         }
         Ok(())
     }
+}
 
-    async fn copy(&mut self, table: &Table, rows: CopyRows) -> Result<(), StoreError> {
-        let (name, columns) = (table.name, table.columns.join(", "));
-        let text = format!("COPY {name} ({columns}) FROM STDIN (FORMAT binary)");
-        let mut copy = self.connection.copy_in_raw(&text).await?;
-        copy.send(rows.finish()).await?;
-        copy.finish().await?;
-        Ok(())
-    }
-
-    async fn run(&mut self, text: String) -> Result<(), StoreError> {
-        self.connection.execute(AssertSqlSafe(text)).await?;
-        Ok(())
-    }
-
-    async fn write_all(
-        &mut self,
-        mut batch: Batch<CopyRows>,
-        progress: &Progress,
-        before: Option<&Progress>,
-    ) -> Result<(), StoreError> {
-        for (table, rows) in batch.appended() {
-            if rows.rows() > 0 {
-                self.copy(table, rows).await?;
-            }
+/// Everything but the execution reports, with the progress.
+async fn write_rest(
+    connection: &mut PgConnection,
+    mut batch: Batch<CopyRows>,
+    progress: &Progress,
+    before: Option<&Progress>,
+) -> Result<(), StoreError> {
+    for (table, rows) in batch.appended() {
+        if rows.rows() > 0 {
+            copy(connection, table, rows).await?;
         }
-        if batch.orders_changed.rows() > 0 {
-            let staging = Table {
-                name: "new_orders",
-                columns: ORDERS.columns,
-            };
-            self.copy(&staging, std::mem::take(&mut batch.orders_changed))
-                .await?;
-            let columns = ORDERS.columns.join(", ");
-            self.run(format!(
+    }
+    if batch.orders_changed.rows() > 0 {
+        let staging = Table {
+            name: "new_orders",
+            columns: ORDERS.columns,
+        };
+        copy(
+            connection,
+            &staging,
+            std::mem::take(&mut batch.orders_changed),
+        )
+        .await?;
+        let columns = ORDERS.columns.join(", ");
+        run(
+            connection,
+            format!(
                 "INSERT INTO orders ({columns}) SELECT {columns} FROM new_orders{ORDERS_CHANGE}"
-            ))
-            .await?;
-        }
-        if !batch.accounts.is_empty() {
-            let mut rows = CopyRows::default();
-            for ((firm, account), at) in &batch.accounts {
-                rows.row(ACCOUNTS.columns.len());
-                rows.int8(i64::from(*firm));
-                rows.int8(i64::from(*account));
-                rows.int8(signed(at.sequence));
-                rows.int4(i32::try_from(at.index).unwrap_or(i32::MAX));
-            }
-            self.copy(&ACCOUNTS, rows).await?;
-            self.run(
-                "INSERT INTO accounts SELECT * FROM new_accounts \
-                 ON CONFLICT (firm, account) DO NOTHING"
-                    .into(),
-            )
-            .await?;
-        }
-        if !batch.positions.is_empty() {
-            let mut rows = CopyRows::default();
-            for ((firm, account, instrument), change) in &batch.positions {
-                rows.row(POSITIONS.columns.len());
-                for id in [firm, account, instrument] {
-                    rows.int8(i64::from(*id));
-                }
-                rows.int8(change.bought);
-                rows.int8(change.sold);
-                rows.wide(change.bought_notional);
-                rows.wide(change.sold_notional);
-                rows.int8(signed(change.at.sequence));
-                rows.int4(i32::try_from(change.at.index).unwrap_or(i32::MAX));
-            }
-            self.copy(&POSITIONS, rows).await?;
-            self.run(
-                "INSERT INTO positions AS p SELECT * FROM new_positions \
-                 ON CONFLICT (firm, account, instrument) DO UPDATE SET \
-                 bought = p.bought + excluded.bought, sold = p.sold + excluded.sold, \
-                 bought_notional = p.bought_notional + excluded.bought_notional, \
-                 sold_notional = p.sold_notional + excluded.sold_notional, \
-                 sequence = excluded.sequence, idx = excluded.idx"
-                    .into(),
-            )
-            .await?;
-        }
-        for statement in std::mem::take(&mut batch.statements) {
-            statement.postgres().execute(&mut self.connection).await?;
-        }
-        let moved = progress.statement(before).postgres();
-        let moved = moved.execute(&mut self.connection).await?.rows_affected();
-        projector::moved_once(moved)
+            ),
+        )
+        .await?;
     }
+    if !batch.accounts.is_empty() {
+        let mut rows = CopyRows::default();
+        for ((firm, account), at) in &batch.accounts {
+            rows.row(ACCOUNTS.columns.len());
+            rows.int8(i64::from(*firm));
+            rows.int8(i64::from(*account));
+            rows.int8(signed(at.sequence));
+            rows.int4(i32::try_from(at.index).unwrap_or(i32::MAX));
+        }
+        copy(connection, &ACCOUNTS, rows).await?;
+        run(
+            connection,
+            "INSERT INTO accounts SELECT * FROM new_accounts \
+             ON CONFLICT (firm, account) DO NOTHING"
+                .into(),
+        )
+        .await?;
+    }
+    if !batch.positions.is_empty() {
+        let mut rows = CopyRows::default();
+        for ((firm, account, instrument), change) in &batch.positions {
+            rows.row(POSITIONS.columns.len());
+            for id in [firm, account, instrument] {
+                rows.int8(i64::from(*id));
+            }
+            rows.int8(change.bought);
+            rows.int8(change.sold);
+            rows.wide(change.bought_notional);
+            rows.wide(change.sold_notional);
+            rows.int8(signed(change.at.sequence));
+            rows.int4(i32::try_from(change.at.index).unwrap_or(i32::MAX));
+        }
+        copy(connection, &POSITIONS, rows).await?;
+        run(
+            connection,
+            "INSERT INTO positions AS p SELECT * FROM new_positions \
+             ON CONFLICT (firm, account, instrument) DO UPDATE SET \
+             bought = p.bought + excluded.bought, sold = p.sold + excluded.sold, \
+             bought_notional = p.bought_notional + excluded.bought_notional, \
+             sold_notional = p.sold_notional + excluded.sold_notional, \
+             sequence = excluded.sequence, idx = excluded.idx"
+                .into(),
+        )
+        .await?;
+    }
+    for statement in std::mem::take(&mut batch.statements) {
+        statement.postgres().execute(&mut *connection).await?;
+    }
+    let moved = progress.statement(before).postgres();
+    let moved = moved.execute(&mut *connection).await?.rows_affected();
+    projector::moved_once(moved)
+}
+
+async fn copy(
+    connection: &mut PgConnection,
+    table: &Table,
+    rows: CopyRows,
+) -> Result<(), StoreError> {
+    let (name, columns) = (table.name, table.columns.join(", "));
+    let text = format!("COPY {name} ({columns}) FROM STDIN (FORMAT binary)");
+    let mut copy = connection.copy_in_raw(&text).await?;
+    copy.send(rows.finish()).await?;
+    copy.finish().await?;
+    Ok(())
+}
+
+async fn run(connection: &mut PgConnection, text: String) -> Result<(), StoreError> {
+    connection.execute(AssertSqlSafe(text)).await?;
+    Ok(())
 }
 
 impl Writer for PostgresWriter {
@@ -201,6 +227,26 @@ impl Writer for PostgresWriter {
             .await?;
         let rows: Vec<Record> = rows.into_iter().map(Record::Postgres).collect();
         rows.first().map(Progress::of).transpose()
+    }
+
+    async fn cut(&mut self) -> Result<(), StoreError> {
+        // The locks wait for connections before these, which may be about to end their transactions.
+        self.reports
+            .execute("BEGIN; LOCK TABLE executions, projector_progress IN SHARE ROW EXCLUSIVE MODE")
+            .await?;
+        // From the newest on, down to the first that the progress covers.
+        let delete = Sql::new(
+            "DELETE FROM executions WHERE exec_id > COALESCE((SELECT exec_id FROM executions \
+             WHERE (sequence, idx) <= (SELECT sequence, idx FROM projector_progress) \
+             ORDER BY exec_id DESC LIMIT 1), 0)",
+        );
+        let deleted = delete.postgres().execute(&mut self.reports).await?;
+        self.reports.execute("COMMIT").await?;
+        let reports = deleted.rows_affected();
+        if reports > 0 {
+            tracing::info!(reports, "reports beyond the progress are written again");
+        }
+        Ok(())
     }
 
     async fn known(&mut self) -> Result<Known, StoreError> {
@@ -219,18 +265,34 @@ impl Writer for PostgresWriter {
 
     async fn write(
         &mut self,
-        batch: Batch<CopyRows>,
+        mut batch: Batch<CopyRows>,
         progress: &Progress,
         before: Option<&Progress>,
     ) -> Result<(), StoreError> {
         let days = batch.days.clone();
         self.partitions(&days).await?;
-        // After an error the connection is dropped, and the transaction with it.
-        self.run("BEGIN".into()).await?;
-        self.write_all(batch, progress, before).await
+        // After an error both connections are dropped, and their transactions with them.
+        let executions = std::mem::take(&mut batch.executions);
+        self.has_reports = executions.rows() > 0;
+        let reports = async {
+            if self.has_reports {
+                self.reports.execute("BEGIN").await?;
+                copy(&mut self.reports, &EXECUTIONS, executions).await?;
+            }
+            Ok(())
+        };
+        let rest = async {
+            self.connection.execute("BEGIN").await?;
+            write_rest(&mut self.connection, batch, progress, before).await
+        };
+        tokio::try_join!(reports, rest).map(drop)
     }
 
     async fn commit(&mut self) -> Result<(), StoreError> {
-        self.run("COMMIT".into()).await
+        if std::mem::take(&mut self.has_reports) {
+            self.reports.execute("COMMIT").await?;
+        }
+        self.connection.execute("COMMIT").await?;
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Follows the event log into the database, exactly once: each transaction has the rows of some events and
-//! the place of the last of them, and a start goes on from the place the database has.
+//! the place of the last of them, and a start goes on from the place the database has. What a database takes
+//! in a transaction of its own (`postgres.rs`) is there before the place, and goes at a start if it is beyond.
 //!
 //! A thread of its own with a runtime of its own: one half reads the log and folds events into a batch, the
 //! other writes the batch before. Nothing waits for either. With the database down they try again, and
@@ -397,15 +398,19 @@ pub(super) trait Writer: Sized + Send {
     type Rows: RowSink + 'static;
 
     fn progress(&mut self) -> impl Future<Output = Result<Option<Progress>, StoreError>>;
+    /// Deletes what is beyond the progress: rows whose transaction ended when that of the progress did not,
+    /// where these are two.
+    fn cut(&mut self) -> impl Future<Output = Result<(), StoreError>>;
     fn known(&mut self) -> impl Future<Output = Result<Known, StoreError>>;
-    /// Writes a batch and moves the progress, in a transaction that waits for its end: both or neither.
+    /// Writes a batch and moves the progress, in a transaction that waits for its end: both or neither, but
+    /// for what [`Writer::cut`] deletes.
     fn write(
         &mut self,
         batch: Batch<Self::Rows>,
         progress: &Progress,
         before: Option<&Progress>,
     ) -> impl Future<Output = Result<(), StoreError>>;
-    /// Ends the transaction.
+    /// Ends the transaction; that of the progress last, where there are two.
     fn commit(&mut self) -> impl Future<Output = Result<(), StoreError>>;
 }
 
@@ -435,6 +440,7 @@ async fn follow<W: Writer>(
     let mut writer = connect.await?;
     let mut before = writer.progress().await?;
     let tail = begin(source, before.as_ref())?;
+    writer.cut().await?;
     let known = writer.known().await?;
     let fold = Fold::new(known.firms, known.audits);
     let (send, mut receive) = mpsc::channel(1);

@@ -172,6 +172,10 @@ impl Writer for SqliteWriter {
         rows.first().map(Progress::of).transpose()
     }
 
+    async fn cut(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn known(&mut self) -> Result<Known, StoreError> {
         let mut known = Known::default();
         let sessions = Sql::new(Known::SESSIONS).sqlite();

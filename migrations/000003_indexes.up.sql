@@ -1,0 +1,3 @@
+-- Indexes that no question uses, which every execution report paid for.
+DROP INDEX executions_rejected;
+DROP INDEX executions_sequence;

@@ -1,0 +1,1 @@
+CREATE INDEX executions_rejected ON executions (session, client_order_id) WHERE order_id IS NULL;
