@@ -13,12 +13,15 @@ use support::settings::{number, seed};
 use support::venue;
 use support::workload::Random;
 use trading_engine::engine::Engine;
+use trading_engine::engine::command::DayRoll;
 use trading_engine::engine::event::{EventBody, QuoteFill};
 use trading_engine::market_data::feed::Selection;
 use trading_engine::market_data::state::{
     Amount, InstrumentView, LEVELS_SHOWN, LevelView, TradeKind,
 };
-use trading_engine_protocol::types::{Decimal8, InstrumentId, Price, Side, TradingPhase};
+use trading_engine_protocol::types::{
+    Decimal8, InstrumentId, Price, SessionId, Side, TradingPhase,
+};
 
 #[derive(Clone, Copy, Debug)]
 struct DayTrade {
@@ -275,6 +278,45 @@ fn what_is_published_is_what_the_core_has_whatever_happens() {
         let amended = ["busted", "corrected"].map(|what| expected.seen.get(what));
         assert!(amended.iter().flatten().copied().sum::<u64>() > 0);
         assert!(starts > 5);
+    }
+}
+
+/// The events of a day do not have it: the core does.
+#[test]
+fn the_close_of_the_day_before_is_known_after_a_start() {
+    let mut floor = Floor::new(2);
+    floor.trade(1, 123, 1);
+    floor.trade(2, 77, 1);
+    let roll = DayRoll {
+        trading_day: 20_260_102,
+        ..DayRoll::default()
+    };
+    let roll = floor.words(SessionId(0), roll);
+    floor.rig.apply(&roll, &mut Vec::new());
+    let mut day = Vec::new();
+    for (session, side) in [(1, 2), (2, 1)] {
+        let order = floor.order(session, 1, side, 200, 1);
+        let mut events = Vec::new();
+        floor.rig.apply(&order, &mut events);
+        day.extend_from_slice(&events);
+    }
+    let saved = floor.rig.engine.save().unwrap();
+    let engine = Engine::restore(floor.rig.engine.limits(), &saved).unwrap();
+    let mut market = market_of(&engine);
+    venue::for_each_event(&day, |header, body| market.remember(header, &body));
+    let started = Rig::with(engine, market);
+    for rig in [&floor.rig, &started] {
+        for (symbol, last, close) in [("INST1", Some(200), 123), ("INST2", None, 77)] {
+            let view = rig.market_data.instrument(symbol).unwrap();
+            let price = |price| view.info.price(Price(price));
+            let statistics = view.statistics;
+            assert_eq!(
+                statistics.last.map(|last| last.price),
+                last.map(price),
+                "{symbol}"
+            );
+            assert_eq!(statistics.previous_close, Some(price(close)), "{symbol}");
+        }
     }
 }
 

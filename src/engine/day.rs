@@ -139,6 +139,9 @@ impl Engine {
         } else {
             self.risk.roll();
             self.amended.forget(self.trades);
+            for instrument in &mut self.instruments {
+                instrument.closed = instrument.traded;
+            }
             Work::ForgetIds { trading_day }
         };
         Progress::More

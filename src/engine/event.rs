@@ -817,6 +817,8 @@ pub struct InstrumentState {
     pub blocked: bool,
     /// Price of the last trade.
     pub traded: Option<Price>,
+    /// Price of the last trade before this day.
+    pub closed: Option<Price>,
     /// Reference price.
     pub reference: Option<Price>,
     /// What was published last of what an auction would do; `price` `i64::MIN` = nothing.

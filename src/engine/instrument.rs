@@ -19,6 +19,8 @@ pub(super) struct Instrument {
     pub stops: u32,
     /// Tick of the last trade + 1, 0 = none yet.
     pub traded: u32,
+    /// Likewise when the day began; what follows the venue is told so after a start.
+    pub closed: u32,
     /// What may happen in its book.
     pub phase: TradingPhase,
     /// A kill switch is on.
@@ -70,6 +72,7 @@ impl Default for Instrument {
             last_tick: 0,
             stops: 0,
             traded: 0,
+            closed: 0,
             blocked: false,
             phase: TradingPhase::Continuous,
             held: false,

@@ -892,6 +892,7 @@ impl Engine {
                 until: self.deadlines.at(ends).map_or(UtcNanos(0), |end| end.at),
                 blocked: instrument.blocked,
                 traded: price(instrument.traded),
+                closed: price(instrument.closed),
                 reference: price(instrument.reference),
                 indicative: AuctionIndicative {
                     instrument: instrument.definition.instrument,

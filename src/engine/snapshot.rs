@@ -32,7 +32,7 @@ use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 
 /// Layout version of snapshots; those of others are passed over. 2: instruments can
 /// be held, names of quotes are given back, protection groups know their orders. 3: the hash is of
-/// all of it.
+/// all of it, and instruments know the last price before the day.
 pub const SNAPSHOT_VERSION: u64 = 3;
 /// As far as anything is counted: there is always a next number.
 const COUNT_MAX: u64 = 1 << 62;
@@ -286,6 +286,7 @@ impl Engine {
             out.words([
                 u64::from(instrument.stops),
                 u64::from(instrument.traded),
+                u64::from(instrument.closed),
                 u64::from(instrument.blocked),
                 u64::from(instrument.phase.as_u8()),
                 u64::from(instrument.held),
@@ -391,6 +392,7 @@ impl Engine {
         check_name(&definition.symbol)?;
         instrument.stops = input.small("stops")?;
         instrument.traded = input.small("a tick")?;
+        instrument.closed = input.small("a tick")?;
         instrument.blocked = input.flag()?;
         instrument.phase = TradingPhase::try_from(input.small::<u8>("a phase")?)
             .map_err(|_| SnapshotError::Damaged("a phase"))?;
@@ -407,6 +409,7 @@ impl Engine {
         };
         let ticks = [
             instrument.traded,
+            instrument.closed,
             instrument.reference,
             instrument.indicative.tick,
         ];

@@ -220,7 +220,7 @@ impl Market {
             instrument.words.until = state.until.0;
             instrument.words.blocked = state.blocked.into();
             instrument.words.reference = price(state.reference);
-            instrument.words.previous_close = price(state.traded);
+            instrument.words.previous_close = price(state.closed);
             instrument.indicate(&state.indicative);
         }
     }
@@ -230,24 +230,13 @@ impl Market {
     pub fn remember(&mut self, header: &EventHeader, body: &EventBody<'_>) {
         self.depth.begin(header);
         match body {
-            EventBody::Fill(fill) => self.remember_trade(header, fill),
-            EventBody::QuoteFill(quote) => self.remember_trade(header, &quote.fill),
+            EventBody::Fill(fill) => self.trade(header, fill),
+            EventBody::QuoteFill(quote) => self.trade(header, &quote.fill),
             EventBody::TradeAmended(amended) if amended.trade_id.0 >= self.day_from => {
                 self.amend(header, amended);
             }
             _ => {}
         }
-    }
-
-    fn remember_trade(&mut self, header: &EventHeader, fill: &Fill) {
-        // The last price there was is of this day, then: nobody knows the one of the day before.
-        if fill.trade_id.0 >= self.day_from
-            && let Some(instrument) = self.instrument(fill.order.instrument.0)
-            && instrument.words.trades == 0
-        {
-            instrument.words.previous_close = NONE;
-        }
-        self.trade(header, fill);
     }
 
     /// Takes one event into account.
