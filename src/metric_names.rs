@@ -273,7 +273,7 @@ metrics! {
         REDIS_SEQUENCE = "trading_engine_redis_sequence", GAUGE, Sequence, [], "Last Sequence whose market data is in Redis.";
         REDIS_UPDATES = "trading_engine_redis_updates_total", COUNTER, Count, [], "Updates of the feed that were written.";
         REDIS_TRADES = "trading_engine_redis_trades_total", COUNTER, Count, [], "Trades written to the stream.";
-        REDIS_MISSED = "trading_engine_redis_missed_trades_total", COUNTER, Count, [], "Trades the stream will never have: forgotten before Redis was back.";
+        REDIS_MISSED = "trading_engine_redis_missed_trades_total", COUNTER, Count, [], "Trades, busts and corrections the stream will never have: forgotten before Redis was back.";
         REDIS_SESSIONS = "trading_engine_redis_sessions_total", COUNTER, Count, [], "Times writing began, the first included.";
         REDIS_ERRORS = "trading_engine_redis_errors_total", COUNTER, Count, [], "Times writing ended in an error.";
         REDIS_LIMITS_ALONE = "trading_engine_redis_limits_alone_total", COUNTER, Count, [], "Uses of a shared limit decided by this process alone, because Redis did not answer.";

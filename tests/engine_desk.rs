@@ -4,9 +4,9 @@
 mod support;
 
 use support::counting::{ALLOCATIONS, ARMED, Counting};
-use support::venue::{self, Driver, cancel, enter, replace};
+use support::venue::{self, Driver, amendment, cancel, enter, fills, replace};
 use trading_engine::engine::command::{
-    AmendTrade, AmendedFill, DayRoll, DefineFirm, DefineInstrument, DefineSession, EnterOrder,
+    AmendTrade, DayRoll, DefineFirm, DefineInstrument, DefineSession, EnterOrder,
     EnterOrderWithTerms, KillSwitch, MassCancel, NO_PRICE, OrderStatusRequest, OrderTerms, name,
 };
 use trading_engine::engine::event::{
@@ -944,39 +944,6 @@ fn of_nothing_there_is_one_answer_without_an_order() {
 }
 
 // Busts and corrections.
-
-/// The fills in `bytes`, with their sessions.
-fn fills(bytes: &[u8]) -> Vec<(SessionId, Fill)> {
-    let mut fills = Vec::new();
-    venue::for_each_event(bytes, |header, body| {
-        if let EventBody::Fill(fill) = body {
-            fills.push((header.session, *fill));
-        }
-    });
-    fills
-}
-
-/// What the venue would look up in its event log.
-fn amendment(fills: &[(SessionId, Fill)], trade: u64, new_price: Price) -> AmendTrade {
-    let of: Vec<_> = (fills.iter())
-        .filter(|(_, fill)| fill.trade_id.0 == trade)
-        .collect();
-    let [one, other] = of[..] else {
-        panic!("a trade has two fills");
-    };
-    AmendTrade {
-        trade_id: TradeId(trade),
-        price: one.1.last_price,
-        quantity: one.1.last_quantity,
-        new_price,
-        fills: [one, other].map(|(session, fill)| AmendedFill {
-            order: fill.order,
-            session: *session,
-            liquidity: fill.liquidity,
-            ..AmendedFill::default()
-        }),
-    }
-}
 
 fn amended(bytes: &[u8]) -> Vec<(EventHeader, TradeAmended)> {
     let mut amended = Vec::new();

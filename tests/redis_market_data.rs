@@ -12,9 +12,12 @@ use support::redis::Redis;
 use support::resp::{Reply, Resp};
 use support::server::Server;
 use support::talk::BinaryTalk;
+use support::venue::{amendment, fills};
+use trading_engine::engine::command::NO_PRICE;
 use trading_engine::market_data::feed::TAPE_RECORDS;
 use trading_engine::store::redis::{RedisHealth, RedisThread, RedisUrl};
 use trading_engine_protocol::binary::message::{Fill, OrderAccepted};
+use trading_engine_protocol::types::SessionId;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -357,7 +360,12 @@ fn trades_that_were_forgotten_are_a_gap_in_the_stream() {
     let redis = Redis::start_own();
     let prefix = prefix();
     let mut floor = Floor::new(2);
-    for _ in 0..10 {
+    let mut events = Vec::new();
+    for (session, side) in [(1, 2), (2, 1)] {
+        let order = floor.order(session, 1, side, 100, 1);
+        floor.rig.apply(&order, &mut events);
+    }
+    for _ in 1..10 {
         floor.trade(1, 100, 1);
     }
     let url = RedisUrl::parse(&redis.url).unwrap();
@@ -367,6 +375,10 @@ fn trades_that_were_forgotten_are_a_gap_in_the_stream() {
     check_stream(&mut client, &prefix, 10);
     redis.down();
     until("the publisher knows", || !thread.redis().is_connected());
+    // A bust is a record too.
+    let bust = amendment(&fills(&events), 1, NO_PRICE);
+    let bust = floor.words(SessionId(0), bust);
+    floor.rig.apply(&bust, &mut Vec::new());
     let traded = TAPE_RECORDS as u64 + 500;
     for _ in 0..traded {
         floor.trade(2, 100, 1);
@@ -382,7 +394,7 @@ fn trades_that_were_forgotten_are_a_gap_in_the_stream() {
     let records = client.stream(&format!("{prefix}trades"));
     // It lost the ten it had, too.
     let (id, gap) = &records[0];
-    assert_eq!((&*gap["kind"], &*gap["missed"]), ("gap", "510"));
+    assert_eq!((&*gap["kind"], &*gap["missed"]), ("gap", "511"));
     assert!(id.ends_with("-0"), "{id}");
     assert_eq!(records.len(), 1 + TAPE_RECORDS);
     for (expected, (_, fields)) in (511_u64..).zip(&records[1..]) {
@@ -394,7 +406,7 @@ fn trades_that_were_forgotten_are_a_gap_in_the_stream() {
         .expect("there is one")
         .trades_missed
         .load(std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(missed, 510);
+    assert_eq!(missed, 511);
     // The venue ends first; what is left is written, and then the thread ends.
     floor.trade(1, 77, 1);
     drop(floor);

@@ -426,7 +426,7 @@ impl MarketData {
                 break;
             };
             next = record.previous;
-            let mut trade = Trade::new(&info, &record);
+            let mut trade = Trade::new(&info, &record, place);
             if trade.kind == TradeKind::New {
                 if let Some(kind) = amended.get(&trade.trade_id) {
                     trade.kind = *kind;
@@ -770,6 +770,7 @@ impl FeedReader {
                 self.unsettled = true;
                 continue;
             };
+            let on_tape = self.cursor;
             self.cursor += 1;
             let id = u32::try_from(record.instrument).unwrap_or(0);
             let place = self.places.get(id as usize).copied().unwrap_or(0) as usize;
@@ -788,7 +789,7 @@ impl FeedReader {
             update.trades_missed += record.number - followed.number - 1;
             followed.number = record.number;
             if let Some(info) = self.directory.info(id) {
-                update.trades.push(Trade::new(info, &record));
+                update.trades.push(Trade::new(info, &record, on_tape));
             }
         }
     }

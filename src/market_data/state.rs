@@ -481,10 +481,12 @@ pub struct Trade {
     pub sequence: u64,
     /// The instrument's change it belongs to, see [`InstrumentView::feed_sequence`].
     pub feed_sequence: u64,
+    /// Its place on the tape: trades and amendments before it in this life of the venue.
+    pub place: u64,
 }
 
 impl Trade {
-    pub(super) fn new(info: &Arc<InstrumentInfo>, words: &TradeWords) -> Self {
+    pub(super) fn new(info: &Arc<InstrumentInfo>, words: &TradeWords, place: u64) -> Self {
         let aggressor = u8::try_from(words.aggressor).ok();
         Self {
             kind: match words.kind {
@@ -499,6 +501,7 @@ impl Trade {
             at: UtcNanos(words.at),
             sequence: words.sequence,
             feed_sequence: words.feed_sequence,
+            place,
             info: Arc::clone(info),
         }
     }

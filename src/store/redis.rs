@@ -93,7 +93,7 @@ pub struct RedisCounters {
     pub updates: AtomicU64,
     /// Trades that were written to the stream.
     pub trades: AtomicU64,
-    /// Trades the stream will never have: forgotten before Redis was back.
+    /// Trades, busts and corrections the stream will never have: forgotten before Redis was back.
     pub trades_missed: AtomicU64,
     /// Times writing began, the first time included.
     pub sessions: AtomicU64,
@@ -119,6 +119,8 @@ struct Link {
     /// The last session of the publisher ended in an error and no other has written yet.
     writes_fail: AtomicBool,
     counters: RedisCounters,
+    /// Where this life of the venue left the stream: its last record, and the place behind it on the tape.
+    left: Mutex<(End, u64)>,
     stop: Notify,
 }
 
@@ -168,6 +170,7 @@ impl RedisThread {
             problem: Mutex::new(None),
             writes_fail: AtomicBool::new(false),
             counters: RedisCounters::default(),
+            left: Mutex::default(),
             stop: Notify::new(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -261,12 +264,12 @@ impl Redis {
 
 impl Link {
     fn note(&self, problem: Option<String>) {
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        *lock(&self.problem) = problem;
     }
 
     /// The newest error there was, or this one.
     fn why(&self, otherwise: &str) -> String {
-        let known = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.problem);
         known.clone().unwrap_or_else(|| otherwise.to_owned())
     }
 
@@ -373,6 +376,9 @@ async fn session(link: &Link, market_data: &MarketData) -> Result<Ended, fred::e
         add(&link.counters.updates, 1);
         let sequence = &link.counters.sequence;
         sequence.store(published.sequence, Ordering::Relaxed);
+        if let Some(next) = published.next_place {
+            *lock(&link.left) = (published.end, next);
+        }
         if link.writes_fail.swap(false, Ordering::AcqRel) {
             tracing::info!("redis takes market data again");
         }
@@ -409,7 +415,10 @@ async fn begin(link: &Link, market_data: &MarketData) -> Result<Published, fred:
     if !same_log || end.0 > market_data.sequence() {
         tracing::warn!("redis has trades of another log: they are removed");
         let () = client.del(&stream).await?;
-        return Ok(Published::default());
+        return Ok(Published {
+            next_place: Some(0),
+            ..Published::default()
+        });
     }
     let last = number(
         newest
@@ -417,8 +426,13 @@ async fn begin(link: &Link, market_data: &MarketData) -> Result<Published, fred:
             .and_then(|(_, fields)| fields.get("trade_id")),
     )
     .unwrap_or(0);
+    let left = *lock(&link.left);
     Ok(Published {
         end,
+        next_place: match end {
+            (0, 0) => Some(0),
+            _ => Some(left.1).filter(|_| left.0 == end),
+        },
         // An amendment that ends the stream names an older trade.
         last_trade: last.max(number(known.get("last_trade_id")).unwrap_or(0)),
         ..Published::default()
@@ -474,6 +488,10 @@ async fn send(link: &Link, writes: &[Write]) -> Result<(), fred::error::Error> {
     Ok(())
 }
 
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A log's name as text.
 fn log_name(market_data: &MarketData) -> String {
     format!("{:016x}", market_data.log_id())
@@ -485,6 +503,8 @@ struct Published {
     end: End,
     /// Newest trade of the stream; trades are numbered without gaps.
     last_trade: u64,
+    /// Place on the tape of what comes next; `None`: another life of the venue wrote the stream's end.
+    next_place: Option<u64>,
     /// All commands up to this one are in.
     sequence: u64,
     /// By instrument.
@@ -522,20 +542,23 @@ impl Published {
             return;
         }
         self.end = at;
+        let next = self.next_place.replace(trade.place + 1);
+        let mut missed = next.map_or(0, |next| trade.place.saturating_sub(next));
         let kind = match trade.kind {
             TradeKind::New => "new",
             TradeKind::Busted => "busted",
             TradeKind::Corrected(_) => "corrected",
         };
         if trade.kind == TradeKind::New {
-            let missed = trade.trade_id.0.saturating_sub(self.last_trade + 1);
+            // What the tape of this life does not know of, either.
+            missed = missed.max(trade.trade_id.0.saturating_sub(self.last_trade + 1));
             self.last_trade = trade.trade_id.0;
-            if missed > 0 {
-                add(&link.counters.trades_missed, missed);
-                let fields = vec![("kind", "gap".into()), ("missed", missed.to_string())];
-                // Before any trade of the command.
-                writes.push(Write::Trade(format!("{}-0", trade.sequence), fields));
-            }
+        }
+        if missed > 0 {
+            add(&link.counters.trades_missed, missed);
+            let fields = vec![("kind", "gap".into()), ("missed", missed.to_string())];
+            // Before any record of the command.
+            writes.push(Write::Trade(format!("{}-0", trade.sequence), fields));
         }
         let new_price = match trade.kind {
             TradeKind::Corrected(price) => Some(price.to_string()),

@@ -1,15 +1,16 @@
 //! A bare engine with one instrument world and one connected session, driven by typed commands.
 
 use trading_engine::engine::command::{
-    self, Body, CancelAfter, CancelOrder, Command, DefineFirm, DefineInstrument, DefineSession,
-    EnterOrder, Genesis, MassQuoteHead, QuoteEntry, ReplaceOrder, SessionLogon, name,
+    self, AmendTrade, AmendedFill, Body, CancelAfter, CancelOrder, Command, DefineFirm,
+    DefineInstrument, DefineSession, EnterOrder, Genesis, MassQuoteHead, QuoteEntry, ReplaceOrder,
+    SessionLogon, name,
 };
-use trading_engine::engine::event::{self, EventBody, EventHeader, EventSink};
+use trading_engine::engine::event::{self, EventBody, EventHeader, EventSink, Fill};
 use trading_engine::engine::{Engine, Progress};
 use trading_engine::limits::EngineLimits;
 use trading_engine_protocol::types::{
     ClientOrderId, FirmId, Generation, InstrumentId, Price, Quantity, Sequence, SessionId,
-    SessionProtocol, UtcNanos,
+    SessionProtocol, TradeId, UtcNanos,
 };
 use zerocopy::IntoBytes;
 
@@ -255,5 +256,38 @@ pub fn for_each_event(bytes: &[u8], mut each: impl FnMut(&EventHeader, EventBody
         let (header, body) = event::read(rest).expect("the engine writes events");
         each(header, body);
         rest = &rest[header.length as usize..];
+    }
+}
+
+/// The fills in `bytes`, with their sessions.
+pub fn fills(bytes: &[u8]) -> Vec<(SessionId, Fill)> {
+    let mut fills = Vec::new();
+    for_each_event(bytes, |header, body| {
+        if let EventBody::Fill(fill) = body {
+            fills.push((header.session, *fill));
+        }
+    });
+    fills
+}
+
+/// What the venue would look up in its event log.
+pub fn amendment(fills: &[(SessionId, Fill)], trade: u64, new_price: Price) -> AmendTrade {
+    let of: Vec<_> = (fills.iter())
+        .filter(|(_, fill)| fill.trade_id.0 == trade)
+        .collect();
+    let [one, other] = of[..] else {
+        panic!("a trade has two fills");
+    };
+    AmendTrade {
+        trade_id: TradeId(trade),
+        price: one.1.last_price,
+        quantity: one.1.last_quantity,
+        new_price,
+        fills: [one, other].map(|(session, fill)| AmendedFill {
+            order: fill.order,
+            session: *session,
+            liquidity: fill.liquidity,
+            ..AmendedFill::default()
+        }),
     }
 }
