@@ -327,6 +327,34 @@ fn who_talks_on_after_the_logout_is_closed_all_the_same() {
     assert_eq!(server.terminate(), Some(0));
 }
 
+/// A connection that is silent, and stays so when it is asked for a sign of life.
+#[test]
+fn who_loses_the_session_to_another_connection_is_told_by_a_logout() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let entry = &server.credentials().fix[0];
+    let mut silent = FixTalk::logged_on(server.fix, entry, 4);
+    // After an interval the venue says something, and the other one may ask for the session.
+    silent.expect();
+    let mut other = FixTalk::connect(server.fix, &entry.comp_id);
+    other.next = silent.next;
+    other.logon(entry, 30, false);
+    let logout = loop {
+        let message = silent.expect();
+        if message.kind() == "5" {
+            break message;
+        }
+        assert!(["0", "1"].contains(&message.kind()), "{message:?}");
+    };
+    assert_eq!(logout.get(58), Some("Superseded by a newer logon"));
+    assert!(silent.next_message().is_none(), "it is closed");
+    // Its number is the session's, behind which the other one goes on.
+    let answer = other.expect();
+    let number = |message: &Fields| message.get(34).unwrap().parse::<u64>().unwrap();
+    assert_eq!((answer.kind(), number(&answer)), ("A", number(&logout) + 1));
+    assert_eq!(server.terminate(), Some(0));
+}
+
 /// Roles and users come from the credentials file, which is read at every start.
 #[test]
 fn a_session_with_the_risk_role_stops_and_releases_its_firm() {

@@ -659,6 +659,8 @@ layout!(
 impl SessionMessage {
     /// `token` of a Logout that the venue's people ask for: what it says is the session's to know.
     pub const LOGOUT_BY_VENUE: u64 = u64::MAX;
+    /// Likewise, of a session that another connection takes over.
+    pub const LOGOUT_SUPERSEDED: u64 = u64::MAX - 1;
 }
 
 layout!(

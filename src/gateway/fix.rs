@@ -437,6 +437,9 @@ impl FixDoor {
                 && !self.resetting
             {
                 let reason = Reason::try_from(header.reason).unwrap_or(Reason::GoingAway);
+                if reason == Reason::EndOfDay {
+                    self.end_run(connection, header.sequenced_at);
+                }
                 self.bound = None;
                 if reason == Reason::LogoutRequested {
                     // The Logout is out; the client closes, or the acceptor's time does.
@@ -458,6 +461,29 @@ impl FixDoor {
             self.catch_up(ctx, connection);
         }
         Next::Continue
+    }
+
+    /// The day ended, and with it the run of numbers: the core has no number left for a Logout, but the next
+    /// one of the run that ends is free.
+    fn end_run(&self, connection: &mut Connection, time: UtcNanos) {
+        // Who has not been told everything would take it for a gap.
+        let is_behind = self.next_send <= self.newest || self.asked || self.resend.is_some();
+        if matches!(self.stage, Stage::Live) && !is_behind {
+            let logout = Content::Logout(Reason::EndOfDay.text().to_owned());
+            self.write_content(connection, self.next_send, time, &logout);
+        }
+    }
+
+    /// Another connection takes the session over: a Logout that the core numbers before it learns of that.
+    pub fn supersede(&self, ctx: &mut Context<'_>) {
+        if let Some(bound) = self.bound {
+            let logout = SessionMessage {
+                outbound_kind: b'5',
+                token: SessionMessage::LOGOUT_SUPERSEDED,
+                ..SessionMessage::default()
+            };
+            ctx.send(bound, 0, logout);
+        }
     }
 
     /// Asks for what has to be sent from the past.
@@ -630,9 +656,13 @@ impl FixDoor {
     }
 
     fn take_content(&mut self, token: u64) -> Option<Content> {
-        if token == SessionMessage::LOGOUT_BY_VENUE {
-            let text = Reason::DisconnectedByVenue.text().to_owned();
-            return Some(Content::Logout(text));
+        let reason = match token {
+            SessionMessage::LOGOUT_BY_VENUE => Some(Reason::DisconnectedByVenue),
+            SessionMessage::LOGOUT_SUPERSEDED => Some(Reason::Superseded),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            return Some(Content::Logout(reason.text().to_owned()));
         }
         let at = self
             .contents

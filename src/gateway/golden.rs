@@ -37,7 +37,8 @@ use crate::engine::event::{
     self, Body, EVENT_VERSION, Event, EventBody, EventHeader, EventKind, Fill, KillSwitchDone,
     LogonAnswered, MassCancelDone, MassQuoteAnsweredHead, OrderCanceled, OrderState,
     OrderStatusReport, OrderTriggered, ProtectionSet, ProtectionTripped, QuoteCancelDone,
-    QuoteCanceled, QuoteFill, QuoteResult, QuoteStatusAnswered, RequestRejected, TradeAmended,
+    QuoteCanceled, QuoteFill, QuoteResult, QuoteStatusAnswered, RequestRejected, SessionClosed,
+    TradeAmended,
 };
 use crate::journal::history::HistoryDesk;
 use crate::limits::COMMAND_LENGTH_MAX;
@@ -1048,6 +1049,23 @@ fn both_doors_say_what_is_written_down() {
         assert_eq!(found, golden, "line {} of {path}", at + 1);
     }
     assert_eq!(out.lines().count(), golden.lines().count(), "{path}");
+}
+
+/// The core has no number left for it: numbers begin anew with the day.
+#[test]
+fn the_end_of_the_day_is_told_by_a_logout() {
+    let ends = header(FIX, 0, Reason::EndOfDay);
+    let ends = words_of(ends, SessionClosed::default());
+    let told = FixTalk::new().event(&ends);
+    assert_eq!(fix_text(&told), "5|58=End of trading day");
+    let text = String::from_utf8(told).unwrap().replace('\x01', "|");
+    assert!(text.contains("|34=2|"), "behind the Logon: {text}");
+
+    // Who was not told everything yet would take it for a gap.
+    let mut behind = FixTalk::new();
+    let third = &events(FIX, 3)[0].1;
+    assert!(behind.event(third).is_empty());
+    assert!(behind.event(&ends).is_empty());
 }
 
 #[test]

@@ -617,6 +617,14 @@ impl Gateway {
                 if alive {
                     self.drop_connection(index, Reason::TooManyConnections);
                 } else {
+                    if let Some(holder) = self.index_of(claim.holder) {
+                        self.with(holder, |door, ctx, _| {
+                            if let Door::Fix(door) = door {
+                                door.supersede(ctx);
+                            }
+                            Next::Continue
+                        });
+                    }
                     self.grant(index);
                 }
             }
