@@ -635,6 +635,7 @@ impl Venue {
             inputs.extend(out);
             let journal_failed = Arc::clone(&journal);
             let recorded = Arc::clone(&edge.stages);
+            let lagging = mirror.clone();
             let links = GatewayLinks {
                 outbox: Outbox::new(commands),
                 events,
@@ -647,6 +648,7 @@ impl Venue {
                 drained: Arc::clone(&edge.drained),
                 stats: Arc::clone(&edge.stats),
                 admissions: Arc::clone(&admissions),
+                lag: Box::new(move |session, bytes| lagging.lags(session, bytes)),
                 stages: Box::new(move |stages| match stages {
                     Stages::Durable(times) => {
                         for (histogram, pair) in recorded.iter().zip(times.windows(2)) {

@@ -16,7 +16,7 @@ use trading_engine_protocol::binary::message::{
     Fill, LogonRejected, Logout, MassQuote, MassQuoteAck, NewOrder, OrderAccepted, OrderCanceled,
     OrderRejected, QuoteEntry, TradeAmended,
 };
-use trading_engine_protocol::binary::{NULL_PRICE, QUOTE_NO_ASK};
+use trading_engine_protocol::binary::{NULL_PRICE, QUOTE_NO_ASK, write_message};
 use trading_engine_protocol::types::{Decimal8, Reason};
 
 /// A venue of this test, and its people.
@@ -477,6 +477,36 @@ fn a_disconnect_closes_the_connection_of_either_door() {
         items.len() == 3 && items.iter().all(|row| row["ended_sequence"].is_u64())
     });
     assert_eq!(page["items"][0]["action"], "SessionDisconnected", "{page}");
+}
+
+#[test]
+fn how_far_a_session_lags_is_told_until_it_has_read() {
+    const ORDERS: u64 = 40_000;
+    let world = World::start(&[("OUTPUT_BYTES_MAX", "100000000"), ("JOURNAL_POLICY", "os")]);
+    let mut deaf = world.binary("alpha-1");
+    let unsent = |session: &Value| session["unsent_bytes"].as_u64().unwrap();
+    assert_eq!(unsent(&world.operator.get("/api/v1/sessions/2").ok()), 0);
+    let mut bytes = Vec::new();
+    for id in 1..=ORDERS {
+        // Two reports each: accepted, and canceled for want of a seller.
+        let order = NewOrder {
+            tif: 3,
+            ..deaf.order(id, 1, 1, 50)
+        };
+        write_message(&mut bytes, &order, id);
+    }
+    // The system keeps little for it.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&deaf.line.socket, 256 << 10).unwrap();
+    deaf.line.socket.write_all(&bytes).unwrap();
+    world.until("/api/v1/sessions/2", |session| unsent(session) > 0);
+    let mut canceled = 0;
+    while canceled < ORDERS {
+        let frame = deaf.next_frame().expect("it stays");
+        canceled += u64::from(frame.read::<OrderCanceled>().is_some());
+    }
+    let session = world.until("/api/v1/sessions/2", |session| unsent(session) == 0);
+    assert_eq!(session["connected"], true);
+    assert_eq!(world.server.terminate(), Some(0));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use trading_engine_protocol::types::{
-    InstrumentId, KillScope, Price, Reason, SessionProtocol, TradingPhase, UtcNanos,
+    InstrumentId, KillScope, Price, Reason, SessionId, SessionProtocol, TradingPhase, UtcNanos,
 };
 
 use crate::engine::command::{DefineFirm, DefineInstrument, DefineSession, DefineTickTable};
@@ -65,6 +65,8 @@ pub struct Told {
     pub orders: AtomicU64,
     /// Fills, of quotes too.
     pub fills: AtomicU64,
+    /// Bytes for it that its connection has not taken. Written by its gateway.
+    pub unsent_bytes: AtomicU64,
 }
 
 /// A kill switch that is on; the order is the one they are listed in.
@@ -371,6 +373,16 @@ impl Mirror {
                 .write()
                 .unwrap_or_else(PoisonError::into_inner),
         )
+    }
+
+    /// So many bytes for a session were not taken by its connection.
+    pub fn lags(&self, session: SessionId, bytes: u64) {
+        if let Some(told) = self.told(session.0)
+            // Mostly nothing is new, and others write beside it.
+            && told.unsent_bytes.load(Ordering::Relaxed) != bytes
+        {
+            told.unsent_bytes.store(bytes, Ordering::Relaxed);
+        }
     }
 
     /// What a session was told since the start.

@@ -139,6 +139,8 @@ pub struct GatewayLinks {
     pub stats: Arc<GatewayStats>,
     /// Connections of all gateways.
     pub admissions: Arc<Admissions>,
+    /// Takes how many bytes for a session its connection has not taken, now and then.
+    pub lag: Box<dyn Fn(SessionId, u64) + Send>,
     /// Takes `received, sequenced, applied, durable seen, sent` of each report, ns UTC.
     pub stages: Box<dyn FnMut(Stages) + Send>,
 }
@@ -261,6 +263,7 @@ pub struct Gateway {
     drained: Arc<AtomicBool>,
     drain_started: bool,
     stats: Arc<GatewayStats>,
+    lag: Box<dyn Fn(SessionId, u64) + Send>,
     stages: Box<dyn FnMut(Stages) + Send>,
     clock: Clock,
     next_housekeeping_ns: u64,
@@ -374,6 +377,7 @@ impl Gateway {
             drained: links.drained,
             drain_started: false,
             stats: links.stats,
+            lag: links.lag,
             stages: links.stages,
             clock,
             next_housekeeping_ns: 0,
@@ -743,12 +747,11 @@ impl Gateway {
         let mut slot = self.slots.get_mut(index).and_then(Option::take)?;
         let _ = self.poll.registry().deregister(&mut slot.connection.socket);
         // Whatever points here is this connection's, or a session that ended before it did.
-        for session in self
-            .sessions
-            .iter_mut()
-            .filter(|session| **session == Some(index))
-        {
-            *session = None;
+        for (session, place) in (0..).zip(&mut self.sessions) {
+            if *place == Some(index) {
+                *place = None;
+                (self.lag)(SessionId(session), 0);
+            }
         }
         self.free.push(index);
         self.open -= 1;
@@ -1146,10 +1149,12 @@ impl Gateway {
         }
         self.settle_claims(now_ns);
         let mut live = [0; 2];
-        for &index in self.sessions.iter().flatten() {
-            let slot = self.slots.get(index).and_then(Option::as_ref);
-            let fix = slot.is_some_and(|slot| matches!(slot.door, Door::Fix(_)));
-            live[usize::from(fix)] += 1;
+        for (session, index) in (0..).zip(&self.sessions) {
+            let Some(slot) = index.and_then(|index| self.slots.get(index)?.as_ref()) else {
+                continue;
+            };
+            live[usize::from(matches!(slot.door, Door::Fix(_)))] += 1;
+            (self.lag)(SessionId(session), slot.connection.output_pending() as u64);
         }
         let [binary, fix] = live;
         self.stats.binary_sessions.store(binary, Ordering::Relaxed);

@@ -199,6 +199,8 @@ pub struct SessionView {
     orders: u64,
     /// Fills since the venue started.
     fills: u64,
+    /// Bytes for it that its connection has not taken yet: how far it lags. Far behind, it is ended.
+    unsent_bytes: u64,
     /// As defined last.
     definition: SessionDefinition,
 }
@@ -237,6 +239,7 @@ fn view(session: &Session, reference: &Reference, mirror: &Mirror) -> SessionVie
         messages: count(|told| &told.messages),
         orders: count(|told| &told.orders),
         fills: count(|told| &told.fills),
+        unsent_bytes: count(|told| &told.unsent_bytes),
         definition: SessionDefinition {
             firm: d.firm.0,
             protocol: protocol_of(d).into(),

@@ -72,6 +72,8 @@ pub struct SessionPulse {
     orders: u64,
     /// Fills since the venue started.
     fills: u64,
+    /// Bytes for it that its connection has not taken yet.
+    unsent_bytes: u64,
 }
 
 /// The venue, once a second.
@@ -211,6 +213,7 @@ impl Following {
                     messages,
                     orders: counts.orders.load(Ordering::Relaxed),
                     fills: counts.fills.load(Ordering::Relaxed),
+                    unsent_bytes: counts.unsent_bytes.load(Ordering::Relaxed),
                 })
             });
             all.collect()

@@ -164,15 +164,15 @@ const sessionRows = new Rows(
     const close = make("button", { type: "button", click: () => disconnect(of.id) }, "Close");
     close.dataset.role = "trader-support";
     close.setAttribute("aria-label", `Disconnect ${of.name}`);
-    return make("tr", {}, cell(), cell(), cell(), cell(), cell("n"), cell("n"), cell("n"), make("td", { className: "n" }, close));
+    return make("tr", {}, cell(), cell(), cell(), cell(), cell("n"), cell("n"), cell("n"), cell("n"), make("td", { className: "n" }, close));
   },
   (row, of) => {
     const rate = rates.get(of.id);
     const connected = rate?.connected ?? of.connected;
-    const texts = [of.name, firmName(of.firm), of.protocol, connected ? "connected" : "away", perSecond(rate?.orders_per_second), perSecond(rate?.messages_per_second), count(rate?.fills ?? 0)];
+    const texts = [of.name, firmName(of.firm), of.protocol, connected ? "connected" : "away", perSecond(rate?.orders_per_second), perSecond(rate?.messages_per_second), count(rate?.fills ?? 0), count(rate?.unsent ?? 0)];
     texts.forEach((text, at) => say(row.cells[at], text));
     row.cells[3].className = connected ? "bid" : "quiet";
-    const close = row.cells[7].firstChild;
+    const close = row.cells[8].firstChild;
     close.hidden = !connected;
     close.disabled = !may("trader-support");
   },
@@ -397,11 +397,11 @@ function note(of) {
   const before = pulse?.counts ?? new Map();
   const counts = new Map(before);
   const all = { orders: 0, fills: 0 };
-  for (const [id, rate] of rates) rates.set(id, { ...rate, connected: false, orders_per_second: 0, messages_per_second: 0 });
+  for (const [id, rate] of rates) rates.set(id, { ...rate, connected: false, unsent: 0, orders_per_second: 0, messages_per_second: 0 });
   for (const now of of.sessions) {
     const then = before.get(now.id) ?? now;
     const rate = (name) => (seconds > 0 ? (now[name] - then[name]) / seconds : 0);
-    rates.set(now.id, { connected: now.connected, fills: now.fills, orders_per_second: rate("orders"), messages_per_second: rate("messages") });
+    rates.set(now.id, { connected: now.connected, fills: now.fills, unsent: now.unsent_bytes, orders_per_second: rate("orders"), messages_per_second: rate("messages") });
     all.orders += rate("orders");
     all.fills += rate("fills");
     counts.set(now.id, now);
