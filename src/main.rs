@@ -932,9 +932,10 @@ fn api(
     };
     let signing = match &config.jwt_keys {
         Some(JwtKeys::Hs256(secret)) => Signing::Secret(secret.reveal().as_bytes().to_vec()),
-        Some(JwtKeys::EdDsa { private, public }) => Signing::KeyPair {
-            public: public.as_bytes().to_vec(),
-            private: private.reveal().as_bytes().to_vec(),
+        Some(JwtKeys::EdDsa(pair)) => Signing::KeyPair {
+            public: pair.public().clone(),
+            private: pair.private().clone(),
+            name: pair.public_pem().as_bytes().to_vec(),
         },
         None => Signing::drawn().map_err(wrong)?,
     };

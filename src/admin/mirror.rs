@@ -342,7 +342,7 @@ pub fn protocol_of(definition: &DefineSession) -> SessionProtocol {
 #[derive(Clone, Debug)]
 pub struct Mirror {
     reference: Arc<RwLock<Reference>>,
-    /// By session id. One writer, the history thread.
+    /// By session id. One writer, the history thread, but for what is unsent.
     told: Arc<[Told]>,
 }
 

@@ -14,36 +14,58 @@ pub enum JwtKeys {
     /// `JWT_SECRET`: HS256.
     Hs256(Secret),
     /// `JWT_PRIVATE_KEY` and `JWT_PUBLIC_KEY`: EdDSA, each in PEM.
-    EdDsa {
-        /// PKCS#8.
-        private: Secret,
-        /// SubjectPublicKeyInfo.
-        public: String,
-    },
+    EdDsa(Box<JwtKeyPair>),
 }
 
-/// Whether this is an Ed25519 private key in PEM (PKCS#8).
-pub fn is_private_key(pem: &str) -> bool {
-    pem.len() <= PEM_BYTES_MAX && EncodingKey::from_ed_pem(pem.as_bytes()).is_ok()
+/// Two Ed25519 keys that belong together; nothing else makes one.
+#[derive(Clone, Debug)]
+pub struct JwtKeyPair {
+    private: EncodingKey,
+    public: DecodingKey,
+    public_pem: String,
 }
 
-/// Whether this is an Ed25519 public key in PEM.
-pub fn is_public_key(pem: &str) -> bool {
-    pem.len() <= PEM_BYTES_MAX
-        && pem.contains("BEGIN PUBLIC KEY")
-        && DecodingKey::from_ed_pem(pem.as_bytes()).is_ok()
+impl JwtKeyPair {
+    /// The keys, if the one verifies what the other signs.
+    pub fn of(private: EncodingKey, (public, public_pem): (DecodingKey, String)) -> Option<Self> {
+        let message = b"trading-engine";
+        let signature = sign(message, &private, Algorithm::EdDSA).ok()?;
+        let is_right = verify(&signature, message, &public, Algorithm::EdDSA).ok()?;
+        is_right.then_some(Self {
+            private,
+            public,
+            public_pem,
+        })
+    }
+
+    /// Signs.
+    pub fn private(&self) -> &EncodingKey {
+        &self.private
+    }
+
+    /// Checks.
+    pub fn public(&self) -> &DecodingKey {
+        &self.public
+    }
+
+    /// The public key in PEM, which names the pair.
+    pub fn public_pem(&self) -> &str {
+        &self.public_pem
+    }
 }
 
-/// Whether the one verifies what the other signs.
-pub fn is_pair(private: &str, public: &str) -> bool {
-    let message = b"trading-engine";
-    let keys = EncodingKey::from_ed_pem(private.as_bytes())
-        .and_then(|key| Ok((key, DecodingKey::from_ed_pem(public.as_bytes())?)));
-    keys.and_then(|(private, public)| {
-        let signature = sign(message, &private, Algorithm::EdDSA)?;
-        verify(&signature, message, &public, Algorithm::EdDSA)
-    })
-    .unwrap_or(false)
+/// An Ed25519 private key in PEM (PKCS#8).
+pub fn private_key(pem: &str) -> Option<EncodingKey> {
+    let pem = Some(pem).filter(|pem| pem.len() <= PEM_BYTES_MAX)?;
+    EncodingKey::from_ed_pem(pem.as_bytes()).ok()
+}
+
+/// An Ed25519 public key in PEM, and the PEM.
+pub fn public_key(pem: &str) -> Option<(DecodingKey, String)> {
+    let is_public = |pem: &&str| pem.len() <= PEM_BYTES_MAX && pem.contains("BEGIN PUBLIC KEY");
+    let pem = Some(pem).filter(is_public)?;
+    let key = DecodingKey::from_ed_pem(pem.as_bytes()).ok()?;
+    Some((key, pem.to_owned()))
 }
 
 #[cfg(test)]
@@ -63,12 +85,21 @@ mod tests {
 
     #[test]
     fn keys_are_what_they_claim_and_belong_together() {
-        assert!(is_private_key(PRIVATE) && is_public_key(PUBLIC));
-        assert!(!is_private_key(PUBLIC) && !is_public_key(PRIVATE));
-        assert!(is_pair(PRIVATE, PUBLIC));
-        assert!(!is_pair(PRIVATE, ANOTHER) && !is_pair(PUBLIC, PRIVATE));
+        assert!(private_key(PUBLIC).is_none() && public_key(PRIVATE).is_none());
+        let pair_with = |public| {
+            let (private, public) = (private_key(PRIVATE).unwrap(), public_key(public).unwrap());
+            JwtKeyPair::of(private, public)
+        };
+        let pair = pair_with(PUBLIC).unwrap();
+        assert_eq!(pair.public_pem(), PUBLIC);
+        let shown = format!("{pair:?}");
+        assert!(
+            !shown.contains("MC4CAQ") && !shown.contains("BEGIN PRIVATE"),
+            "{shown}"
+        );
+        assert!(pair_with(ANOTHER).is_none());
         for cut in 0..PRIVATE.len() - 2 {
-            assert!(!is_private_key(&PRIVATE[..cut]), "{cut}");
+            assert!(private_key(&PRIVATE[..cut]).is_none(), "{cut}");
         }
     }
 }

@@ -33,7 +33,7 @@ use reader::Reader;
 use table::Basis;
 
 pub use choices::{Environment, Pprof, Preset};
-pub use jwt::JwtKeys;
+pub use jwt::{JwtKeyPair, JwtKeys};
 pub use page::{listing, reference};
 pub use problem::{Origin, Problem, Value};
 pub use reader::{Effective, FileText, Sources, Warning};
@@ -365,15 +365,14 @@ fn printable(value: &str, length_max: usize) -> Option<String> {
 fn jwt_keys(s: &mut Reader<'_>) -> Option<JwtKeys> {
     let is_long = |secret: &str| secret.len() >= SECRET_LENGTH_MIN;
     let secret = s.secret("JWT_SECRET", is_long);
-    let private = s.secret("JWT_PRIVATE_KEY", jwt::is_private_key);
-    let public = s.secret("JWT_PUBLIC_KEY", jwt::is_public_key);
+    let private = s.parse("JWT_PRIVATE_KEY", jwt::private_key);
+    let public = s.parse("JWT_PUBLIC_KEY", jwt::public_key);
     match (secret, private, public) {
         (None, None, None) => None,
         (Some(secret), None, None) => Some(JwtKeys::Hs256(secret)),
         (None, Some(private), Some(public)) => {
-            if jwt::is_pair(private.reveal(), public.reveal()) {
-                let public = public.reveal().to_owned();
-                return Some(JwtKeys::EdDsa { private, public });
+            if let Some(pair) = JwtKeyPair::of(private, public) {
+                return Some(JwtKeys::EdDsa(Box::new(pair)));
             }
             let allowed = "the public key that belongs to JWT_PRIVATE_KEY";
             s.clash("JWT_PUBLIC_KEY", allowed.into());
