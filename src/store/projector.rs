@@ -527,7 +527,9 @@ fn read<S: RowSink>(
 ) {
     let mut told = 0;
     loop {
-        // Before looking: what is complete now is covered when the tail has no more.
+        // Before looking: what is complete now is covered when the tail has no more, and what was written
+        // before the stop is read.
+        let is_stopping = shared.is_stopping();
         let written = tail.sequence_written();
         let mut last = 0;
         let mut there_is_more = true;
@@ -566,7 +568,7 @@ fn read<S: RowSink>(
             told = covered;
         }
         if !there_is_more {
-            if shared.is_stopping() || send.is_closed() {
+            if is_stopping || send.is_closed() {
                 return;
             }
             std::thread::park_timeout(POLL);
