@@ -102,6 +102,15 @@ fn a_kill_switch_cancels_and_blocks_until_it_is_released() {
     assert_eq!(killed["canceled"], 1);
     alpha.expect_a::<OrderCanceled>();
     accepted(&mut alpha, 51, 1, 10, 50);
+    // What a risk officer set it leaves alone.
+    let stop = json!({"scope": "session", "target": "2"});
+    risk.post("/api/v1/kill-switch", &stop).ok();
+    alpha.expect_a::<OrderCanceled>();
+    let killed = support.ask("/api/v1/sessions/2/cancel-orders").ok();
+    assert_eq!(killed["canceled"], 0);
+    let on = risk.get("/api/v1/kill-switches").ok();
+    assert_eq!(on["items"][0]["scope"], "session", "{on}");
+    rejected(&mut alpha, 52, 10, 50, Reason::TradingBlocked);
     for body in [
         json!({"scope": "session", "target": "999"}),
         json!({"scope": "instrument", "target": "NOTHING"}),

@@ -614,6 +614,15 @@ fn a_risk_desk_stops_what_is_of_its_firm() {
         ..kill(1, KillScope::Session, 1)
     };
     expect(D, neither, Reason::UnsupportedInstruction);
+    // To cancel only is the venue's, and no release.
+    for (session, release, cancels_only) in [(D, 0, 1), (A, 0, 1), (VENUE, 1, 1), (VENUE, 0, 2)] {
+        let canceling = KillSwitch {
+            release,
+            cancels_only,
+            ..kill(1, KillScope::Session, 1)
+        };
+        expect(session, canceling, Reason::UnsupportedInstruction);
+    }
     // Firms number their users themselves: E's is another.
     let done = (4, "killed", 2, Reason::None);
     assert_eq!(

@@ -558,6 +558,7 @@ impl Reader {
                     target: e.target,
                     scope: e.scope,
                     release: e.release,
+                    cancels_only: e.cancels_only,
                 },
                 EventBody::TradeAmended(e) => {
                     let trade = self.trades.iter().find(|trade| trade.id == e.trade_id.0);
@@ -1360,6 +1361,7 @@ impl Draw {
             return request;
         }
         request.scope = self.pick(&[1, 1, 1, 1, 1, 2, 3, 3, 4, 4, 5]);
+        request.cancels_only = u8::from(session == 0 && self.one_in(3));
         request.target = match request.scope {
             1 => 1 + self.random.below(u64::from(self.sessions)) as u32,
             2 => 1 + self.random.below(2) as u32,
@@ -1368,9 +1370,10 @@ impl Draw {
             _ => 0,
         };
         if self.one_in(10) {
-            match self.random.below(3) {
+            match self.random.below(4) {
                 0 => request.scope = self.pick(&[0, 6, 0xFF]),
-                1 => request.release = self.pick(&[1, 2]),
+                1 => request.cancels_only = self.pick(&[1, 2]),
+                2 => request.release = self.pick(&[1, 2]),
                 _ => request.target = self.pick(&[0, 8, 1 << 20]),
             }
         }

@@ -339,10 +339,12 @@ fn a_long_stream(target: &Target) {
             world.shift = world.engine.sequenced_at().0 / DAY_NS * DAY_NS + DAY_NS;
         }
         if at > 100 && random.below(400) == 0 {
+            let release = u8::from(random.below(4) > 0);
             let kill = KillSwitch {
                 target: 1 + random.below(4) as u32,
                 scope: 1 + random.below(4) as u8,
-                release: u8::from(random.below(4) > 0),
+                release,
+                cancels_only: u8::from(release == 0 && random.below(4) == 0),
                 ..KillSwitch::default()
             };
             world.asked_for(kill, u64::from(kill.target));

@@ -286,7 +286,7 @@ impl Reference {
                 }
             }
             EventBody::KillSwitchDone(done) => {
-                if header.reason == Reason::None.code() {
+                if header.reason == Reason::None.code() && done.cancels_only == 0 {
                     self.killed(header, done);
                 }
             }

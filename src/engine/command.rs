@@ -381,8 +381,10 @@ layout!(
         scope: u8,
         /// 1 = release.
         release: u8,
+        /// 1 = cancels what is in scope and neither sets nor releases; the venue's alone.
+        cancels_only: u8,
         /// Reserved, 0.
-        reserved: [u8; 18],
+        reserved: [u8; 17],
     }
 );
 

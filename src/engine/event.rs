@@ -566,8 +566,10 @@ layout!(
         scope: u8,
         /// As asked for.
         release: u8,
+        /// As asked for: with 1 no block was set or released.
+        cancels_only: u8,
         /// Reserved, 0.
-        reserved: [u8; 10],
+        reserved: [u8; 9],
     }
 );
 layout!(

@@ -61,6 +61,7 @@ impl Engine {
             target: request.target,
             scope: request.scope,
             release: request.release,
+            cancels_only: request.cancels_only,
             ..KillSwitchDone::default()
         };
         self.mass_canceled.canceled = 0;
@@ -72,7 +73,9 @@ impl Engine {
             }
         };
         let on = request.release == 0;
+        let cancels_only = request.cancels_only == 1;
         match target {
+            Target::Sessions(..) | Target::Instrument(_) if cancels_only => {}
             Target::Sessions(owners, block) => {
                 // What a firm's desk set the venue may take away, but not the other way round.
                 let by_venue = self.asking.0.0 == 0 && block != Blocks::VENUE;
@@ -94,7 +97,11 @@ impl Engine {
             Target::Instrument(id) => (Owners::All, Meant::In(id)),
         };
         let purpose = Purpose::Cancel {
-            reason: Reason::KilledBySwitch,
+            reason: if cancels_only {
+                Reason::MassCanceled
+            } else {
+                Reason::KilledBySwitch
+            },
             then: Then::AnswerKillSwitch,
         };
         self.search(self.orders_of_owners(owners), meant, purpose, sink)
@@ -119,9 +126,14 @@ impl Engine {
         if !from_venue && request.client_order_id.is_none() {
             return Err(Reason::InvalidClientOrderId);
         }
+        let flags_fit = match request.cancels_only {
+            0 => request.release <= 1,
+            1 => from_venue && request.release == 0,
+            _ => false,
+        };
         let scope = KillScope::try_from(request.scope)
             .ok()
-            .filter(|_| request.release <= 1)
+            .filter(|_| flags_fit)
             .ok_or(Reason::UnsupportedInstruction)?;
         let own_firm = if from_venue {
             None

@@ -267,7 +267,9 @@ impl Market {
                 self.change(set.instrument.0, |i| i.words.reference = set.price.0);
             }
             EventBody::KillSwitchDone(done)
-                if header.reason == 0 && done.scope == KillScope::Instrument.as_u8() =>
+                if header.reason == 0
+                    && done.cancels_only == 0
+                    && done.scope == KillScope::Instrument.as_u8() =>
             {
                 let blocked = u64::from(done.release == 0);
                 self.change(done.target, |i| i.words.blocked = blocked);

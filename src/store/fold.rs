@@ -912,7 +912,7 @@ impl<S: RowSink> Fold<S> {
 
     fn kill_switch(&mut self, h: &EventHeader, event: &KillSwitchDone) {
         let firm = self.firm_of(h.session);
-        if h.reason == 0 {
+        if h.reason == 0 && event.cancels_only == 0 {
             let at = Position {
                 sequence: h.sequence.0,
                 index: h.index,
@@ -934,11 +934,14 @@ impl<S: RowSink> Fold<S> {
             end_upsert(&mut sql, at, "scope, target, firm", &columns);
             self.batch.statements.push(sql);
         }
-        let detail = json!({
+        let mut detail = json!({
             "scope": event.scope, "target": event.target, "release": event.release,
             "canceled": event.canceled,
             "client_order_id": Id::of(&event.client_order_id).text(),
         });
+        if event.cancels_only == 1 {
+            detail["cancels_only"] = json!(1);
+        }
         self.note(h, &detail);
     }
 

@@ -170,6 +170,7 @@ pub enum What {
         target: u32,
         scope: u8,
         release: u8,
+        cancels_only: u8,
     },
     Amended {
         order: State,

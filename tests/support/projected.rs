@@ -335,7 +335,7 @@ impl Projected {
             | EventBody::QuoteStatusAnswered(_) => {}
             EventBody::KillSwitchDone(e) => {
                 let firm = self.firm(h);
-                if h.reason == 0 {
+                if h.reason == 0 && e.cancels_only == 0 {
                     let line = format!(
                         "{}|{}|{firm}|{}|{}|{}|{}|{}",
                         e.scope,

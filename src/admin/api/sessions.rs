@@ -408,22 +408,13 @@ fn end_of_connection(session: &Session) -> Vec<Ask> {
 pub async fn cancel_orders(caller: Support, Named(id): Named<u32>) -> Result<Json<Killed>> {
     let api = &caller.api;
     session_of(api, id)?;
-    let switch = |release| {
-        Ask::new(KillSwitch {
-            target: id,
-            scope: KillScope::Session.as_u8(),
-            release,
-            ..KillSwitch::default()
-        })
-    };
-    // The switch cancels, and is off again before anything else happens; unless it was on before.
-    let was_on = api
-        .mirror
-        .read(|reference| reference.is_blocked(KillScope::Session, id));
-    let mut asks = vec![switch(0)];
-    if !was_on {
-        asks.push(switch(1));
-    }
+    // Whatever anybody does to its kill switch meanwhile stays as it is.
+    let asks = [Ask::new(KillSwitch {
+        target: id,
+        scope: KillScope::Session.as_u8(),
+        cancels_only: 1,
+        ..KillSwitch::default()
+    })];
     let outcome = api.desk.perform(&caller.who, u64::from(id), &asks);
     let outcome = accepted(outcome.await?)?;
     Ok(Json(Killed::of(&outcome)))

@@ -115,6 +115,7 @@ impl Venue {
             target: request.target,
             scope: request.scope,
             release: request.release,
+            cancels_only: request.cancels_only,
         };
         let blocks = match self.check_kill_switch(session, request) {
             Ok(blocks) => blocks,
@@ -137,17 +138,25 @@ impl Venue {
             self.tell(session, Reason::None, done(0));
             return;
         }
+        let cancels_only = request.cancels_only == 1;
         let mut new = false;
-        for block in &blocks {
+        for block in blocks.iter().filter(|_| !cancels_only) {
             new |= self.blocks.insert((session == 0, *block));
         }
-        if !new {
+        if cancels_only {
+            self.saw("kill switch that only cancels");
+        } else if !new {
             self.saw("kill switch set again");
         }
         let sessions: Vec<(u32, u32)> = (self.sessions.iter())
             .map(|one| (one.firm, one.user))
             .collect();
-        let canceled = self.cancel_all(Reason::KilledBySwitch, 0, |order| {
+        let why = if cancels_only {
+            Reason::MassCanceled
+        } else {
+            Reason::KilledBySwitch
+        };
+        let canceled = self.cancel_all(why, 0, |order| {
             let (firm, user) = sessions[order.session as usize];
             blocks.iter().any(|block| match *block {
                 Block::Session(session) => order.session == session,
@@ -169,7 +178,11 @@ impl Venue {
         let target = request.target;
         let scope =
             KillScope::try_from(request.scope).map_err(|_| Reason::UnsupportedInstruction)?;
-        if request.release > 1 {
+        let only_cancels = request.cancels_only != 0;
+        if request.release > 1
+            || request.cancels_only > 1
+            || only_cancels && (session != 0 || request.release == 1)
+        {
             return Err(Reason::UnsupportedInstruction);
         }
         let asking = &self.sessions[session as usize];

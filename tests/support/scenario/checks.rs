@@ -777,7 +777,8 @@ impl Auditor {
                     event.client_order_id == request.id
                         && event.target == request.target
                         && event.scope == request.scope
-                        && event.release == request.release,
+                        && event.release == request.release
+                        && event.cancels_only == request.cancels_only,
                     "a kill switch is answered as asked: {event:?} of {request:?}"
                 );
                 self.killed(engine, request, header, event)
@@ -936,7 +937,9 @@ impl Auditor {
             }
             return Ok(());
         }
-        self.blocks.extend(blocks.clone());
+        if event.cancels_only == 0 {
+            self.blocks.extend(blocks.clone());
+        }
         let left = self.orders.values().find(|tracked| {
             let instrument = tracked.state.instrument.0;
             blocks

@@ -101,6 +101,7 @@ pub struct Request {
     /// Kill switches: what, and whether it is released.
     pub target: u32,
     pub release: u8,
+    pub cancels_only: u8,
     /// Mass quotes.
     pub entries: Vec<QuoteEntry>,
     pub response: u8,
@@ -177,6 +178,7 @@ impl Request {
             phase: 0,
             target: 0,
             release: 0,
+            cancels_only: 0,
             entries: Vec::new(),
             response: 0,
             layer: None,
@@ -786,6 +788,11 @@ fn kill<'a>(
                 let byte = words.next_if(is_byte).unwrap_or("1");
                 set(&mut request.release, byte)?;
             }
+            "only-cancels" => {
+                let is_byte = |word: &&str| word.parse::<u8>().is_ok();
+                let byte = words.next_if(is_byte).unwrap_or("1");
+                set(&mut request.cancels_only, byte)?;
+            }
             "stale" => request.stale = true,
             _ => {
                 if let Some(id) = word.strip_prefix('#') {
@@ -1261,6 +1268,7 @@ fn build_newer(kind: CommandKind, r: &Request, header: CommandHeader) -> Sealed 
                 target: r.target,
                 scope: r.scope,
                 release: r.release,
+                cancels_only: r.cancels_only,
                 ..KillSwitch::default()
             },
         ),
