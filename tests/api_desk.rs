@@ -653,11 +653,14 @@ fn every_write_is_in_the_audit_with_who_and_what_came_of_it_and_replay_agrees() 
     risk.send_with("POST", "/api/v1/instruments/ACME/halt", None, &headers)
         .ok();
     risk.ask("/api/v1/instruments/ACME/resume").ok();
-    risk.post(
+    // What it cancels has a reason, which is no refusal.
+    let mut alpha = world.binary("alpha-1");
+    accepted(&mut alpha, 1, 1, 10, 50);
+    let killed = risk.post(
         "/api/v1/kill-switch",
-        &json!({"scope": "firm", "target": "2"}),
-    )
-    .ok();
+        &json!({"scope": "firm", "target": "1"}),
+    );
+    assert_eq!(killed.ok()["canceled"], 1);
     risk.put("/api/v1/limits", &json!({"firm": 1, "open_orders": 100}))
         .ok();
     operator

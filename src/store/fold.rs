@@ -382,7 +382,7 @@ impl<S: RowSink> Fold<S> {
         self.batch.crc = crc;
         self.batch.sequenced_at = header.sequenced_at.0;
         self.batch.count += 1;
-        if header.reason != 0 && !self.audits.is_empty() {
+        if is_refusal(header, body) && !self.audits.is_empty() {
             let asked = header.received_at.0;
             for audit in &mut self.audits {
                 if audit.received_at == asked && audit.reason == 0 {
@@ -1132,6 +1132,18 @@ fn session_statement(session: u32, now: &SessionNow) -> Sql {
     sql.push(", idx = ").bind(int(now.at.index));
     sql.push(" WHERE session = ").bind(int(session));
     sql
+}
+
+/// Whether something that the venue asked for was refused. Other reasons say why it was done.
+fn is_refusal(header: &EventHeader, body: &EventBody<'_>) -> bool {
+    // A session's own kill switch has nothing to do with the venue's.
+    let of_venue = matches!(body, EventBody::KillSwitchDone(_)) && header.session.0 == 0;
+    header.reason != 0
+        && (of_venue
+            || matches!(
+                body,
+                EventBody::CommandRefused(_) | EventBody::DefinitionRefused(_)
+            ))
 }
 
 fn audit_statement(audit: &OpenAudit, ended: Option<u64>) -> Sql {

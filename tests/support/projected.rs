@@ -178,8 +178,18 @@ impl Projected {
     pub fn event(&mut self, h: &EventHeader, body: &EventBody<'_>) {
         self.events_seen += 1;
         self.last_sequence = h.sequence.0;
+        let refusal = match body {
+            EventBody::CommandRefused(_) | EventBody::DefinitionRefused(_) => true,
+            EventBody::KillSwitchDone(_) => h.session.0 == 0,
+            _ => false,
+        };
         for (asked, audit) in &mut self.audit {
-            if h.reason != 0 && *asked == h.received_at.0 && audit[5] == "-" && audit[6] == "0" {
+            if refusal
+                && h.reason != 0
+                && *asked == h.received_at.0
+                && audit[5] == "-"
+                && audit[6] == "0"
+            {
                 audit[6] = h.reason.to_string();
             }
         }
