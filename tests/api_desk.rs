@@ -677,8 +677,8 @@ fn every_write_is_in_the_audit_with_who_and_what_came_of_it_and_replay_agrees() 
         .ok();
     operator
         .put(
-            "/api/v1/users/new",
-            &json!({"role": "viewer", "password": "long enough, is it"}),
+            "/api/v1/users/somebody-new",
+            &json!({"role": "viewer", "password": "long enough, is it", "disabled": true}),
         )
         .ok();
     operator
@@ -715,6 +715,19 @@ fn every_write_is_in_the_audit_with_who_and_what_came_of_it_and_replay_agrees() 
             ("operator", "DayRoll", false),
         ]
     );
+    let details: Vec<_> = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .filter_map(|row| Some((row["target"].as_u64().unwrap(), row["detail"].as_str()?)))
+        .collect();
+    let [halt, _resume, kill, user] = details[..] else {
+        panic!("{details:?}");
+    };
+    assert_eq!(halt.1, "Halted");
+    assert_eq!(kill, (1, "firm on"));
+    assert_eq!(user, (0, "somebody-new: viewer, disabled"));
     let first = &audit["items"][8];
     assert_eq!(
         first["request"].as_str().unwrap().replace('-', ""),

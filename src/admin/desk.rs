@@ -20,7 +20,9 @@ use trading_engine_protocol::types::{
 };
 
 use crate::clock::Clock;
-use crate::engine::command::{AuditNote, Body, Command, CommandKind, DayRoll, Name, SetPhase};
+use crate::engine::command::{
+    AuditNote, Body, Command, CommandHeader, CommandKind, DayRoll, KillSwitch, Name, SetPhase,
+};
 use crate::engine::event::{
     self, EventBody, EventHeader, KillSwitchDone, LimitsSet, PhaseChanged, TradeAmended,
 };
@@ -76,9 +78,27 @@ impl Ask {
         }
     }
 
+    /// What an audit note says of it.
+    fn content(&self) -> [u8; 2] {
+        use core::mem::{offset_of, size_of};
+        let at = |offset: usize| {
+            let byte = self.bytes.get(size_of::<CommandHeader>() + offset);
+            byte.copied().unwrap_or(0)
+        };
+        if self.kind == CommandKind::KillSwitch {
+            let only_cancels = 2 * at(offset_of!(KillSwitch, cancels_only));
+            let how = at(offset_of!(KillSwitch, release)) + only_cancels;
+            [at(offset_of!(KillSwitch, scope)), how]
+        } else if self.kind == CommandKind::SetPhase {
+            [at(offset_of!(SetPhase, phase)) + 1, 0]
+        } else {
+            [0; 2]
+        }
+    }
+
     fn stamped(&self, received_at: UtcNanos) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
-        let at = core::mem::offset_of!(crate::engine::command::CommandHeader, received_at);
+        let at = core::mem::offset_of!(CommandHeader, received_at);
         bytes[at..at + 8].copy_from_slice(&received_at.0.to_le_bytes());
         bytes
     }
@@ -222,10 +242,49 @@ impl Desk {
         let Some(last) = asks.last() else {
             return Ok(Outcome::default());
         };
-        let action = last.kind as u8;
-        let mut batch = vec![who.note(action, target, AuditNote::BEGINS)];
+        let about = AuditNote {
+            action: last.kind as u8,
+            target,
+            content: last.content(),
+            ..AuditNote::default()
+        };
+        self.between_notes(who, &about, asks).await
+    }
+
+    /// Notes that a user of the console is made or changed, and waits until that is durable.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub async fn note_user(
+        &self,
+        who: &Who,
+        user: Name,
+        role: u8,
+        disabled: bool,
+    ) -> Result<Outcome, DeskError> {
+        let about = AuditNote {
+            action: AuditNote::USER_CHANGED,
+            content: [role + 1, u8::from(disabled)],
+            ..AuditNote::default()
+        };
+        let subject = who.note(AuditNote {
+            actor: user,
+            stage: AuditNote::SUBJECT,
+            ..about
+        });
+        self.between_notes(who, &about, &[subject]).await
+    }
+
+    async fn between_notes(
+        &self,
+        who: &Who,
+        about: &AuditNote,
+        asks: &[Ask],
+    ) -> Result<Outcome, DeskError> {
+        let note = |stage| who.note(AuditNote { stage, ..*about });
+        let mut batch = vec![note(AuditNote::BEGINS)];
         batch.extend_from_slice(asks);
-        batch.push(who.note(action, target, AuditNote::ENDS));
+        batch.push(note(AuditNote::ENDS));
         self.sequence(&batch).await
     }
 
@@ -234,7 +293,12 @@ impl Desk {
     /// # Errors
     /// [`DeskError`].
     pub async fn note(&self, who: &Who, action: u8, target: u64) -> Result<Outcome, DeskError> {
-        let note = who.note(action, target, AuditNote::ALONE);
+        let note = who.note(AuditNote {
+            action,
+            target,
+            stage: AuditNote::ALONE,
+            ..AuditNote::default()
+        });
         self.sequence(&[note]).await
     }
 
@@ -324,6 +388,9 @@ impl Desk {
             return;
         };
         if let EventBody::AuditNoted(noted) = body {
+            if noted.note.stage == AuditNote::SUBJECT {
+                return;
+            }
             if noted.note.stage != AuditNote::ENDS {
                 wait.begun = true;
                 wait.outcome.sequence = header.sequence;
@@ -349,16 +416,18 @@ impl Desk {
 }
 
 impl Who {
-    fn note(&self, action: u8, target: u64, stage: u8) -> Ask {
+    fn note(&self, about: AuditNote) -> Ask {
+        let actor = if about.stage == AuditNote::SUBJECT {
+            about.actor
+        } else {
+            self.actor
+        };
         Ask::new(AuditNote {
             request: self.request,
-            actor: self.actor,
-            target,
+            actor,
             address: self.address,
-            action,
             role: self.role,
-            stage,
-            ..AuditNote::default()
+            ..about
         })
     }
 }

@@ -333,10 +333,13 @@ layout!(
         action: u8,
         /// The role it was done in, [`AuditNote::ROLES`].
         role: u8,
-        /// 0 = begins, 1 = ends, 2 = stands alone.
+        /// 0 = begins, 1 = ends, 2 = stands alone, 3 = says between the two whom it is about.
         stage: u8,
+        /// What was asked for: of a kill switch its scope and 0 = set, 1 = released, 2 = only cancels; of a
+        /// phase its `TradingPhase` + 1; of a user the role given + 1 and 1 = disabled. 0 = not said.
+        content: [u8; 2],
         /// Reserved, 0.
-        reserved: [u8; 5],
+        reserved: [u8; 3],
     }
 );
 
@@ -347,6 +350,8 @@ impl AuditNote {
     pub const ENDS: u8 = 1;
     /// There is no command.
     pub const ALONE: u8 = 2;
+    /// Behind the one that begins: `actor` is the user that is changed.
+    pub const SUBJECT: u8 = 3;
     /// `action`: a session's secret was drawn anew.
     pub const KEY_ROTATED: u8 = 200;
     /// `action`: a user of the console was made, changed or removed.

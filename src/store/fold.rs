@@ -8,11 +8,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::json;
-use trading_engine_protocol::types::{ClientOrderId, Liquidity, Price, SessionId, Side};
+use trading_engine_protocol::types::{
+    ClientOrderId, KillScope, Liquidity, Price, SessionId, Side, TradingPhase,
+};
 
 use super::Sql;
 use super::rows::{RowSink, Table};
-use crate::engine::command::{AuditNote, DefineInstrument, NO_PRICE, OrderTerms, name_text};
+use crate::engine::command::{
+    AuditNote, CommandKind, DefineInstrument, NO_PRICE, OrderTerms, name_text,
+};
 use crate::engine::event::{
     EventBody, EventHeader, EventKind, Fill, KillSwitchDone, MassQuoteAnswered, OrderRejected,
     OrderReplaced, OrderState, ProtectionSet, TradeAmended,
@@ -996,13 +1000,20 @@ impl<S: RowSink> Fold<S> {
             sequence: h.sequence.0,
             index: h.index,
         };
+        let asked = h.received_at.0;
+        let mut open = self.audits.iter();
+        let open = open.position(|open| open.received_at == asked);
+        if note.stage == AuditNote::SUBJECT {
+            if let Some(place) = open {
+                let mut sql = Sql::new("UPDATE admin_audit SET detail = ");
+                sql.bind(audit_detail(note));
+                end_audit_statement(&mut sql, self.audits[place].at);
+                self.batch.statements.push(sql);
+            }
+            return;
+        }
         if note.stage == AuditNote::ENDS {
-            let asked = h.received_at.0;
-            if let Some(place) = self
-                .audits
-                .iter()
-                .position(|open| open.received_at == asked)
-            {
+            if let Some(place) = open {
                 let open = self.audits.remove(place);
                 let statement = audit_statement(&open, Some(at.sequence));
                 self.batch.statements.push(statement);
@@ -1012,7 +1023,7 @@ impl<S: RowSink> Fold<S> {
         let alone = note.stage == AuditNote::ALONE;
         let mut sql = Sql::new(
             "INSERT INTO admin_audit (sequence, idx, sequenced_at, received_at, request, actor, \
-             role, action, target, address, ended_sequence, reason) VALUES (",
+             role, action, target, address, ended_sequence, reason, detail) VALUES (",
         );
         let address = std::net::Ipv6Addr::from(note.address).to_canonical();
         sql.bind_all([
@@ -1028,6 +1039,7 @@ impl<S: RowSink> Fold<S> {
             address.to_string().into(),
             alone.then(|| signed(at.sequence)).into(),
             int(h.reason),
+            audit_detail(note).into(),
         ]);
         sql.push(")");
         self.batch.statements.push(sql);
@@ -1152,10 +1164,33 @@ fn audit_statement(audit: &OpenAudit, ended: Option<u64>) -> Sql {
     if let Some(ended) = ended {
         sql.push(", ended_sequence = ").bind(signed(ended));
     }
-    sql.push(" WHERE sequence = ")
-        .bind(signed(audit.at.sequence));
-    sql.push(" AND idx = ").bind(int(audit.at.index));
+    end_audit_statement(&mut sql, audit.at);
     sql
+}
+
+fn end_audit_statement(sql: &mut Sql, at: Position) {
+    sql.push(" WHERE sequence = ").bind(signed(at.sequence));
+    sql.push(" AND idx = ").bind(int(at.index));
+}
+
+/// What was asked for, as far as a note says it.
+fn audit_detail(note: &AuditNote) -> Option<String> {
+    let [what, how] = note.content;
+    let less = what.checked_sub(1)?;
+    if note.action == CommandKind::KillSwitch as u8 {
+        let scope = KillScope::try_from(what).ok()?;
+        let how = ["on", "off", "cancels only"].get(usize::from(how))?;
+        Some(format!("{} {how}", format!("{scope:?}").to_lowercase()))
+    } else if note.action == CommandKind::SetPhase as u8 {
+        let phase = TradingPhase::try_from(less).ok()?;
+        Some(format!("{phase:?}"))
+    } else if note.action == AuditNote::USER_CHANGED && note.stage == AuditNote::SUBJECT {
+        let role = AuditNote::ROLES.get(usize::from(less))?;
+        let disabled = if how == 1 { ", disabled" } else { "" };
+        Some(format!("{}: {role}{disabled}", name_text(&note.actor)))
+    } else {
+        None
+    }
 }
 
 fn instrument_statement(at: Position, d: &DefineInstrument) -> Sql {

@@ -190,7 +190,7 @@ const POSITIONS: &str = "SELECT p.firm, p.account, p.instrument, p.bought, p.sol
     FROM positions p LEFT JOIN instruments i ON i.instrument = p.instrument";
 
 const AUDIT: &str = "SELECT sequence, idx, sequenced_at, request, actor, role, action, target, \
-    address, ended_sequence, reason FROM admin_audit";
+    address, ended_sequence, reason, detail FROM admin_audit";
 
 /// A list being asked for.
 struct List {
@@ -826,6 +826,15 @@ fn audit_row(record: &Record) -> Result<AuditRow, StoreError> {
     let action: u8 = record.number("action")?;
     let role: usize = record.number("role")?;
     let command = CommandKind::ALL.iter().find(|kind| **kind as u8 == action);
+    let target: u64 = record.number("target")?;
+    let mut detail = record.text_or_null("detail")?;
+    // Older notes had the login's first eight bytes for a number.
+    let of_user = action == AuditNote::USER_CHANGED;
+    if of_user && detail.is_none() && target != 0 {
+        let bytes = target.to_be_bytes();
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(8);
+        detail = Some(String::from_utf8_lossy(&bytes[..end]).into_owned());
+    }
     Ok(AuditRow {
         sequence: record.number("sequence")?,
         index: record.number("idx")?,
@@ -839,7 +848,8 @@ fn audit_row(record: &Record) -> Result<AuditRow, StoreError> {
             (_, Some(kind)) => format!("{kind:?}"),
             (_, None) => action.to_string(),
         },
-        target: record.number("target")?,
+        target: if of_user { 0 } else { target },
+        detail,
         address: record.text("address")?,
         ended_sequence: record.number_or_null("ended_sequence")?,
         reason: reason(record.number("reason")?),

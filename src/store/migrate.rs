@@ -30,13 +30,15 @@ const POSTGRES: &[Embedded] = embedded!(
     "../../migrations/",
     1 "000001_users",
     2 "000002_history",
-    3 "000003_indexes"
+    3 "000003_indexes",
+    4 "000004_audit_detail"
 );
 const SQLITE: &[Embedded] = embedded!(
     "../../migrations/sqlite/",
     1 "000001_users",
     2 "000002_history",
-    3 "000003_indexes"
+    3 "000003_indexes",
+    4 "000004_audit_detail"
 );
 
 const TABLE: &str = "_sqlx_migrations";

@@ -292,8 +292,10 @@ pub struct AuditRow {
     pub role: &'static str,
     /// What: the command's name, or `KeyRotated`, `UserChanged`.
     pub action: String,
-    /// What it was about.
+    /// What it was about: an instrument, firm, session, ...; 0 = nothing that has a number.
     pub target: u64,
+    /// What was asked for: scope and state of a kill switch, a phase, a user and the role given.
+    pub detail: Option<String>,
     /// From where.
     pub address: String,
     /// Where it ends in the log; none: it has not.

@@ -9,7 +9,7 @@ use super::extract::{Body, Named, Operator};
 use super::problem::{Problem, Result};
 use super::{Role, Timestamp, unavailable};
 use crate::admin::users::hash_password;
-use crate::engine::command::{AuditNote, name};
+use crate::engine::command::name;
 use crate::store::users::User;
 
 /// Somebody who may log in.
@@ -82,11 +82,9 @@ pub async fn put(
     Body(change): Body<UserChange>,
 ) -> Result<Json<UserView>> {
     let api = &caller.api;
-    if name(&login).is_none() {
-        return Err(Problem::invalid(
-            "a login has 1 to 24 printable characters without spaces",
-        ));
-    }
+    let subject = name(&login).ok_or_else(|| {
+        Problem::invalid("a login has 1 to 24 printable characters without spaces")
+    })?;
     // Whoever locks the last operator out needs the command line to get back in.
     if login == caller.bearer.name && (change.disabled || change.role != Role::Operator) {
         return Err(Problem::conflict("you cannot take your own role away"));
@@ -109,19 +107,9 @@ pub async fn put(
         created_at: known.map_or_else(|| api.clock.utc_now().0, |known| known.created_at),
         name: login,
     };
-    let target = first_bytes(&user.name);
-    let note = api.desk.note(&caller.who, AuditNote::USER_CHANGED, target);
+    let note = (api.desk).note_user(&caller.who, subject, change.role as u8, change.disabled);
     note.await?;
     let changed = api.store.upsert_user(&user).await;
     changed.map_err(|error| unavailable(&error))?;
     Ok(Json(user.into()))
-}
-
-/// What an audit note has room for of a login: its first eight bytes, the first one highest.
-fn first_bytes(login: &str) -> u64 {
-    let mut bytes = [0; 8];
-    for (byte, of) in bytes.iter_mut().zip(login.bytes()) {
-        *byte = of;
-    }
-    u64::from_be_bytes(bytes)
 }

@@ -230,7 +230,7 @@ const sentence = (name) => name.replace(/(?!^)([A-Z])/g, " $1").toLowerCase();
 const auditRows = new Rows(
   byId("audit"),
   (of) => `${of.sequence} ${of.index}`,
-  (of) => make("li", {}, make("time", { dateTime: of.at }, timeOfDay(of.at)), ` ${of.actor}: ${sentence(of.action)}${of.target ? ` ${of.target}` : ""}${of.reason ? `, refused: ${of.reason}` : ""}`),
+  (of) => make("li", {}, make("time", { dateTime: of.at }, timeOfDay(of.at)), ` ${of.actor}: ${sentence(of.action)}${of.target ? ` ${of.target}` : ""}${of.detail ? ` (${of.detail})` : ""}${of.reason ? `, refused: ${of.reason}` : ""}`),
   () => {},
 );
 
