@@ -28,7 +28,7 @@ use trading_engine::journal::disk::{Disk, OsDisk};
 use trading_engine::journal::{JournalError, event_log, inspect};
 use trading_engine::shutdown::SidePorts;
 use trading_engine::store::migrate;
-use trading_engine::store::projector::{self, Projector};
+use trading_engine::store::projector::{self, Projector, State};
 use trading_engine::store::redis::{Redis, RedisHealth, RedisThread};
 use trading_engine::store::shared_limits::SharedLimits;
 use trading_engine::store::url::DatabaseUrl;
@@ -609,7 +609,7 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
         };
         let logins = credentials.console.iter().map(of).collect();
         let status = history.status();
-        let is_begun = move || status.state() != projector::State::Starting;
+        let is_begun = move || status.state() != State::Starting;
         users::plant(config.database(), logins, is_begun).map_err(io_failure("console users"))
     });
     let planted = planted.transpose()?;
@@ -670,7 +670,7 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
         market_data: venue.market_data(),
         durable: Box::new(move || durable.get()),
     });
-    state.show(view(&venue, api, registry, link));
+    state.show(view(&venue, api, registry, link, history.status()));
     state.readiness.set_started();
     let stop: Arc<AtomicBool> = Arc::default();
     let bot = bot(config, credentials.as_ref(), binary_address, &stop);
@@ -964,13 +964,25 @@ fn api(
 }
 
 /// What the side ports see of it.
-fn view(venue: &Venue, api: Api, registry: Registry, link: Redis) -> View {
+fn view(
+    venue: &Venue,
+    api: Api,
+    registry: Registry,
+    link: Redis,
+    history: projector::Status,
+) -> View {
     let store = api.store.clone();
     let ping: Asking = Arc::new(move || {
-        let store = store.clone();
+        let (store, history) = (store.clone(), history.clone());
         Box::pin(async move {
             let took = store.ping().await.map_err(|error| error.to_string());
-            Some(took)
+            // One that answers and takes no history is of no more use.
+            Some(match history.state() {
+                State::Starting | State::Running => took,
+                State::Down(why) | State::Refused(why) => {
+                    took.and_then(|_| Err(format!("history is not written: {why}")))
+                }
+            })
         })
     });
     let redis: Asking = Arc::new(move || {

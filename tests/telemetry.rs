@@ -275,6 +275,35 @@ fn questions_that_no_database_answers_are_counted() {
 }
 
 #[test]
+fn a_database_that_takes_no_history_is_not_healthy() {
+    let first = tempfile::tempdir().unwrap();
+    let server = Server::start(first.path(), &[]);
+    Api::login(&server, "operator");
+    assert_eq!(server.terminate(), Some(0));
+    // It answers, and has the history of the other journal.
+    let url = format!("sqlite:{}/history.sqlite", first.path().display());
+    let second = tempfile::tempdir().unwrap();
+    let settings = [("DATABASE_URL", url.as_str()), ("LOG_LEVEL", "error")];
+    let server = Server::start(second.path(), &settings);
+    let until = Instant::now() + PATIENCE;
+    let answer = loop {
+        let (status, answer) = server.get("/health/db");
+        if status == 503 {
+            break answer;
+        }
+        assert!(Instant::now() < until, "{answer}");
+        std::thread::yield_now();
+    };
+    assert!(answer.contains("history is not written"), "{answer}");
+    assert!(answer.contains("has the history of journal"), "{answer}");
+    let (status, health) = server.get("/health");
+    assert_eq!(status, 200, "{health}");
+    assert!(health.contains("history is not written"), "{health}");
+    assert_eq!(server.get("/health/ready").0, 200);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
 fn the_reference_page_is_printed() {
     let data = tempfile::tempdir().unwrap();
     let mut command = server::command(data.path(), &[]);
