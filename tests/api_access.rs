@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::SigningKey;
@@ -481,5 +482,29 @@ fn whatever_is_wrong_is_a_problem_and_every_answer_has_its_headers() {
     let line =
         "trading_engine_http_requests_total{method=\"GET\",route=\"/api/v1/venue\",status=\"2xx\"}";
     assert!(metrics.contains(line), "{metrics}");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_text_with_a_nul_character_is_wrong_by_name() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let operator = Api::login(&server, "operator");
+    for (path, status, named) in [
+        ("/api/v1/audit?limit=3&actor=a%00b", 400, "actor"),
+        ("/api/v1/orders?instrument=%00", 400, "instrument"),
+        ("/api/v1/instruments/A%00", 422, "the path"),
+    ] {
+        let problem = operator.get(path).problem(status);
+        let detail = problem["detail"].as_str().unwrap();
+        assert_eq!(detail, format!("{named} has a NUL character"));
+    }
+    // The characters themselves are fine.
+    operator.get("/api/v1/audit?actor=a%2500b").ok();
+    let login = json!({"username": "a\0b", "password": "whatever it is"});
+    let problem = Api::stranger(server.http)
+        .post("/api/v1/login", &login)
+        .problem(422);
+    assert_eq!(problem["detail"], "username has a NUL character");
     assert_eq!(server.terminate(), Some(0));
 }

@@ -11,6 +11,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::problem::{Problem, Result};
 use super::strict;
@@ -19,6 +20,9 @@ use crate::admin::AdminState;
 use crate::admin::auth::{self, Bearer};
 use crate::admin::desk::Who;
 use crate::engine::command::name;
+
+/// A NUL character, as an address has it.
+const NUL: &str = "%00";
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -184,9 +188,29 @@ impl<T: DeserializeOwned> FromRequest<AdminState> for Body<T> {
             .map_err(|rejection| body_problem(&rejection))?;
         let value = serde_json::from_slice(&bytes);
         let value = value.map_err(|_| Problem::invalid("an object is expected"))?;
+        if let Some(name) = nul_in(&value) {
+            return Err(Problem::invalid(no_nul(name)));
+        }
         strict::check::<T>(&value).map_err(|error| Problem::invalid(error.to_string()))?;
         Ok(Self(body))
     }
+}
+
+/// What of a JSON value has a NUL character, which no text of a database can have.
+fn nul_in(value: &Value) -> Option<&str> {
+    fn within<'a>(name: &'a str, value: &'a Value) -> Option<&'a str> {
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => None,
+            Value::String(text) => text.contains('\0').then_some(name),
+            Value::Array(items) => items.iter().find_map(|item| within(name, item)),
+            Value::Object(fields) => fields.iter().find_map(|(name, value)| within(name, value)),
+        }
+    }
+    within("the body", value)
+}
+
+fn no_nul(name: &str) -> String {
+    format!("{name} has a NUL character")
 }
 
 /// A body as it is, up to the bound of bodies.
@@ -228,6 +252,11 @@ impl<T: DeserializeOwned> FromRequestParts<AdminState> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self> {
+        let query = parts.uri.query().unwrap_or_default();
+        if let Some(nul) = query.split('&').find(|one| one.contains(NUL)) {
+            let name = nul.split('=').next().unwrap_or_default();
+            return Err(Problem::new(StatusCode::BAD_REQUEST, no_nul(name)));
+        }
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(params)) => Ok(Self(params)),
             Err(rejection) => Err(Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())),
@@ -242,6 +271,9 @@ impl<T: DeserializeOwned + Send> FromRequestParts<AdminState> for Named<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self> {
+        if parts.uri.path().contains(NUL) {
+            return Err(Problem::invalid(no_nul("the path")));
+        }
         match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(named)) => Ok(Self(named)),
             Err(rejection) => Err(Problem::missing(rejection.body_text())),
