@@ -266,6 +266,9 @@ fn questions_that_no_database_answers_are_counted() {
     assert_eq!(status, 503, "{answer}");
     let text = scrape_until(&server, &of("migrate"), |errors| errors >= 2.0);
     assert!(value(&text, &of("ping")) >= 1.0);
+    // Behind since it was started, not since 1970.
+    let lag = value(&text, "trading_engine_projector_lag_seconds");
+    assert!(lag < 3_600.0, "{lag}");
     for never in ["rows", "commit"] {
         assert_eq!(value(&text, &of(never)), 0.0, "{never}");
         let count = format!("trading_engine_database_query_seconds_count{{kind=\"{never}\"}}");

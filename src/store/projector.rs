@@ -123,6 +123,8 @@ impl Status {
             0.0
         } else {
             let since = read(&shared.projected_at).max(read(&shared.caught_up_at));
+            // Nothing is known before the database says where it is.
+            let since = if since == 0 { shared.started_at } else { since };
             #[allow(clippy::cast_precision_loss, reason = "for people")]
             let seconds = now().saturating_sub(since) as f64 / 1e9;
             seconds
@@ -144,6 +146,8 @@ impl Status {
 struct Shared {
     state: Mutex<State>,
     stopping: AtomicBool,
+    /// When it was started, ns UTC.
+    started_at: u64,
     covered: AtomicU64,
     /// Time of the last event in the database, and when nothing was missing last; ns UTC.
     projected_at: AtomicU64,
@@ -194,7 +198,10 @@ impl Projector {
     /// # Errors
     /// When no thread or runtime can be had.
     pub fn start(url: DatabaseUrl, source: TailSource, settings: Settings) -> io::Result<Self> {
-        let shared: Arc<Shared> = Arc::default();
+        let shared = Arc::new(Shared {
+            started_at: now(),
+            ..Shared::default()
+        });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .thread_name("projector-read")
             .enable_all()
