@@ -6,7 +6,8 @@
 //! a transaction of their own, which ends before the one of the progress. What a failure between the two ends
 //! leaves is at most the reports of one batch, beyond the progress; a start deletes them before it goes on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
@@ -18,6 +19,8 @@ use super::{Record, Sql, StoreError, projector};
 
 /// Partitions are made for so many days beyond those that rows are of.
 const DAYS_AHEAD: u64 = 2;
+/// Wait before a day's partition is tried again: a try may wait for locks, and rows with it.
+const PARTITION_RETRY: Duration = Duration::from_secs(60);
 const PARTITIONED: [&str; 3] = ["executions", "trades", "quotes"];
 
 const ACCOUNTS: Table = Table {
@@ -45,8 +48,10 @@ pub(super) struct PostgresWriter {
     reports: PgConnection,
     /// It has a transaction.
     has_reports: bool,
-    /// Days that were seen to.
+    /// Days that have partitions.
     days: BTreeSet<u64>,
+    /// Days that could not be given one, and when that is tried again.
+    again: BTreeMap<u64, Instant>,
 }
 
 impl PostgresWriter {
@@ -81,17 +86,24 @@ impl PostgresWriter {
             reports,
             has_reports: false,
             days: BTreeSet::new(),
+            again: BTreeMap::new(),
         })
     }
 
     /// Makes partitions for days that have none. Where one cannot be made, because the default partition
-    /// has rows of that day or somebody holds a lock, rows go on to the default one.
+    /// has rows of that day or somebody holds a lock, rows go on to the default one, and it is tried again
+    /// later.
     async fn partitions(&mut self, days: &BTreeSet<u64>) -> Result<(), StoreError> {
         let wanted: BTreeSet<u64> = days
             .iter()
             .flat_map(|day| *day..=day + DAYS_AHEAD)
             .collect();
         for day in wanted.difference(&self.days.clone()) {
+            let again = self.again.get(day).copied();
+            if again.is_some_and(|at| Instant::now() < at) {
+                continue;
+            }
+            let mut is_whole = true;
             let begin = day.saturating_mul(DAY_NS);
             let (year, month, date) = trading_engine_protocol::types::UtcNanos(begin).date();
             let (from, to) = (signed(begin), signed(begin.saturating_add(DAY_NS)));
@@ -103,12 +115,21 @@ impl PostgresWriter {
                 match self.connection.execute(AssertSqlSafe(text)).await {
                     Ok(_) => {}
                     Err(sqlx::Error::Database(error)) => {
+                        is_whole = false;
+                        if again.is_some() {
+                            continue;
+                        }
                         tracing::warn!(%error, table, "no partition for a day; its rows go to the default one");
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
-            self.days.insert(*day);
+            if is_whole {
+                self.days.insert(*day);
+                self.again.remove(day);
+            } else {
+                self.again.insert(*day, Instant::now() + PARTITION_RETRY);
+            }
         }
         Ok(())
     }
