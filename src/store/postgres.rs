@@ -67,6 +67,7 @@ impl PostgresWriter {
             .options([
                 ("synchronous_commit", "off"),
                 ("lock_timeout", "5s"),
+                ("statement_timeout", "60s"),
                 ("client_min_messages", "warning"),
                 ("idle_in_transaction_session_timeout", "60s"),
             ]);

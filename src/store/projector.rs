@@ -34,6 +34,10 @@ const POLL: Duration = Duration::from_millis(20);
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
+/// Longest wait for an answer: beyond what a statement may take (`postgres.rs`), so that a server that is
+/// there says so itself.
+const ANSWER_TIME: Duration = Duration::from_secs(90);
+
 /// How a projector works.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -357,6 +361,15 @@ impl Progress {
     }
 }
 
+/// An answer of the database, which one that hangs does not give: it may be gone without a word.
+async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let answer = tokio::time::timeout(ANSWER_TIME, answer).await;
+    answer.unwrap_or_else(|_| {
+        let why = io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
+        Err(sqlx::Error::Io(why).into())
+    })
+}
+
 /// Whether the progress moved, as it does when nobody else moves it.
 pub(super) fn moved_once(rows: u64) -> Result<(), StoreError> {
     if rows == 1 {
@@ -444,11 +457,15 @@ async fn follow<W: Writer>(
         }
     };
     shared.queries.timed(Kind::Migrate, tables).await?;
-    let mut writer = connect.await?;
-    let mut before = writer.progress().await?;
+    let mut writer = in_time(connect).await?;
+    let mut before = in_time(writer.progress()).await?;
     let tail = begin(source, before.as_ref())?;
-    writer.cut().await?;
-    let known = writer.known().await?;
+    in_time(writer.cut()).await?;
+    if let Some(before) = &before {
+        let projected_at = &shared.projected_at;
+        projected_at.store(before.sequenced_at, Ordering::Relaxed);
+    }
+    let known = in_time(writer.known()).await?;
     let fold = Fold::new(known.firms, known.audits);
     let (send, mut receive) = mpsc::channel(1);
     let told = Arc::clone(shared);
@@ -472,9 +489,12 @@ async fn follow<W: Writer>(
                         events: before.as_ref().map_or(0, |before| before.events) + events,
                         sequenced_at: batch.sequenced_at,
                     };
-                    let rows_in = writer.write(*batch, &progress, before.as_ref());
+                    let rows_in = in_time(writer.write(*batch, &progress, before.as_ref()));
                     shared.queries.timed(Kind::Rows, rows_in).await?;
-                    shared.queries.timed(Kind::Commit, writer.commit()).await?;
+                    shared
+                        .queries
+                        .timed(Kind::Commit, in_time(writer.commit()))
+                        .await?;
                     shared
                         .projected_at
                         .store(progress.sequenced_at, Ordering::Relaxed);
