@@ -756,12 +756,14 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
 
 /// Two venues on one journal would destroy it.
 fn lock(data_dir: &Path) -> Result<std::fs::File, Failure> {
+    use std::os::unix::fs::OpenOptionsExt as _;
     let path = data_dir.join("lock");
     let what = path.display().to_string();
     let file = std::fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(0o600)
         .open(&path)
         .map_err(io_failure(what.clone()))?;
     file.try_lock().map_err(|_| Failure {

@@ -508,3 +508,25 @@ fn a_text_with_a_nul_character_is_wrong_by_name() {
     assert_eq!(problem["detail"], "username has a NUL character");
     assert_eq!(server.terminate(), Some(0));
 }
+
+#[test]
+fn nobody_else_may_read_what_is_in_the_data_folder() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let above = tempfile::tempdir().unwrap();
+    let data = above.path().join("venue");
+    let server = Server::start(&data, &[]);
+    Api::login(&server, "operator");
+    assert_eq!(server.terminate(), Some(0));
+    let others = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o077;
+    assert_eq!(others(&data), 0);
+    // Nor with the folder open to a group, say.
+    let mut left = vec![data];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            let inside = std::fs::read_dir(&path).unwrap();
+            left.extend(inside.map(|entry| entry.unwrap().path()));
+        } else {
+            assert_eq!(others(&path), 0, "{}", path.display());
+        }
+    }
+}

@@ -2,9 +2,9 @@
 //! writes, explicit syncs. The real one is the operating system's; tests have one that forgets
 //! what was not synced.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -93,7 +93,11 @@ impl OsDisk {
     /// When it cannot be made.
     pub fn new(folder: &Path) -> io::Result<Self> {
         if !folder.is_dir() {
-            std::fs::create_dir_all(folder)?;
+            // Orders and who they are of are nobody else's to read.
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
             // A folder is a name in the one above it, and so on up: without these, a power loss
             // may take the folder with everything that was synced inside.
             for above in folder.canonicalize()?.ancestors().skip(1) {
@@ -155,6 +159,7 @@ impl Disk for OsDisk {
             .write(true)
             .create(true)
             .truncate(true)
+            .mode(0o600)
             .open(self.folder.join(name))?;
         Ok(Arc::new(file))
     }

@@ -2,6 +2,8 @@
 //! password is shown to nobody.
 
 use std::fmt;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -54,6 +56,13 @@ impl DatabaseUrl {
     }
 
     pub(super) fn sqlite_options(path: &Path) -> SqliteConnectOptions {
+        // SQLite would let everybody read a new one; the files it puts beside have the mode of this one.
+        // What is wrong with it is said when it is opened.
+        let _ = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path);
         SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
