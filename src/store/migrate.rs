@@ -109,7 +109,13 @@ impl Connection {
     async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
         Ok(match url {
             DatabaseUrl::Postgres(options) => {
-                Self::Postgres(PgConnection::connect_with(options).await?)
+                // The table of what is applied is made if it is not there, and the server notes each time
+                // that it is.
+                let options = options
+                    .as_ref()
+                    .clone()
+                    .options([("client_min_messages", "warning")]);
+                Self::Postgres(PgConnection::connect_with(&options).await?)
             }
             DatabaseUrl::Sqlite(path) => {
                 let options = DatabaseUrl::sqlite_options(path);
