@@ -1361,7 +1361,6 @@ impl Draw {
             return request;
         }
         request.scope = self.pick(&[1, 1, 1, 1, 1, 2, 3, 3, 4, 4, 5]);
-        request.cancels_only = u8::from(session == 0 && self.one_in(3));
         request.target = match request.scope {
             1 => 1 + self.random.below(u64::from(self.sessions)) as u32,
             2 => 1 + self.random.below(2) as u32,
@@ -1953,6 +1952,9 @@ impl Run {
             let mut request = draw.kill_switch(1, &self.venue);
             if draw.one_in(2) {
                 request.client_order_id = ClientOrderId::NONE;
+            }
+            if request.release == 0 && draw.one_in(2) {
+                request.cancels_only = 1;
             }
             self.last = format!("{request:?}");
             self.venue.kill_switch(0, &request);
@@ -2619,6 +2621,7 @@ const OFTEN: &[&str] = &[
     "kill switch done: None",
     "kill switch done: NotPermitted",
     "kill switch released: Session true",
+    "kill switch that only cancels",
     "kill switch released: User true",
     "kill switch: Session by session",
     "kill switch: Session by venue",
