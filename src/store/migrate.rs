@@ -10,6 +10,7 @@ use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, Migratio
 use sqlx::{PgConnection, SqliteConnection};
 
 use super::StoreError;
+use super::projector::in_time;
 use super::url::DatabaseUrl;
 
 /// Version, name, up and down.
@@ -107,6 +108,10 @@ enum Connection {
 
 impl Connection {
     async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        in_time(Self::connect(url)).await
+    }
+
+    async fn connect(url: &DatabaseUrl) -> Result<Self, StoreError> {
         Ok(match url {
             DatabaseUrl::Postgres(options) => {
                 // The table of what is applied is made if it is not there, and the server notes each time
@@ -125,6 +130,10 @@ impl Connection {
     }
 
     async fn applied(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
+        in_time(self.list_applied()).await
+    }
+
+    async fn list_applied(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
         async fn of(connection: &mut impl Migrate) -> Result<Vec<AppliedMigration>, MigrateError> {
             connection.ensure_migrations_table(TABLE).await?;
             connection.list_applied_migrations(TABLE).await

@@ -362,7 +362,9 @@ impl Progress {
 }
 
 /// An answer of the database, which one that hangs does not give: it may be gone without a word.
-async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+pub(super) async fn in_time<T>(
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
     let answer = tokio::time::timeout(ANSWER_TIME, answer).await;
     answer.unwrap_or_else(|_| {
         let why = io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
