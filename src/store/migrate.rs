@@ -65,10 +65,12 @@ fn embedded(url: &DatabaseUrl) -> &'static [Embedded] {
 fn migrator(url: &DatabaseUrl) -> Migrator {
     let of = |(version, name, up, down): &Embedded| {
         let description = name.split_once('_').map_or(*name, |(_, name)| name);
+        // As sqlx's tool writes the names of files.
+        let description = description.replace('_', " ");
         let migration = |kind, text: &'static str| {
             Migration::new(
                 *version,
-                description.into(),
+                description.clone().into(),
                 kind,
                 text.into_sql_str(),
                 false,
