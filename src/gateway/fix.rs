@@ -25,10 +25,10 @@ use super::context::{Bound, Context, Next};
 use super::quotes::{self, WireEntry, WireSide, response};
 use super::reference::{Instrument, ReferenceData};
 use crate::engine::command::{
-    BusinessReject, CancelOrder, CommandKind, ConfigureProtection, EnterOrder, EnterOrderWithTerms,
-    KillSwitch, MassCancel, MassQuoteHead, NO_PRICE, OrderStatusRequest, OrderTerms, QuoteCancel,
-    RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms, ResetProtection, SessionLogon,
-    SessionMessage, name_text,
+    BusinessReject, CancelAfter, CancelOrder, CommandKind, ConfigureProtection, EnterOrder,
+    EnterOrderWithTerms, KillSwitch, MassCancel, MassQuoteHead, NO_PRICE, OrderStatusRequest,
+    OrderTerms, QuoteCancel, RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms,
+    ResetProtection, SessionLogon, SessionMessage, name_text,
 };
 use crate::engine::event::{
     EventBody, EventHeader, Fill, KillSwitchDone, LogonAnswered, MassCancelDone, MassQuoteAnswered,
@@ -749,6 +749,7 @@ impl FixDoor {
             | EventBody::ProtectionTripped(_) => b"AI",
             EventBody::KillSwitchDone(_) => b"U2",
             EventBody::ProtectionSet(_) => b"U5",
+            EventBody::CancelAfterSet(_) => b"U7",
             _ => b"8",
         };
         let wire = Header {
@@ -861,6 +862,14 @@ impl FixDoor {
                     client_order_id: request.client_order_id,
                     protection_group: request.protection_group,
                     ..ResetProtection::default()
+                },
+            ),
+            Request::CancelAfter(request) => ctx.send(
+                bound,
+                seq,
+                CancelAfter {
+                    after_ms: request.after_ms,
+                    ..CancelAfter::default()
                 },
             ),
         }
@@ -1204,6 +1213,7 @@ fn is_application(header: &EventHeader, body: &EventBody<'_>) -> bool {
             | EventBody::QuoteStatusAnswered(_)
             | EventBody::TradeAmended(_)
             | EventBody::KillSwitchDone(_)
+            | EventBody::CancelAfterSet(_)
     )
 }
 
@@ -1378,6 +1388,14 @@ fn write_body(
         EventBody::ProtectionTripped(event) => tripped(event, writer),
         EventBody::ProtectionSet(event) => protection_set(header, event, writer),
         EventBody::KillSwitchDone(event) => kill_switch_done(header, event, writer),
+        EventBody::CancelAfterSet(event) => {
+            // The request has no id of its own.
+            writer.number(45, header.inbound_seq);
+            if event.cancel_at.0 != 0 {
+                writer.timestamp(35032, event.cancel_at);
+            }
+            write_outcome(header, writer);
+        }
         EventBody::OrderStatusReport(event) => {
             order_status(reference, header, event, None, writer);
         }
@@ -1485,7 +1503,6 @@ fn write_body(
         | EventBody::SessionClosed(_)
         | EventBody::AdminMessage(_)
         | EventBody::CommandRefused(_)
-        | EventBody::CancelAfterSet(_)
         | EventBody::DayRolled(_)
         | EventBody::TickTableDefined(_)
         | EventBody::ReferenceSet(_)

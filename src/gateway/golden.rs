@@ -34,11 +34,11 @@ use crate::engine::command::{
     QUOTE_ENTRIES_MAX, name,
 };
 use crate::engine::event::{
-    self, Body, EVENT_VERSION, Event, EventBody, EventHeader, EventKind, Fill, KillSwitchDone,
-    LogonAnswered, MassCancelDone, MassQuoteAnsweredHead, OrderCanceled, OrderState,
-    OrderStatusReport, OrderTriggered, ProtectionSet, ProtectionTripped, QuoteCancelDone,
-    QuoteCanceled, QuoteFill, QuoteResult, QuoteStatusAnswered, RequestRejected, SessionClosed,
-    TradeAmended,
+    self, Body, CancelAfterSet, EVENT_VERSION, Event, EventBody, EventHeader, EventKind, Fill,
+    KillSwitchDone, LogonAnswered, MassCancelDone, MassQuoteAnsweredHead, OrderCanceled,
+    OrderState, OrderStatusReport, OrderTriggered, ProtectionSet, ProtectionTripped,
+    QuoteCancelDone, QuoteCanceled, QuoteFill, QuoteResult, QuoteStatusAnswered, RequestRejected,
+    SessionClosed, TradeAmended,
 };
 use crate::journal::history::HistoryDesk;
 use crate::limits::COMMAND_LENGTH_MAX;
@@ -593,6 +593,7 @@ fn fix_requests(out: &mut String) {
             "11=P|9019=3|35020=1000|35021=500|35022=20|35023=1500|35024=3000",
         ),
         ("U4", "11=P|9019=3"),
+        ("U6", "35031=500"),
     ] {
         let (_, command) = talk.request(kind, body);
         let _ = writeln!(out, "{kind}|{body}\n  -> {command}");
@@ -1022,6 +1023,14 @@ fn events(session: SessionId, first: u64) -> Vec<(&'static str, Vec<u64>)> {
                 ..order(session, 1)
             };
             words_of(next(Reason::AuctionBegun), OrderTriggered { order })
+        }),
+        ("a dead man's switch", {
+            let cancel_at = UtcNanos(NOW.0 + 2_000_000_000);
+            words_of(next(none), CancelAfterSet { cancel_at })
+        }),
+        ("a dead man's switch taken away", {
+            let cancel_at = UtcNanos(0);
+            words_of(next(none), CancelAfterSet { cancel_at })
         }),
     ]
 }

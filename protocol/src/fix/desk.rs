@@ -1,6 +1,6 @@
 //! What a desk asks and sets beside its orders, as values: OrderStatusRequest(H),
 //! OrderMassStatusRequest(AF), and this venue's own KillSwitchRequest(U1),
-//! ProtectionConfigRequest(U3) and ProtectionResetRequest(U4).
+//! ProtectionConfigRequest(U3), ProtectionResetRequest(U4) and CancelAfterRequest(U6).
 
 use super::codec::Message;
 use super::order::{
@@ -48,6 +48,13 @@ pub struct KillRequest {
     pub symbol: [u8; SYMBOL_LENGTH_MAX],
     /// KillRelease(35014).
     pub release: bool,
+}
+
+/// U6.
+#[derive(Clone, Copy, Debug)]
+pub struct CancelAfterRequest {
+    /// CancelAfterTime(35031), milliseconds, 0 = not any more.
+    pub after_ms: u32,
 }
 
 /// U3; U4 has the first two.
@@ -118,6 +125,12 @@ pub(super) fn kill_switch(message: &Message, bytes: &[u8]) -> Result<Request, Re
         target: target.unwrap_or(0),
         symbol,
         release: message.get(bytes, 35014) == Some(b"Y"),
+    }))
+}
+
+pub(super) fn cancel_after(message: &Message, bytes: &[u8]) -> Result<Request, Refusal> {
+    Ok(Request::CancelAfter(CancelAfterRequest {
+        after_ms: unsigned(message, bytes, 35031)?.unwrap_or(0),
     }))
 }
 

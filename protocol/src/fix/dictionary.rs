@@ -239,6 +239,8 @@ fields! {
     35028 WindowNet Int;
     35029 WindowFills Unsigned;
     35030 ProtectionLimit Int ["1" "2" "3" "4"];
+    35031 CancelAfterTime Unsigned;
+    35032 CancelAt Timestamp;
 }
 
 /// Fields of the standard header, whatever the message.
@@ -498,6 +500,22 @@ pub const MESSAGES: &[MessageRule] = &[
         optional: &[
             58, 60, 35016, 35020, 35021, 35022, 35023, 35024, 35025, 35027, 35029,
         ],
+        groups: &[],
+        inbound: false,
+    },
+    MessageRule {
+        message_type: "U6",
+        name: "CancelAfterRequest",
+        required: &[35031],
+        optional: &[60],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "U7",
+        name: "CancelAfterReport",
+        required: &[45, 35016],
+        optional: &[58, 60, 35032],
         groups: &[],
         inbound: false,
     },

@@ -13,7 +13,9 @@ mod validate;
 
 pub use acceptor::{Acceptor, AcceptorSettings, Action, Content, LogonRequest};
 pub use codec::{Decoded, Field, Message, decode};
-pub use desk::{KillRequest, MassStatusRequest, ProtectionRequest, StatusRequest};
+pub use desk::{
+    CancelAfterRequest, KillRequest, MassStatusRequest, ProtectionRequest, StatusRequest,
+};
 pub use encode::{Header, MessageWriter};
 pub use initiator::{ClientAction, Initiator, InitiatorSettings};
 pub use order::{CancelRequest, MassCancelRequest, OrderRequest, Request};

@@ -2,7 +2,9 @@
 //! OrderMassCancelRequest(q) as values, and what all requests are read with.
 
 use super::codec::{Message, number, timestamp};
-use super::desk::{self, KillRequest, MassStatusRequest, ProtectionRequest, StatusRequest};
+use super::desk::{
+    self, CancelAfterRequest, KillRequest, MassStatusRequest, ProtectionRequest, StatusRequest,
+};
 use super::quote::{self, MassQuoteRequest, QuoteCancelRequest, QuoteEntryRequest};
 use super::validate::Refusal;
 use crate::types::{
@@ -38,6 +40,8 @@ pub enum Request {
     Protection(ProtectionRequest),
     /// U4.
     ProtectionReset(ProtectionRequest),
+    /// U6.
+    CancelAfter(CancelAfterRequest),
 }
 
 /// D or G.
@@ -178,6 +182,7 @@ pub(super) fn read(
         b"U1" => desk::kill_switch(message, bytes),
         b"U3" => Ok(Request::Protection(desk::protection(message, bytes)?)),
         b"U4" => Ok(Request::ProtectionReset(desk::protection(message, bytes)?)),
+        b"U6" => desk::cancel_after(message, bytes),
         kind => order(kind, message, bytes),
     }
 }
