@@ -1294,8 +1294,36 @@ fn report(
         6,
         instrument.average_price(order.notional, order.cumulative),
     );
+    if order.account.0 != 0 {
+        writer.number(1, u64::from(order.account.0));
+    }
+    let instructions = exec_inst(Instructions(order.instructions));
+    if !instructions.is_empty() {
+        writer.text(18, instructions);
+    }
     if order.protection_group != 0 {
         writer.number(9019, u64::from(order.protection_group));
+    }
+}
+
+/// ExecInst(18), empty = there is none.
+fn exec_inst(instructions: Instructions) -> &'static [u8] {
+    let exempt = instructions.has(Instructions::DISCONNECT_EXEMPT);
+    match (instructions.has(Instructions::POST_ONLY), exempt) {
+        (true, true) => b"6 H",
+        (true, false) => b"6",
+        (false, true) => b"H",
+        (false, false) => b"",
+    }
+}
+
+/// ExecRestatementReason(378) of an end that was not asked for by a cancel of the order: 8 the
+/// market's, 12 the lost connection, 99 what the order or its session asked for before.
+fn restatement_reason(reason: Reason) -> u64 {
+    match reason {
+        Reason::PhaseEnded | Reason::VolatilityInterruption | Reason::PriceLevelCapacity => 8,
+        Reason::CanceledOnDisconnect => 12,
+        _ => 99,
     }
 }
 
@@ -1426,6 +1454,7 @@ fn write_body(
                     (&order.client_order_id, &none),
                     writer,
                 );
+                writer.number(378, restatement_reason(reason));
                 writer.text(58, reason.text().as_bytes());
             } else {
                 let ids = (&event.request, &order.client_order_id);
@@ -1456,6 +1485,9 @@ fn write_body(
                 writer.decimal(44, price);
             }
             writer.character(59, character(event.time_in_force));
+            if event.account.0 != 0 {
+                writer.number(1, u64::from(event.account.0));
+            }
             writer.number(151, 0);
             writer.number(14, 0);
             writer.number(6, 0);
@@ -1476,11 +1508,23 @@ fn write_body(
             } else {
                 writer.client_order_id(41, &event.original);
             }
-            writer.character(39, status(event.status));
+            let replaced_away = is_replaced_away(reason, event);
+            writer.character(
+                39,
+                if replaced_away {
+                    REPLACED
+                } else {
+                    status(event.status)
+                },
+            );
             let replace = event.request == CommandKind::ReplaceOrder as u8;
             writer.character(434, if replace { b'2' } else { b'1' });
             writer.number(102, u64::from(reason.cxl_rej_reason()));
-            explain(reason, header.ref_tag, writer);
+            if replaced_away {
+                writer.text(58, REPLACED_AWAY);
+            } else {
+                explain(reason, header.ref_tag, writer);
+            }
         }
         EventBody::BusinessRejected(event) => {
             writer.number(45, header.inbound_seq);
@@ -1785,9 +1829,13 @@ fn mass_cancel_done(
     if reason == Reason::None {
         writer.number(533, u64::from(event.canceled));
     } else {
-        // 0 not supported, 1 unknown security.
-        let unknown = reason == Reason::UnknownInstrument;
-        writer.character(532, if unknown { b'1' } else { b'0' });
+        // 0 not supported, 1 unknown security, 99 anything else.
+        let rejected = match reason {
+            Reason::InvalidMassCancel => 0,
+            Reason::UnknownInstrument => 1,
+            _ => 99,
+        };
+        writer.number(532, rejected);
         explain(reason, header.ref_tag, writer);
     }
     if let Some(instrument) = reference.instrument(event.instrument) {
@@ -1828,7 +1876,8 @@ fn order_status(
             Ok(reason) if reason != Reason::None => reason,
             _ => Reason::UnknownOrder,
         };
-        no_order(OrderStatus::Rejected.as_u8(), &ClientOrderId::NONE, writer);
+        let rejected = status(OrderStatus::Rejected.as_u8());
+        no_order(rejected, &ClientOrderId::NONE, writer);
         writer.number(103, u64::from(reason.ord_rej_reason()));
         if event.all == 0 {
             explain(reason, header.ref_tag, writer);
@@ -1853,6 +1902,15 @@ fn order_status(
     writer.character(912, if event.is_last == 1 { b'Y' } else { b'N' });
 }
 
+/// OrdStatus(39) of a ClOrdID that a replace put another in the place of.
+const REPLACED: u8 = b'5';
+const REPLACED_AWAY: &[u8] = b"Replaced: the order answers to its newest ClOrdID(11)";
+
+/// The id was an order's, and had no end of its own: what became of the order its newest id says.
+fn is_replaced_away(reason: Reason, event: &RequestRejected) -> bool {
+    reason == Reason::TooLateToCancel && event.status == OrderStatus::Rejected.as_u8()
+}
+
 /// A question about an order that is not open.
 fn question_refused(
     reason: Reason,
@@ -1860,7 +1918,13 @@ fn question_refused(
     event: &RequestRejected,
     writer: &mut MessageWriter<'_>,
 ) {
-    no_order(event.status, &event.original, writer);
+    if is_replaced_away(reason, event) {
+        no_order(REPLACED, &event.original, writer);
+        writer.client_order_id(790, &event.client_order_id);
+        writer.text(58, REPLACED_AWAY);
+        return;
+    }
+    no_order(status(event.status), &event.original, writer);
     if event.status == OrderStatus::Rejected.as_u8() {
         writer.number(103, u64::from(reason.ord_rej_reason()));
     }
@@ -1873,7 +1937,7 @@ fn no_order(order_status: u8, id: &ClientOrderId, writer: &mut MessageWriter<'_>
     writer.text(37, b"NONE");
     writer.number(17, 0);
     writer.character(150, b'I');
-    writer.character(39, status(order_status));
+    writer.character(39, order_status);
     writer.client_order_id(11, id);
     writer.text(55, b"[N/A]");
     // Undisclosed.

@@ -559,8 +559,10 @@ fn fix_requests(out: &mut String) {
     let mut talk = FixTalk::new();
     let order = "55=ACME|54=1|60=20260102-12:00:00|38=1|40=2|44=49";
     let opening = format!("11=A|59=2|9019=3|{order}");
+    let exempt = format!("11=A|1=5|18=6 H|{order}");
     for (kind, body) in [
         ("D", opening.as_str()),
+        ("D", exempt.as_str()),
         (
             "i",
             "117=Q|301=2|9019=3|1=5|18=6|2964=2|2362=F|296=2|302=1|304=4|295=4|299=A|55=ACME|132=49|134=3|133=51|135=4|299=B|55=ACME|133=51|135=0|299=C|55=ACME|299=D|55=NOWHERE|132=49|134=3|302=3|295=5|299=E|55=ACME|132=49.005|134=3|299=F|55=ACME|132=49|299=G|55=ACME|134=3|299=H|55=ACME|132=49|134=1.5|299=I|132=49.123456789|134=3",
@@ -1023,6 +1025,24 @@ fn events(session: SessionId, first: u64) -> Vec<(&'static str, Vec<u64>)> {
                 ..order(session, 1)
             };
             words_of(next(Reason::AuctionBegun), OrderTriggered { order })
+        }),
+        ("an order of a lost connection", {
+            let reason = Reason::CanceledOnDisconnect;
+            words_of(next(reason), canceled(4))
+        }),
+        ("an order at its end of day", {
+            words_of(next(Reason::EndOfDay), canceled(12))
+        }),
+        ("an order whose id was replaced away", {
+            words_of(next(Reason::TooLateToCancel), refused)
+        }),
+        ("a mass cancel of an unknown instrument", {
+            let done = MassCancelDone {
+                client_order_id: asking,
+                scope: 1,
+                ..MassCancelDone::default()
+            };
+            words_of(next(Reason::UnknownInstrument), done)
         }),
         ("a dead man's switch", {
             let cancel_at = UtcNanos(NOW.0 + 2_000_000_000);

@@ -104,7 +104,7 @@ fields! {
     36 NewSeqNo Unsigned;
     37 OrderID Text;
     38 OrderQty Float;
-    39 OrdStatus Char ["0" "1" "2" "4" "8" "C"];
+    39 OrdStatus Char ["0" "1" "2" "4" "5" "8" "C"];
     40 OrdType Char ["1" "2" "3" "4" "6" "7" "8" "9" "D" "E" "G" "I" "J" "K" "L" "M" "P"];
     41 OrigClOrdID Text;
     43 PossDupFlag Boolean;
@@ -180,7 +180,7 @@ fields! {
     371 RefTagID Int;
     372 RefMsgType Text;
     373 SessionRejectReason Int;
-    378 ExecRestatementReason Int ["1" "5"];
+    378 ExecRestatementReason Int ["1" "5" "8" "12" "99"];
     379 BusinessRejectRefID Text;
     380 BusinessRejectReason Int;
     383 MaxMessageSize Unsigned;
@@ -200,7 +200,7 @@ fields! {
     529 OrderRestrictions Text;
     530 MassCancelRequestType Char ["1" "2" "3" "4" "5" "6" "7"];
     531 MassCancelResponse Char ["0" "1" "3" "7"];
-    532 MassCancelRejectReason Char ["0" "1"];
+    532 MassCancelRejectReason Text ["0" "1" "99"];
     533 TotalAffectedOrders Unsigned;
     553 Username Text;
     554 Password Text;

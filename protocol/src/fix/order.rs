@@ -298,6 +298,9 @@ fn order(kind: &[u8], message: &Message, bytes: &[u8]) -> Result<Request, Refusa
         Some((Reason::UnsupportedInstruction, tag))
     } else if instructions.is_none() {
         Some((Reason::UnsupportedInstruction, 18))
+    } else if request.display == Some(Decimal8(0)) {
+        // FIX's hidden order.
+        Some((Reason::UnsupportedInstruction, shown))
     } else if prevention.is_none() {
         Some((Reason::UnsupportedSelfTradePrevention, 2964))
     } else if account.is_none() {
@@ -325,13 +328,20 @@ fn date_of(text: &[u8]) -> Option<UtcNanos> {
     known.then(|| UtcNanos::from_date(year, month, day))
 }
 
-/// ExecInst(18); `None`: something that is not there.
+/// ExecInst(18), values with spaces between them; `None`: something that is not there.
 pub(super) fn instructions(message: &Message, bytes: &[u8]) -> Option<Instructions> {
-    match message.get(bytes, 18) {
-        None => Some(Instructions::default()),
-        Some(b"6") => Some(Instructions::POST_ONLY),
-        Some(_) => None,
+    let Some(values) = message.get(bytes, 18) else {
+        return Some(Instructions::default());
+    };
+    let mut all = 0;
+    for value in values.split(|&byte| byte == b' ') {
+        all |= match value {
+            b"6" => Instructions::POST_ONLY.0,
+            b"H" => Instructions::DISCONNECT_EXEMPT.0,
+            _ => return None,
+        };
     }
+    Some(Instructions(all))
 }
 
 /// SelfMatchPreventionInstruction(2964): 1 aggressor, 2 resting, 3 both, 4 decrement; 2362 is the

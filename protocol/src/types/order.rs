@@ -272,7 +272,7 @@ pub struct Instructions(pub u8);
 impl Instructions {
     /// 18=6: refused if it would trade at once.
     pub const POST_ONLY: Self = Self(1);
-    /// Stays when its session's connection is lost.
+    /// 18=H: stays when its session's connection is lost.
     pub const DISCONNECT_EXEMPT: Self = Self(4);
     /// Every bit that has a meaning.
     pub const ALL: Self = Self(Self::POST_ONLY.0 | Self::DISCONNECT_EXEMPT.0);
