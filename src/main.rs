@@ -470,9 +470,10 @@ fn client(
     json: bool,
     words: &[String],
 ) -> ExitCode {
-    if let [command, symbol] = words
-        && command == "book"
-    {
+    let words = words.join(" ");
+    let mut parts = words.split_whitespace();
+    // A book needs no session.
+    if let (Some("book"), Some(symbol), None) = (parts.next(), parts.next(), parts.next()) {
         return match trader::book(http, symbol) {
             Ok(text) => {
                 say(&text);
@@ -489,12 +490,11 @@ fn client(
             io::Error::other(format!("{} has no key {key:?}", credentials.display()))
         })?;
         let mut out = io::stdout();
-        let trader = trader::Trader::connect(address, entry, json, &mut out)?;
-        if words.is_empty() {
+        let trader = trader::Trader::connect(address, http, entry, json, &mut out)?;
+        if words.trim().is_empty() {
             trader.run(&mut io::stdin().lock())
         } else {
-            let script = words.join(" ").replace(',', "\n");
-            trader.run(&mut script.as_bytes())
+            trader.run_all(&words)
         }
     });
     match result {

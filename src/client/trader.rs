@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use trading_engine_protocol::binary::message::{
-    CancelAfter, CancelOrder, KillSwitchDone, MassCancelDone, MassQuoteAck, Message, OrderAccepted,
-    OrderRejected, OrderReplaced, OrderStatus, OrderStatusRequest, ProtectionReset,
-    ProtectionStatus, QuoteCancelDone,
+    CancelAfter, CancelOrder, InstrumentDefinition, KillSwitch, KillSwitchDone, MassCancel,
+    MassCancelDone, MassQuote, MassQuoteAck, Message, NewOrder, OrderAccepted, OrderRejected,
+    OrderReplaced, OrderStatus, OrderStatusRequest, ProtectionConfig, ProtectionReset,
+    ProtectionStatus, QuoteCancel, QuoteCancelDone, QuoteEntry, ReplaceOrder,
 };
 use trading_engine_protocol::types::Decimal8;
 
@@ -39,13 +40,121 @@ protect GROUP off|reset
 status CLORDID | status order ORDERID
 mass-status [SYMBOL] [buy|sell]       what is open
 kill session|firm|user N | instrument SYMBOL | venue [release]
+                                      instrument and venue: the venue alone may, sessions are refused
+book SYMBOL                           the venue's own book, from its HTTP port
 watch [SECONDS]                       print what happens
 symbols                               instruments of the venue
-quit";
+quit
+As arguments, commands have commas between them; what begins with none is the quote's next entry.";
+
+/// First words of commands.
+const FIRST_WORDS: &[&str] = &[
+    "buy",
+    "sell",
+    "replace",
+    "cancel",
+    "cancel-all",
+    "cancel-after",
+    "quote",
+    "quote-cancel",
+    "protect",
+    "status",
+    "mass-status",
+    "kill",
+    "watch",
+    "symbols",
+    "book",
+    "quit",
+    "exit",
+];
+
+/// The commands of one text, which has commas between them and between the entries of a quote.
+fn commands(text: &str) -> Vec<Vec<&str>> {
+    let mut all: Vec<Vec<&str>> = Vec::new();
+    for part in text.split([',', '\n']) {
+        let words: Vec<&str> = part.split_whitespace().collect();
+        let Some(first) = words.first() else { continue };
+        match all.last_mut() {
+            Some(quote) if quote[0] == "quote" && !FIRST_WORDS.contains(first) => {
+                quote.push(",");
+                quote.extend(words);
+            }
+            _ => all.push(words),
+        }
+    }
+    all
+}
+
+/// A command that was understood.
+enum Asked {
+    Order(NewOrder),
+    /// Of the order with the id.
+    Replace(u64, ReplaceOrder),
+    Cancel(u64),
+    MassCancel(MassCancel),
+    CancelAfter(u32),
+    Quote(MassQuote, Vec<QuoteEntry>),
+    QuoteCancel(QuoteCancel),
+    Protection(ProtectionConfig),
+    ProtectionReset(u16),
+    Status(OrderStatusRequest),
+    Kill(KillSwitch),
+    Watch(Duration),
+    Symbols,
+    Book(String),
+    Quit,
+}
+
+/// Reads a command.
+fn understand(words: &[&str], instruments: &[InstrumentDefinition]) -> Result<Asked, String> {
+    let read = |rest| Words::new(rest, instruments);
+    let id = |text: &str| text.parse().map_err(|_| "an id is a number".to_owned());
+    Ok(match *words {
+        ["buy", ref rest @ ..] => Asked::Order(words::order(read(rest), 1)?),
+        ["sell", ref rest @ ..] => Asked::Order(words::order(read(rest), 2)?),
+        ["replace", order, ref rest @ ..] => {
+            Asked::Replace(id(order)?, words::replace(read(rest))?)
+        }
+        ["cancel", order] => Asked::Cancel(id(order)?),
+        ["cancel-all", ref rest @ ..] => Asked::MassCancel(words::mass_cancel(read(rest))?),
+        ["cancel-after", after_ms] => {
+            Asked::CancelAfter(after_ms.parse().map_err(|_| "milliseconds are a number")?)
+        }
+        ["quote", ref rest @ ..] => {
+            let (quote, entries) = words::quote(read(rest))?;
+            Asked::Quote(quote, entries)
+        }
+        ["quote-cancel", ref rest @ ..] => Asked::QuoteCancel(words::quote_cancel(read(rest))?),
+        ["protect", group, "reset"] => {
+            Asked::ProtectionReset(group.parse().map_err(|_| "group is a number")?)
+        }
+        ["protect", ref rest @ ..] => Asked::Protection(words::protection(read(rest))?),
+        ["status", "order", order] => Asked::Status(OrderStatusRequest {
+            order_id: id(order)?,
+            ..OrderStatusRequest::default()
+        }),
+        ["status", order] => Asked::Status(OrderStatusRequest {
+            orig_cl_ord_id: id(order)?,
+            ..OrderStatusRequest::default()
+        }),
+        ["mass-status", ref rest @ ..] => Asked::Status(words::mass_status(read(rest))?),
+        ["kill", ref rest @ ..] => Asked::Kill(words::kill(read(rest))?),
+        ["watch"] => Asked::Watch(Duration::from_secs(5)),
+        ["watch", seconds] => {
+            let seconds = seconds.parse().map_err(|_| "seconds are a number")?;
+            Asked::Watch(Duration::from_secs(seconds))
+        }
+        ["symbols"] => Asked::Symbols,
+        ["book", symbol] => Asked::Book(symbol.into()),
+        ["quit" | "exit"] => Asked::Quit,
+        _ => return Err(COMMANDS.into()),
+    })
+}
 
 /// A trader at a prompt.
 pub struct Trader<'a> {
     session: Session,
+    http: SocketAddr,
     out: &'a mut dyn Write,
     json: bool,
     next_id: u64,
@@ -59,6 +168,7 @@ impl<'a> Trader<'a> {
     /// As [`Session::logon`].
     pub fn connect(
         address: SocketAddr,
+        http: SocketAddr,
         credentials: &BinaryCredentials,
         json: bool,
         out: &'a mut dyn Write,
@@ -81,6 +191,7 @@ impl<'a> Trader<'a> {
         })?;
         Ok(Self {
             session,
+            http,
             out,
             json,
             next_id,
@@ -102,24 +213,52 @@ impl<'a> Trader<'a> {
                 break;
             }
             let words: Vec<&str> = line.split_whitespace().collect();
-            match words.as_slice() {
-                [] => {}
-                ["quit" | "exit"] => break,
-                words => fine &= self.command(words)?,
+            if words.is_empty() {
+                continue;
+            }
+            match understand(&words, &self.session.instruments) {
+                Ok(Asked::Quit) => break,
+                Ok(asked) => fine &= self.command(asked)?,
+                Err(message) => fine = self.complain(&message)?,
             }
         }
         self.session.logout()?;
         Ok(fine)
     }
 
-    fn command(&mut self, words: &[&str]) -> io::Result<bool> {
-        match words {
-            ["watch", rest @ ..] => {
-                let seconds = rest.first().and_then(|text| text.parse().ok()).unwrap_or(5);
-                self.watch(Duration::from_secs(seconds))?;
+    /// Runs the commands of one text with commas between them; none if one is not understood.
+    ///
+    /// # Errors
+    /// As [`Trader::run`].
+    pub fn run_all(mut self, text: &str) -> io::Result<bool> {
+        let instruments = &self.session.instruments;
+        let understood: Result<Vec<Asked>, String> = commands(text)
+            .iter()
+            .map(|words| understand(words, instruments))
+            .collect();
+        let mut fine = true;
+        match understood {
+            Ok(all) => {
+                for asked in all {
+                    if matches!(asked, Asked::Quit) {
+                        break;
+                    }
+                    fine &= self.command(asked)?;
+                }
+            }
+            Err(message) => fine = self.complain(&message)?,
+        }
+        self.session.logout()?;
+        Ok(fine)
+    }
+
+    fn command(&mut self, asked: Asked) -> io::Result<bool> {
+        match asked {
+            Asked::Watch(time) => {
+                self.watch(time)?;
                 Ok(true)
             }
-            ["symbols"] => {
+            Asked::Symbols => {
                 let all = self.session.instruments.clone();
                 for instrument in all {
                     let symbol = text(&instrument.symbol);
@@ -131,65 +270,63 @@ impl<'a> Trader<'a> {
                 }
                 Ok(true)
             }
-            words => match self.request(words) {
+            Asked::Book(symbol) => match book(self.http, &symbol) {
+                Ok(text) => {
+                    writeln!(self.out, "{text}")?;
+                    Ok(true)
+                }
+                Err(error) => self.complain(&error.to_string()),
+            },
+            asked => match self.request(asked) {
                 Ok(()) => self.answer(),
                 Err(message) => self.complain(&message),
             },
         }
     }
 
-    /// Queues what the words ask for.
-    fn request(&mut self, words: &[&str]) -> Result<(), String> {
-        let all = self.session.instruments.clone();
-        let read = |rest| Words::new(rest, &all);
-        match *words {
-            [side @ ("buy" | "sell"), ref rest @ ..] => {
-                let mut order = words::order(read(rest), if side == "buy" { 1 } else { 2 })?;
+    /// Queues what is asked for.
+    fn request(&mut self, asked: Asked) -> Result<(), String> {
+        match asked {
+            Asked::Order(mut order) => {
                 order.cl_ord_id = self.take_id();
                 self.orders.push((order.cl_ord_id, order.instrument_id));
                 self.session.queue(&order);
             }
-            ["replace", id, ref rest @ ..] => {
-                let (original, instrument) = self.known(id)?;
-                let mut replace = words::replace(read(rest))?;
+            Asked::Replace(id, mut replace) => {
+                let instrument = self.known(id)?;
                 replace.cl_ord_id = self.take_id();
-                replace.orig_cl_ord_id = original;
+                replace.orig_cl_ord_id = id;
                 replace.instrument_id = instrument;
                 self.orders.push((replace.cl_ord_id, instrument));
                 self.session.queue(&replace);
             }
-            ["cancel", id] => {
-                let (original, instrument) = self.known(id)?;
+            Asked::Cancel(id) => {
+                let instrument_id = self.known(id)?;
                 let cl_ord_id = self.take_id();
                 self.session.queue(&CancelOrder {
                     cl_ord_id,
-                    orig_cl_ord_id: original,
-                    instrument_id: instrument,
+                    orig_cl_ord_id: id,
+                    instrument_id,
                     ..CancelOrder::default()
                 });
             }
-            ["cancel-all", ref rest @ ..] => {
-                let mut cancel = words::mass_cancel(read(rest))?;
+            Asked::MassCancel(mut cancel) => {
                 cancel.cl_ord_id = self.take_id();
                 self.session.queue(&cancel);
             }
-            ["cancel-after", after_ms] => {
-                let after_ms = after_ms.parse().map_err(|_| "milliseconds are a number")?;
+            Asked::CancelAfter(after_ms) => {
                 let reserved = 0;
                 self.session.queue(&CancelAfter { after_ms, reserved });
             }
-            ["quote", ref rest @ ..] => {
-                let (mut quote, entries) = words::quote(read(rest))?;
+            Asked::Quote(mut quote, entries) => {
                 quote.quote_id = self.take_id();
                 self.session.queue_group(&quote, &entries);
             }
-            ["quote-cancel", ref rest @ ..] => {
-                let mut cancel = words::quote_cancel(read(rest))?;
+            Asked::QuoteCancel(mut cancel) => {
                 cancel.quote_id = self.take_id();
                 self.session.queue(&cancel);
             }
-            ["protect", group, "reset"] => {
-                let mmp_group = group.parse().map_err(|_| "group is a number")?;
+            Asked::ProtectionReset(mmp_group) => {
                 let cl_ord_id = self.take_id();
                 self.session.queue(&ProtectionReset {
                     cl_ord_id,
@@ -197,40 +334,19 @@ impl<'a> Trader<'a> {
                     ..ProtectionReset::default()
                 });
             }
-            ["protect", ref rest @ ..] => {
-                let mut config = words::protection(read(rest))?;
+            Asked::Protection(mut config) => {
                 config.cl_ord_id = self.take_id();
                 self.session.queue(&config);
             }
-            ["status", "order", id] => {
-                let order_id = id.parse().map_err(|_| "an order id is a number")?;
-                let cl_ord_id = self.take_id();
-                self.session.queue(&OrderStatusRequest {
-                    cl_ord_id,
-                    order_id,
-                    ..OrderStatusRequest::default()
-                });
-            }
-            ["status", id] => {
-                let orig_cl_ord_id = id.parse().map_err(|_| "an id is a number")?;
-                let cl_ord_id = self.take_id();
-                self.session.queue(&OrderStatusRequest {
-                    cl_ord_id,
-                    orig_cl_ord_id,
-                    ..OrderStatusRequest::default()
-                });
-            }
-            ["mass-status", ref rest @ ..] => {
-                let mut request = words::mass_status(read(rest))?;
+            Asked::Status(mut request) => {
                 request.cl_ord_id = self.take_id();
                 self.session.queue(&request);
             }
-            ["kill", ref rest @ ..] => {
-                let mut kill = words::kill(read(rest))?;
+            Asked::Kill(mut kill) => {
                 kill.cl_ord_id = self.take_id();
                 self.session.queue(&kill);
             }
-            _ => return Err(COMMANDS.into()),
+            Asked::Watch(_) | Asked::Symbols | Asked::Book(_) | Asked::Quit => {}
         }
         Ok(())
     }
@@ -240,12 +356,13 @@ impl<'a> Trader<'a> {
         self.next_id - 1
     }
 
-    fn known(&self, id: &str) -> Result<(u64, u32), String> {
-        let found = id.parse().ok().and_then(|id: u64| {
-            let mut newest_first = self.orders.iter().rev();
-            newest_first.find(|(known, _)| *known == id).copied()
-        });
-        found.ok_or_else(|| "no order of that id".into())
+    /// The instrument of our order.
+    fn known(&self, id: u64) -> Result<u32, String> {
+        let mut newest_first = self.orders.iter().rev();
+        let found = newest_first.find(|(known, _)| *known == id);
+        found
+            .map(|(_, instrument)| *instrument)
+            .ok_or_else(|| "no order of that id".into())
     }
 
     /// Sends what is queued and prints until it is answered and nothing more follows at once.
@@ -339,4 +456,35 @@ fn request_id(message: &Received) -> u64 {
     };
     let bytes = message.body.get(at..).and_then(<[u8]>::first_chunk::<8>);
     bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comma_ends_a_command_or_an_entry_of_a_quote() {
+        let text = "buy ACME 5 49,quote ACME 5 49 - , ACME 0 7 51 layer 1, cancel 1,,quote A - -";
+        let found: Vec<String> = commands(text).iter().map(|words| words.join(" ")).collect();
+        assert_eq!(
+            found,
+            [
+                "buy ACME 5 49",
+                "quote ACME 5 49 - , ACME 0 7 51 layer 1",
+                "cancel 1",
+                "quote A - -"
+            ]
+        );
+        // Only a quote goes on.
+        assert_eq!(commands("cancel 1, 2").len(), 2);
+    }
+
+    #[test]
+    fn every_first_word_is_a_command_and_every_command_has_one() {
+        for line in COMMANDS.lines() {
+            let first = line.split([' ', '\n']).next().unwrap();
+            let told = !first.is_empty() && first != "As";
+            assert!(!told || FIRST_WORDS.contains(&first), "{first}");
+        }
+    }
 }
