@@ -18,9 +18,10 @@ pub const SHORT_EVENT_LENGTH_MAX: usize = 512;
 /// Events that one [`crate::engine::Engine::apply`] or `resume` step may write at most. A command
 /// that causes more (a deep sweep, a day roll) goes on in further steps.
 pub const STEP_EVENTS_MAX: usize = 256;
-/// Orders, price levels or names that one step looks at without writing of them, at most: to find the
-/// orders that a command of many means, to put them into order, to find an auction's price. Nothing
-/// comes between the steps of a command, so it finds what was there at its beginning.
+/// Orders or names that one step looks at without writing of them, at most: to find the orders that a
+/// command of many means, to put them into order, to count or forget names. Nothing comes between the
+/// steps of a command, so it finds what was there at its beginning. Not bounded so: an auction's price,
+/// which walks the price levels that cross, and FOK and MinQty with self-trade prevention.
 pub const STEP_VISITS_MAX: usize = 1024;
 /// Room an event sink must have before a step.
 pub const STEP_BYTES_MAX: usize = STEP_EVENTS_MAX * SHORT_EVENT_LENGTH_MAX;
