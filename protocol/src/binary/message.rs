@@ -184,11 +184,11 @@ messages! {
         server_time: u64,
         /// Heartbeat interval in force.
         heartbeat_ms: u32,
-        /// Messages a second, 0 = no limit.
+        /// Not stated, 0: a message rate is a firm's risk limit, which may change at any time.
         msg_rate: u32,
-        /// Messages at once, 0 = no limit.
+        /// Not stated, 0, likewise.
         msg_burst: u32,
-        /// Quote sides a second, 0 = no limit.
+        /// Not stated, 0, likewise.
         quote_rate: u32,
         /// Cancel on disconnect: grace in force.
         cod_grace_ms: u32,
