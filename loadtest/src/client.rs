@@ -7,10 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use trading_engine_protocol::binary::message::{
-    CancelOrder, CancelRejected, Fill, InstrumentDefinition, MassQuote, MassQuoteAck, Message,
-    NewOrder, OrderAccepted, OrderCanceled, OrderRejected, OrderReplaced, OrderStatus,
-    OrderStatusRequest, ProtectionConfig, ProtectionReset, ProtectionStatus, ProtectionTripped,
-    QuoteCanceled, QuoteEntry, Reject, ReplaceOrder,
+    CancelOrder, CancelRejected, Fill, InstrumentDefinition, MassCancel, MassCancelDone, MassQuote,
+    MassQuoteAck, Message, NewOrder, OrderAccepted, OrderCanceled, OrderRejected, OrderReplaced,
+    OrderStatus, OrderStatusRequest, ProtectionConfig, ProtectionReset, ProtectionStatus,
+    ProtectionTripped, QuoteCanceled, QuoteEntry, Reject, ReplaceOrder,
 };
 use trading_engine_protocol::binary::{
     self, ClientAction as BinaryAction, FrameHeader, LogonSettings, MASS_QUOTE_FULL_ACK,
@@ -19,7 +19,7 @@ use trading_engine_protocol::binary::{
 use trading_engine_protocol::fix::{
     self, ClientAction as FixAction, InitiatorSettings, Message as FixFields, MessageWriter,
 };
-use trading_engine_protocol::types::{Decimal8, Reason, UtcNanos};
+use trading_engine_protocol::types::{Decimal8, MassCancelScope, Reason, UtcNanos};
 
 use crate::credentials::{BinaryLogin, Login};
 
@@ -208,6 +208,15 @@ pub enum Answer {
     },
     /// The session has nothing open.
     NothingRests,
+    /// A mass cancel is done.
+    MassCanceled {
+        /// The request.
+        id: u64,
+        /// How many orders and quotes ended.
+        canceled: u64,
+        /// Why not.
+        why: Reason,
+    },
 }
 
 /// An instrument as the session names it.
@@ -628,6 +637,29 @@ impl Client {
         }
     }
 
+    /// Queues a mass cancel of all the session has open.
+    pub fn cancel_all(&mut self, id: u64) {
+        let now_ns = self.now_ns();
+        match &mut self.machine {
+            Machine::Binary(initiator) => {
+                let message = MassCancel {
+                    cl_ord_id: id,
+                    scope: MassCancelScope::Session.as_u8(),
+                    ..MassCancel::default()
+                };
+                initiator.send(now_ns, &message, &mut self.output);
+            }
+            Machine::Fix(initiator) => {
+                initiator.send(now_ns, utc(), b"q", &mut self.output, |writer| {
+                    writer.number(11, id);
+                    writer.number(530, 7);
+                    writer.timestamp(60, utc());
+                });
+                forget(initiator);
+            }
+        }
+    }
+
     /// Queues the question what the session has open.
     pub fn ask_resting(&mut self, id: u64) {
         let now_ns = self.now_ns();
@@ -864,6 +896,13 @@ fn binary_answer(
                 why: reason(m.reason),
             })
         }
+        MassCancelDone::TEMPLATE => {
+            read::<MassCancelDone>(header, body).map(|m| Answer::MassCanceled {
+                id: m.cl_ord_id,
+                canceled: u64::from(m.canceled_count),
+                why: reason(m.reason),
+            })
+        }
         OrderStatus::TEMPLATE => read::<OrderStatus>(header, body).map(|m| match m.total {
             0 => Answer::NothingRests,
             _ => Answer::Resting {
@@ -999,6 +1038,11 @@ fn fix_answer(
             (b"AI", _) => Some(Answer::QuoteEnded {
                 instrument: instrument(),
                 side: side(),
+                why: why(),
+            }),
+            (b"r", _) => Some(Answer::MassCanceled {
+                id,
+                canceled: number(533),
                 why: why(),
             }),
             (b"U5", _) => Some(Answer::Protection { id, why: why() }),

@@ -293,6 +293,50 @@ impl Maker {
     }
 }
 
+impl Maker {
+    /// Cancels everything at once: each side that is believed to rest ends, and is counted.
+    fn cancel_all(&mut self, id: u64, tallies: &mut Tallies) -> io::Result<()> {
+        let believed = self.beliefs.rows.iter().flat_map(|row| row.believed);
+        let expected = believed.flatten().count() as u64;
+        self.client.cancel_all(id);
+        let until = Instant::now() + CHECK_PATIENCE;
+        let mut ended = 0;
+        loop {
+            exchange(&mut self.client, until)?;
+            while let Some(answer) = self.client.answer()? {
+                match answer {
+                    Answer::QuoteEnded {
+                        instrument,
+                        side,
+                        why: Reason::MassCanceled,
+                    } => {
+                        let known = self.beliefs.side(instrument, side).and_then(Option::take);
+                        ended += u64::from(known.is_some());
+                    }
+                    Answer::MassCanceled {
+                        id: of,
+                        canceled,
+                        why,
+                    } => {
+                        if (of, canceled, why) != (id, expected, Reason::None) || ended != expected
+                        {
+                            tallies.differs(format!(
+                                "a mass cancel of {expected} told of {ended} and answered {canceled}: {}",
+                                why.text()
+                            ));
+                        }
+                        return Ok(());
+                    }
+                    other => {
+                        let refused = self.client.refused_sides();
+                        self.beliefs.take(&other, refused, 0, tallies);
+                    }
+                }
+            }
+        }
+    }
+}
+
 impl Beliefs {
     fn new(rows: Vec<Row>) -> Self {
         let ids = rows.iter().enumerate();
@@ -773,13 +817,29 @@ pub fn run(settings: &Settings) -> io::Result<Report> {
     let (driven, echo) = run::beside_floor(sizes, || drive(settings, &mut floor, &mut tallies))?;
     check(settings, &mut floor, &mut tallies)?;
     protect(&mut floor, 0, 0, &mut tallies)?;
+    for at in 0..floor.makers.len() {
+        let id = floor.id();
+        floor.makers[at].cancel_all(id, &mut tallies)?;
+    }
+    check(settings, &mut floor, &mut tallies)?;
+    // What they quote again goes with their connections.
+    begin(&mut floor, settings, &mut tallies)?;
+    check(settings, &mut floor, &mut tallies)?;
+    let mut rows = Vec::new();
+    for maker in floor.makers {
+        drop(maker.client);
+        rows.extend(maker.beliefs.rows.into_iter().map(|row| Row {
+            believed: [None; 2],
+            ..row
+        }));
+    }
+    check_books(settings, rows.iter(), &mut tallies)?;
     let log = settings.run.hlog.as_ref();
     log.map_or(Ok(()), |path| {
         run::write_log(path, &settings.run, &tallies.latency)
     })?;
-    let makers = floor.makers.into_iter().map(|maker| maker.client);
-    for client in makers.chain(floor.takers.into_iter().map(|taker| taker.client)) {
-        client.logout()?;
+    for taker in floor.takers {
+        taker.client.logout()?;
     }
     Ok(report(settings, driven, echo, tallies))
 }
@@ -900,8 +960,18 @@ fn check(settings: &Settings, floor: &mut Floor, tallies: &mut Tallies) -> io::R
         let (made, taken) = (tallies.made, tallies.taken);
         tallies.differs(format!("makers traded {made}, takers {taken}"));
     }
+    let rows = floor.makers.iter().flat_map(|maker| &maker.beliefs.rows);
+    check_books(settings, rows, tallies)
+}
+
+/// Holds beliefs against the venue's books.
+fn check_books<'a>(
+    settings: &Settings,
+    rows: impl Iterator<Item = &'a Row>,
+    tallies: &mut Tallies,
+) -> io::Result<()> {
     let until = Instant::now() + CHECK_PATIENCE;
-    for row in floor.makers.iter().flat_map(|maker| &maker.beliefs.rows) {
+    for row in rows {
         let levels = row.believed.map(|side| {
             let level = side.map(|(price, quantity)| Level {
                 price,
