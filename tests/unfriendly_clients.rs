@@ -336,7 +336,7 @@ fn who_does_not_read_is_disconnected_and_gets_everything_when_it_comes_back() {
 fn a_mass_cancel_of_seventy_thousand_orders_ends_and_others_trade_on() {
     const ORDERS: u64 = 70_000;
     let data = tempfile::tempdir().unwrap();
-    let server = Server::start(data.path(), &[]);
+    let server = Server::start(data.path(), &[("MAX_ORDERS", "131072")]);
     let credentials = server.credentials();
     let mut good = BinaryTalk::logged_on(server.binary, &credentials.binary[1], 30_000);
     let mut maker = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
