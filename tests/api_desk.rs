@@ -16,7 +16,7 @@ use trading_engine_protocol::binary::message::{
     Fill, LogonRejected, Logout, MassQuote, MassQuoteAck, NewOrder, OrderAccepted, OrderCanceled,
     OrderRejected, QuoteEntry, TradeAmended,
 };
-use trading_engine_protocol::binary::{NULL_PRICE, QUOTE_NO_ASK, write_message};
+use trading_engine_protocol::binary::{NULL_PRICE, QUOTE_NO_ASK};
 use trading_engine_protocol::types::{Decimal8, Reason};
 
 /// A venue of this test, and its people.
@@ -495,15 +495,7 @@ fn how_far_a_session_lags_is_told_until_it_has_read() {
     let mut deaf = world.binary("alpha-1");
     let unsent = |session: &Value| session["unsent_bytes"].as_u64().unwrap();
     assert_eq!(unsent(&world.operator.get("/api/v1/sessions/2").ok()), 0);
-    let mut bytes = Vec::new();
-    for id in 1..=ORDERS {
-        // Two reports each: accepted, and canceled for want of a seller.
-        let order = NewOrder {
-            tif: 3,
-            ..deaf.order(id, 1, 1, 50)
-        };
-        write_message(&mut bytes, &order, id);
-    }
+    let bytes = deaf.unmatched_orders(ORDERS);
     // The system keeps little for it.
     rustix::net::sockopt::set_socket_recv_buffer_size(&deaf.line.socket, 256 << 10).unwrap();
     deaf.line.socket.write_all(&bytes).unwrap();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use support::server::Server;
 use support::talk::{BinaryTalk, FixTalk, Line, PATIENCE};
 use trading_engine_protocol::binary::message::{
-    Heartbeat, Logon, LogonAccepted, LogonRejected, Logout, MassCancel, MassCancelDone, NewOrder,
+    Heartbeat, Logon, LogonAccepted, LogonRejected, Logout, MassCancel, MassCancelDone,
     OrderAccepted, OrderCanceled, Reject,
 };
 use trading_engine_protocol::binary::write_message;
@@ -282,15 +282,7 @@ fn who_does_not_read_is_disconnected_and_gets_everything_when_it_comes_back() {
     let credentials = server.credentials();
     let mut good = BinaryTalk::logged_on(server.binary, &credentials.binary[1], 30_000);
     let mut deaf = BinaryTalk::logged_on(server.binary, &credentials.binary[0], 30_000);
-    let mut bytes = Vec::new();
-    for id in 1..=ORDERS {
-        // Two reports each: accepted, and canceled for want of a seller.
-        let order = NewOrder {
-            tif: 3,
-            ..deaf.order(id, 1, 1, 50)
-        };
-        write_message(&mut bytes, &order, id);
-    }
+    let bytes = deaf.unmatched_orders(ORDERS);
     // It writes as much as the venue takes, and reads nothing; the system keeps little for it, but
     // more than one of the loopback's packets: those would be dropped, and come again minutes later.
     rustix::net::sockopt::set_socket_recv_buffer_size(&deaf.line.socket, 256 << 10).unwrap();

@@ -352,6 +352,20 @@ impl BinaryTalk {
         }
     }
 
+    /// Bytes of so many orders for the session's first messages, each told of twice: accepted, and canceled
+    /// for want of a seller.
+    pub fn unmatched_orders(&self, count: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for id in 1..=count {
+            let order = NewOrder {
+                tif: 3,
+                ..self.order(id, 1, 1, 50)
+            };
+            write_message(&mut bytes, &order, id);
+        }
+        bytes
+    }
+
     pub fn next_frame(&mut self) -> Option<Received> {
         loop {
             match decode_frame(&self.line.input).unwrap() {
