@@ -17,7 +17,10 @@
 //! `--each` counts single commands of `full` under callgrind, by what became of them: a mean says
 //! little where one command in ten is many fills.
 //!
-//! `cargo bench --bench engine [-- --instructions | --each] [FILTER]`
+//! `--gate` counts the lines of [`GATED`] and compares with `benches/instructions.txt`; CI runs it.
+//! `--record` writes them there.
+//!
+//! `cargo bench --bench engine [-- --instructions | --each | --gate | --record] [FILTER]`
 
 #[path = "support/ours.rs"]
 mod ours;
@@ -31,6 +34,7 @@ mod venue;
 mod workload;
 
 use std::hint::black_box;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use ours::{Buffer, COMMANDS, Found, LINES, Line, Prepared, Trade, apply, bare, engine, prepare};
@@ -319,16 +323,31 @@ fn one(name: &str, count: usize) {
     }
 }
 
-fn main() {
+/// What a change may not make longer unseen: each way through the core that a busy venue takes, and
+/// what it costs to have many orders.
+const GATED: [&str; 7] = [
+    "bare mixed 1 1000",
+    "full mixed 1 1000",
+    "full mixed 1 100000",
+    "full mixed 100 10000",
+    "full cancel-heavy 1 1000",
+    "full sweep 1 1000",
+    "full quotes 1 1000",
+];
+
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [flag, name, count] = &arguments[..]
         && flag == "--one"
     {
-        return one(name, count.parse().expect("a count"));
+        one(name, count.parse().expect("a count"));
+        return ExitCode::SUCCESS;
     }
-    let instructions = arguments
-        .iter()
-        .any(|argument| argument == "--instructions");
+    let asks = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    if asks("--gate") || asks("--record") {
+        return support::gate(&GATED, asks("--record"));
+    }
+    let instructions = asks("--instructions");
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     let names = LINES.iter().map(|line| line.name);
     let mut names = names.chain(quotes::LINES.iter().map(|line| line.0));
@@ -345,7 +364,7 @@ fn main() {
     };
     let quoting = quotes::LINES.iter().filter(|(name, ..)| is_meant(name));
     let chosen = LINES.iter().filter(|line| is_meant(line.name));
-    if arguments.iter().any(|argument| argument == "--each") {
+    if asks("--each") {
         println!("instructions of single commands, mean / median: stream, instruments, resting");
         print!("{:<24}{:>16}", "", "all");
         for outcome in OUTCOMES {
@@ -376,4 +395,5 @@ fn main() {
         chosen.for_each(measure);
         quoting.for_each(|(name, instruments, hash)| measure_quotes(name, *instruments, *hash));
     }
+    ExitCode::SUCCESS
 }

@@ -13,10 +13,11 @@
 //!   nothing traced, with the venue's default way of waiting.
 //!
 //! Rounds take turns: without, with, without again. What the two without differ by is the noise that the
-//! difference has to be seen beside. Watchers, databases and clients share the machine's cores with the
-//! venue, so `time` has their taking of the processor in it, and says how many cores there are.
+//! difference has to be seen beside. For `calls` and `time` the core thread has a processor of its own, as a
+//! venue's has (`CORES`): watchers, databases, clients and the venue's other threads share the rest.
+//! `shared` in the arguments leaves all processors to all.
 //!
-//! `cargo bench --bench watchers [-- instructions|calls|time] [ROUNDS]`
+//! `cargo bench --bench watchers [-- instructions|calls|time] [shared] [ROUNDS]`
 
 #[path = "support/callgrind.rs"]
 mod callgrind;
@@ -39,6 +40,7 @@ use loadtest::run::{self, Arrivals};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use support::postgres::Postgres;
 use support::server::{self, Server};
+use trading_engine::ring;
 use watched::{CONSOLES, SCRAPE, Seen, Services, Viewers};
 
 /// Requests of the script, over and over; it ends with an empty book.
@@ -79,6 +81,8 @@ impl Measure {
 type Figures = BTreeMap<String, f64>;
 
 struct Bench {
+    /// The processor that is the core thread's own, and all that there are.
+    own: Option<(String, String)>,
     postgres: Arc<Postgres>,
     seen: Vec<Seen>,
     /// Names of objects, by their number in profiles.
@@ -106,11 +110,17 @@ impl Bench {
             settings.push(("IDLE", "park"));
         }
         settings.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
-        let server = match measure {
-            Measure::Instructions => {
+        let server = match (measure, &self.own) {
+            (Measure::Instructions, _) => {
                 Server::start_traced(callgrind(folder.path()), &data, &settings)
             }
-            _ => Server::start(&data, &settings),
+            (_, Some((core, all))) => {
+                settings.push(("CORES", core));
+                let mut taskset = Command::new("taskset");
+                taskset.args(["--cpu-list", all]);
+                Server::start_traced(taskset, &data, &settings)
+            }
+            (_, None) => Server::start(&data, &settings),
         };
         let viewers = watched.then(|| Viewers::start(&server));
         let figures = match measure {
@@ -446,13 +456,29 @@ fn main() {
     let rounds: Option<usize> = words.iter().find_map(|word| word.parse().ok());
     let chosen = |name: &str| words.iter().any(|word| word == name);
     let any = Measure::ALL.iter().any(|(name, ..)| chosen(name));
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let cores = ring::allowed_cores().expect("the kernel says");
+    let list = |cores: &[usize]| {
+        let names: Vec<String> = cores.iter().map(ToString::to_string).collect();
+        names.join(",")
+    };
+    let own = match cores[..] {
+        [_, .., last] if !chosen("shared") => {
+            ring::leave_cores(&[last]).expect("the kernel lets");
+            Some((last.to_string(), list(&cores)))
+        }
+        _ => None,
+    };
+    let whose = own.as_ref().map_or("nobody's own".to_owned(), |(core, _)| {
+        format!("{core} the core thread's own in calls and time")
+    });
     let scrape_ms = SCRAPE.as_millis();
     println!(
         "all: projector into PostgreSQL, Redis, {CONSOLES} consoles with two streams each, a scrape and a \
-         traced request every {scrape_ms} ms, OTLP, DogStatsD; {cores} cores for all of it"
+         traced request every {scrape_ms} ms, OTLP, DogStatsD; processors {}, {whose}",
+        list(&cores)
     );
     let mut bench = Bench {
+        own,
         postgres: Arc::new(Postgres::start_with("max_wal_size=4GB")),
         seen: Vec::new(),
         objects: Vec::new(),

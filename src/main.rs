@@ -214,6 +214,8 @@ fn main() -> ExitCode {
         say("configuration is fine");
         return ExitCode::SUCCESS;
     }
+    // Before any thread is there: those to come inherit it.
+    let left = leave_pinned_cores(&config);
     let registry = Registry::default();
     let outgoing = match Outgoing::start(destinations(&config), &registry) {
         Ok(outgoing) => outgoing,
@@ -225,6 +227,14 @@ fn main() -> ExitCode {
     let _log = telemetry::start_logging(config.log_level, config.log_json, outgoing.layers());
     for warning in &loaded.warnings {
         tracing::warn!("configuration: {warning}");
+    }
+    match left {
+        Ok(Some(cores)) if cores.is_empty() => {
+            tracing::warn!("CORES names every core there is: other threads share them");
+        }
+        Ok(Some(cores)) => tracing::info!(?cores, "other threads have the cores that are left"),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%error, "other threads share the cores of CORES"),
     }
     let ended = run(&config, registry);
     outgoing.finish();
@@ -295,6 +305,14 @@ fn reserve(config: &Config) -> Result<(), Problem> {
         })?;
     }
     Ok(())
+}
+
+/// The cores that are left to threads without one of their own, if some have one.
+fn leave_pinned_cores(config: &Config) -> Result<Option<Vec<usize>>, ring::PinError> {
+    if config.cores.is_empty() {
+        return Ok(None);
+    }
+    ring::leave_cores(&config.cores).map(Some)
 }
 
 struct Failure {

@@ -97,6 +97,55 @@ fn a_wrong_setting_names_itself_and_what_is_allowed_and_opens_no_port() {
     }
 }
 
+/// On which cores the threads of a process may run, by their names.
+fn cores_of_threads(pid: u32) -> Vec<(String, String)> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of = |thread: std::io::Result<std::fs::DirEntry>| {
+        let status = std::fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
+        let line = |name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(value.trim().to_owned())
+        };
+        Some((line("Name:")?, line("Cpus_allowed_list:")?))
+    };
+    threads.filter_map(of).collect()
+}
+
+#[test]
+fn a_pinned_core_is_its_threads_alone() {
+    let allowed = trading_engine::ring::allowed_cores().unwrap();
+    let [first, .., last] = allowed[..] else {
+        // With one core there is nothing to leave.
+        return;
+    };
+    let data = tempfile::tempdir().unwrap();
+    let core = last.to_string();
+    let settings = [("TOPOLOGY", "compact"), ("CORES", core.as_str())];
+    let server = Server::start(data.path(), &settings);
+    let threads = cores_of_threads(server.pid());
+    assert!(threads.len() > 4, "{threads:?}");
+    for (name, cores) in &threads {
+        let is_pinned = name == "core";
+        assert_eq!(*cores == core, is_pinned, "{threads:?}");
+        // The list begins with the first core that is left.
+        assert_eq!(
+            cores.starts_with(&first.to_string()),
+            !is_pinned,
+            "{threads:?}"
+        );
+    }
+    drop(server);
+
+    // Where none would be left, all share them.
+    let all: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+    let all = all.join(",");
+    let settings = [("TOPOLOGY", "compact"), ("CORES", all.as_str())];
+    let server = Server::start(data.path(), &settings);
+    let threads = cores_of_threads(server.pid());
+    let shared = threads.iter().filter(|(_, cores)| cores.len() > 1).count();
+    assert!(shared > 2, "{threads:?}");
+}
+
 #[test]
 fn a_hard_limit_too_small_for_the_connections_is_named_before_any_port_opens() {
     let data = tempfile::tempdir().unwrap();

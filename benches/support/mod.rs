@@ -5,11 +5,16 @@
 //! ratios hold. With `--instructions` each case runs in a child under `valgrind --tool=callgrind`,
 //! twice, with different counts: the difference is what one operation costs, start-up left out.
 //!
+//! `--gate` compares some of those counts with the ones in `benches/instructions.txt`, and fails where
+//! they differ: a count that fell is written down by `--record`, so that it cannot quietly rise again.
+//!
 //! `cargo bench --bench NAME [-- --instructions] [FILTER]`
 #![allow(dead_code, unreachable_pub)]
 
+use std::fmt::Write as _;
 use std::hint::black_box;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 /// One thing that is measured.
@@ -116,6 +121,64 @@ pub fn each(name: &str) -> f64 {
         collected(name, count).unwrap_or_else(|why| panic!("{name} not counted: {why}"))
     });
     (many - few) as f64 / (INSTRUCTION_COUNTS[1] - INSTRUCTION_COUNTS[0]) as f64
+}
+
+/// How far a count may be from the one written down. Counts repeat to the instruction on one machine;
+/// on another, libc picks other copies of its functions, and code that moved is laid out anew.
+const TOLERANCE: f64 = 0.02;
+
+/// Where the counts are that the gate compares with: a line each, name and instructions.
+fn record() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt")
+}
+
+/// Counts these cases and compares them with what is written down, or (`write`) writes them down.
+///
+/// # Panics
+/// As [`each`], and where nothing is written down of a case, or of one that is not counted.
+pub fn gate(names: &[&str], write: bool) -> ExitCode {
+    let mut text = String::new();
+    for name in names {
+        writeln!(text, "{name} = {:.1}", each(name)).expect("Invariant: a string grows");
+    }
+    if write {
+        std::fs::write(record(), &text).expect("the record can be written");
+        print!("{text}");
+        return ExitCode::SUCCESS;
+    }
+    let recorded = std::fs::read_to_string(record()).expect("a record");
+    let known: Vec<(&str, f64)> = recorded.lines().map(count_of).collect();
+    assert!(
+        known.iter().map(|line| line.0).eq(names.iter().copied()),
+        "benches/instructions.txt has other cases: record them"
+    );
+    let mut failed = 0;
+    println!("instructions: recorded, counted");
+    for ((name, before), (_, now)) in known.iter().zip(text.lines().map(count_of)) {
+        let change = now / before - 1.0;
+        let verdict = match change {
+            more if more > TOLERANCE => "FAILED: more than recorded",
+            less if less < -TOLERANCE => "FAILED: less than recorded, which wants recording",
+            _ => "ok",
+        };
+        failed += u32::from(verdict != "ok");
+        println!(
+            "{name:<32}{before:>10.1}{now:>10.1}{:>+8.2} %  {verdict}",
+            change * 100.0
+        );
+    }
+    println!("{} counted, {failed} failed", known.len());
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// A line of the record.
+fn count_of(line: &str) -> (&str, f64) {
+    let (name, count) = line.split_once(" = ").expect("name = instructions");
+    (name, count.parse().expect("a number of instructions"))
 }
 
 /// Instructions of a whole child process.

@@ -391,7 +391,7 @@ pub const SETTINGS: &[Setting] = &[
         Group::Threads,
         text("core numbers, comma-separated"),
         Initial::Unset,
-        "Cores to pin threads to, in order.",
+        "Cores to pin threads to, in order; all other threads leave them.",
     ),
     open(
         "MEMORY_LOCK",

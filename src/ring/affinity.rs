@@ -1,6 +1,8 @@
-//! Pinning threads to cores, with read-back: in a container the cpuset decides.
+//! Pinning threads to cores, with read-back: in a container the cpuset decides. Cores that threads are
+//! pinned to are theirs alone: the venue's other threads leave them.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -60,14 +62,48 @@ pub fn allowed_cores() -> Result<Vec<usize>, PinError> {
         .map_err(PinError::Kernel)
 }
 
+/// The cores this process might run on when it was first asked.
+static AT_START: OnceLock<Vec<usize>> = OnceLock::new();
+
+fn cores_at_start() -> Result<&'static [usize], PinError> {
+    if let Some(cores) = AT_START.get() {
+        return Ok(cores);
+    }
+    let cores = allowed_cores()?;
+    Ok(AT_START.get_or_init(|| cores))
+}
+
+/// The calling thread, and those it starts from now on, leave these cores to the threads that will be
+/// pinned to them. Returns the cores that are left; where none would be, nothing changes and there are
+/// none.
+///
+/// # Errors
+/// [`PinError`] when the kernel does not allow it.
+pub fn leave_cores(pinned: &[usize]) -> Result<Vec<usize>, PinError> {
+    let left: Vec<usize> = cores_at_start()?
+        .iter()
+        .copied()
+        .filter(|core| !pinned.contains(core))
+        .collect();
+    if !left.is_empty() {
+        let mut set = CpuSet::new();
+        left.iter().for_each(|&core| set.set(core));
+        sched_setaffinity(None, &set).map_err(PinError::Kernel)?;
+    }
+    Ok(left)
+}
+
 /// Pins the calling thread to one core and reads back whether it is so.
 ///
 /// # Errors
 /// [`PinError`] says which step failed and what is allowed.
 pub fn pin_to_core(core: usize) -> Result<(), PinError> {
-    let allowed = allowed_cores()?;
+    let allowed = cores_at_start()?;
     if !allowed.contains(&core) {
-        return Err(PinError::NotAllowed { core, allowed });
+        return Err(PinError::NotAllowed {
+            core,
+            allowed: allowed.to_vec(),
+        });
     }
     let mut set = CpuSet::new();
     set.set(core);

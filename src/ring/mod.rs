@@ -18,7 +18,7 @@ mod memory;
 mod prefetch;
 mod sync;
 
-pub use affinity::{PinError, allowed_cores, pin_to_core};
+pub use affinity::{PinError, allowed_cores, leave_cores, pin_to_core};
 pub use bytes::{Full, Gauge, Reader, Writer, channel};
 pub use cursor::Cursor;
 pub use doorbell::Doorbell;
