@@ -13,6 +13,7 @@ use trading_engine::admin::api::{Api, Turns};
 use trading_engine::admin::auth::{Signing, Tokens};
 use trading_engine::admin::desk::set_phase;
 use trading_engine::admin::health::{Asking, Ping};
+use trading_engine::admin::known_users::KnownUsers;
 use trading_engine::admin::metrics;
 use trading_engine::admin::throttle::Throttle;
 use trading_engine::admin::{About, AdminState, Log, View};
@@ -54,6 +55,8 @@ const EXIT_IO: u8 = 74;
 const DEMO_USERS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a stop waits at least for history to be written.
 const HISTORY_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the health page waits for the database: less than it takes to be given up without a reason.
+const DATABASE_TIME: Duration = Duration::from_millis(1_500);
 
 /// trading-engine: an exchange gateway and matching engine. Without a command it runs the venue;
 /// settings come from flags, the environment and a file (`settings` prints the page on them).
@@ -673,8 +676,15 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
         throttle: api.throttle.clone(),
         streams: Arc::clone(&api.streams),
     });
+    let people = Arc::clone(&api.people);
+    let of_history = history.status();
+    (side_ports.runtime()).spawn(async move {
+        let is_begun = || of_history.state() != State::Starting;
+        people.keep(is_begun).await;
+    });
     registry.register(metrics::Database {
         store: api.store.clone(),
+        people: Arc::clone(&api.people),
         history: history.status(),
     });
     if config.redis_url.is_some() {
@@ -969,6 +979,7 @@ fn api(
         keystore,
         market_data: venue.market_data(),
         tokens: tokens.map_err(wrong)?,
+        people: Arc::new(KnownUsers::new(store.clone())),
         store,
         throttle: Throttle::new(SharedLimits::new(link.clone()), config.api_rate_limit),
         scheduled_phase: Box::new(move || {
@@ -991,18 +1002,29 @@ fn view(
     link: Redis,
     history: projector::Status,
 ) -> View {
-    let store = api.store.clone();
+    let (store, people) = (api.store.clone(), Arc::clone(&api.people));
     let ping: Asking = Arc::new(move || {
-        let (store, history) = (store.clone(), history.clone());
+        let (store, history, people) = (store.clone(), history.clone(), Arc::clone(&people));
         Box::pin(async move {
-            let took = store.ping().await.map_err(|error| error.to_string());
-            // One that answers and takes no history is of no more use.
-            Some(match history.state() {
-                State::Starting | State::Running => took,
-                State::Down(why) | State::Refused(why) => {
-                    took.and_then(|_| Err(format!("history is not written: {why}")))
+            let answer = tokio::time::timeout(DATABASE_TIME, store.ping()).await;
+            let why = match (answer, history.state()) {
+                (Ok(Ok(took)), State::Starting | State::Running) => return Some(Ok(took)),
+                // One that answers and takes no history is of no more use.
+                (Ok(Ok(_)), State::Down(why) | State::Refused(why)) => {
+                    return Some(Err(format!("history is not written: {why}")));
                 }
-            })
+                // A pool does not say what its connections wait for in vain; the projector's does.
+                (_, State::Down(why) | State::Refused(why)) => why,
+                (Ok(Err(error)), State::Starting | State::Running) => error.to_string(),
+                (Err(_), State::Starting | State::Running) => {
+                    format!("no answer within {DATABASE_TIME:?}")
+                }
+            };
+            let logins = match people.age() {
+                Some(age) => format!("logins use the users of {} s ago", age.as_secs()),
+                None => "nobody can log in, the users were not read yet".to_owned(),
+            };
+            Some(Err(format!("{why}; {logins}")))
         })
     });
     let redis: Asking = Arc::new(move || {

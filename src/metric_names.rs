@@ -259,6 +259,8 @@ metrics! {
         DATABASE_CONNECTIONS = "trading_engine_database_pool_connections", GAUGE, Count, ["state"], "Connections of the admin API's pool, idle and used.";
         DATABASE_TIME = "trading_engine_database_query_seconds", COARSE, Seconds, ["kind"], "Time for a question of the admin API, its wait for a connection included; for the projector's tables, the rows of a batch, and its commit.";
         DATABASE_ERRORS = "trading_engine_database_query_errors_total", COUNTER, Count, ["kind"], "Of them, those that failed, or were not waited for.";
+        USERS_FROM_COPY = "trading_engine_users_from_copy_total", COUNTER, Count, [], "Logins, refreshes and tokens that were looked at by the venue's copy of the console users, because the database did not answer.";
+        USERS_COPY_AGE = "trading_engine_users_copy_age_seconds", GAUGE, Seconds, [], "How long ago that copy was read whole; absent while it never was.";
         PROJECTOR_UP = "trading_engine_projector_up", GAUGE, Flag, [], "1 while events can be written to the database.";
         PROJECTOR_SEQUENCE = "trading_engine_projector_sequence", GAUGE, Sequence, [], "Last Sequence whose events are all in the database.";
         PROJECTOR_LAG = "trading_engine_projector_lag_commands", GAUGE, Count, [], "Commands whose events are not in the database yet.";

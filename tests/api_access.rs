@@ -2,14 +2,18 @@
 
 mod support;
 
+use std::io::Read as _;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::SigningKey;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use support::http::{Api, password, raw};
+use support::postgres::{Database, Postgres};
 use support::server::Server;
+use support::talk::PATIENCE;
 
 const SECRET: &str = "a secret of this test, 32 bytes and more";
 
@@ -387,6 +391,111 @@ fn logins_fail_alike_and_too_many_of_them_lock() {
         .problem(409);
     let listed = operator.get("/api/v1/users").ok();
     assert!(!listed.to_string().contains("argon2"), "{listed}");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn people_log_in_and_stop_trading_while_the_database_is_down() {
+    let postgres = Arc::new(Postgres::start_own());
+    let database = Database::on(Arc::clone(&postgres));
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[("DATABASE_URL", &database.url)]);
+    let operator = Api::login(&server, "operator");
+    let stranger = Api::stranger(server.http);
+    let login = |name: &str, password: &str| {
+        let body = json!({"username": name, "password": password});
+        stranger.post("/api/v1/login", &body)
+    };
+    let token_of = |answer: Value| answer["token"].as_str().unwrap().to_owned();
+    let new = json!({"role": "risk", "password": "long enough, is it"});
+    operator.put("/api/v1/users/late", &new).ok();
+    operator.get("/api/v1/users").ok();
+
+    postgres.down(false);
+    let risk = password(&server.credentials(), "risk");
+    let token = token_of(login("risk", &risk).ok());
+    let risk = stranger.with_token(&token);
+    let again = token_of(risk.ask("/api/v1/token/refresh").ok());
+    let kill = json!({"scope": "venue", "release": false});
+    let killed = risk.with_token(&again).post("/api/v1/kill-switch", &kill);
+    killed.ok();
+    let late = stranger.with_token(&token_of(login("late", "long enough, is it").ok()));
+    login("late", "not the password").problem(401);
+    login("nobody", "not the password").problem(401);
+    // What changes users needs their database, and says so.
+    let down = operator.put("/api/v1/users/late", &json!({"role": "viewer"}));
+    let detail = down.problem(503)["detail"].to_string();
+    assert!(
+        detail.contains("users are kept in the database"),
+        "{detail}"
+    );
+    assert!(down.header("retry-after").is_some());
+    operator.get("/api/v1/users").problem(503);
+    let (status, health) = server.get("/health/db");
+    assert_eq!(status, 503);
+    assert!(health.contains("logins use the users of"), "{health}");
+    let shown = support::server::get(server.metrics, "/metrics").1;
+    let count = shown
+        .lines()
+        .find_map(|line| line.strip_prefix("trading_engine_users_from_copy_total "));
+    assert!(count.unwrap().parse::<u64>().unwrap() >= 5, "{count:?}");
+
+    // And back: a change holds at once for a token that is out.
+    postgres.up();
+    let halt = "/api/v1/instruments/NOTHING/halt";
+    late.ask(halt).problem(404);
+    let change = json!({"role": "viewer"});
+    let begun = Instant::now();
+    while operator.put("/api/v1/users/late", &change).status == 503 {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    late.ask(halt).problem(403);
+    late.get("/api/v1/venue").ok();
+    // What SQL itself changed holds soon.
+    let (_, name) = database.url.rsplit_once('/').unwrap();
+    postgres.execute(name, "UPDATE users SET disabled = 1 WHERE name = 'late'");
+    let begun = Instant::now();
+    while late.get("/api/v1/venue").status != 401 {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_token_may_do_no_more_than_its_user_by_now() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let operator = Api::login(&server, "operator");
+    let stranger = Api::stranger(server.http);
+    let login = |password: &str| {
+        let body = json!({"username": "temp", "password": password});
+        let token = stranger.post("/api/v1/login", &body).ok()["token"].clone();
+        stranger.with_token(token.as_str().unwrap())
+    };
+    let change = |change: Value| operator.put("/api/v1/users/temp", &change).ok();
+    let halt = "/api/v1/instruments/NOTHING/halt";
+    change(json!({"role": "risk", "password": "long enough, is it"}));
+    let temp = login("long enough, is it");
+    temp.ask(halt).problem(404);
+    change(json!({"role": "viewer"}));
+    temp.ask(halt).problem(403);
+    temp.get("/api/v1/venue").ok();
+    // More than the token says is in the next token.
+    change(json!({"role": "operator"}));
+    temp.get("/api/v1/users").problem(403);
+    temp.ask(halt).problem(404);
+    change(json!({"role": "risk", "password": "another one, as long"}));
+    temp.get("/api/v1/venue").problem(401);
+    let temp = login("another one, as long");
+    temp.get("/api/v1/venue").ok();
+    // Also one who follows the stream sees its end.
+    let mut stream = temp.open("/api/v1/stream");
+    change(json!({"role": "risk", "disabled": true}));
+    temp.get("/api/v1/venue").problem(401);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
     assert_eq!(server.terminate(), Some(0));
 }
 

@@ -127,7 +127,7 @@ pub struct Claims {
 pub struct Bearer {
     /// User.
     pub name: String,
-    /// Role, as of when the token was made.
+    /// Role, as of when the token was made, or the user's if that is less by now.
     pub role: Role,
     /// When the token ends, seconds.
     pub expires_at: u64,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 
 use super::api::{CLASSES, RequestMetrics, STREAMS_MAX};
+use super::known_users::KnownUsers;
 use super::throttle::Throttle;
 use crate::market_data::feed::MarketData;
 use crate::metric_names as names;
@@ -63,6 +64,8 @@ impl Source for Http {
 pub struct Database {
     /// Whose pool.
     pub store: Store,
+    /// Console users.
+    pub people: Arc<KnownUsers>,
     /// The projector.
     pub history: projector::Status,
 }
@@ -91,6 +94,9 @@ impl Source for Database {
             &names::DATABASE_ERRORS,
             kinds().map(|(kind, of)| ([kind.name()], of.errors(kind))),
         );
+        out.value(&names::USERS_FROM_COPY, self.people.from_copy());
+        let age = self.people.age().map(|age| ([""; 0], age.as_secs_f64()));
+        out.series(&names::USERS_COPY_AGE, age);
         let figures = self.history.figures();
         let is_up = self.history.state() == projector::State::Running;
         out.value(&names::PROJECTOR_UP, is_up);

@@ -3,7 +3,7 @@
 //!
 //! * `server`: connections, routes, what is around every request; `health`: what the venue leans on
 //! * `metrics`: what requests, database, cache and feed count, as a scrape shows it
-//! * `api`: the admin API; `auth`, `users`, `throttle`: who may use it, and how often
+//! * `api`: the admin API; `auth`, `users`, `known_users`, `throttle`: who may use it, and how often
 //! * `desk`: changes as audited commands, and their outcome; `mirror`: reference data to read
 
 pub mod api;
@@ -11,6 +11,7 @@ pub mod auth;
 mod console;
 pub mod desk;
 pub mod health;
+pub mod known_users;
 pub mod metrics;
 pub mod mirror;
 mod server;

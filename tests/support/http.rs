@@ -112,6 +112,18 @@ impl Api {
         }
     }
 
+    /// A connection on which something was asked for that goes on, an event stream: it can be read from.
+    pub fn open(&self, path: &str) -> TcpStream {
+        let mut socket = TcpStream::connect(self.address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let token = self.token.as_ref().unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: venue\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).unwrap();
+        socket
+    }
+
     pub fn get(&self, path: &str) -> Answer {
         self.send("GET", path, None)
     }

@@ -120,16 +120,15 @@ impl<const ROLE: usize> FromRequestParts<AdminState> for Caller<ROLE> {
     async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self> {
         let Running(api) = Running::from_request_parts(parts, state).await?;
         let address = address(parts);
-        let Some(bearer) = bearer(parts, &api) else {
-            let taken = api.throttle.take(&format!("token:{address}")).await;
-            taken.map_err(|after| too_many(after, "too many requests without a valid token"))?;
-            return Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "a valid bearer token is needed",
-            ));
+        let Some(mut bearer) = bearer(parts, &api) else {
+            return Err(stranger(&api, address).await);
         };
         let taken = api.throttle.take(&format!("user:{}", bearer.name)).await;
         taken.map_err(|after| too_many(after, "too many requests"))?;
+        let Some(role) = api.people.role(&bearer).await else {
+            return Err(stranger(&api, address).await);
+        };
+        bearer.role = role;
         if (bearer.role as usize) < ROLE {
             let needed = Role::ALL.get(ROLE).map_or("?", |role| role.name());
             return Err(Problem::new(
@@ -139,6 +138,14 @@ impl<const ROLE: usize> FromRequestParts<AdminState> for Caller<ROLE> {
         }
         let who = who(parts, &bearer, address);
         Ok(Self { api, bearer, who })
+    }
+}
+
+/// What somebody without a valid token is told.
+async fn stranger(api: &Api, address: IpAddr) -> Problem {
+    match api.throttle.take(&format!("token:{address}")).await {
+        Ok(()) => Problem::new(StatusCode::UNAUTHORIZED, "a valid bearer token is needed"),
+        Err(after) => too_many(after, "too many requests without a valid token"),
     }
 }
 

@@ -9,6 +9,7 @@ use super::extract::{Body, Peer, Running, Viewer};
 use super::problem::{Problem, Result};
 use super::{Api, Role, unavailable};
 use crate::admin::auth::{self, LOGIN_TIME};
+use crate::admin::known_users::role_of;
 use crate::admin::users;
 use crate::store::users::User;
 use axum::extract::Extension;
@@ -41,7 +42,7 @@ pub struct Token {
 
 /// Log in.
 ///
-/// Wrong names, wrong passwords and disabled users are told apart by nothing. Failures lock the name for
+/// While the database does not answer, users are as they were when it did. Wrong names, wrong passwords and disabled users are told apart by nothing. Failures lock the name for
 /// that address, and the address, for a while.
 #[utoipa::path(post, path = "/login", tag = "login", request_body = Login,
     responses((status = 200, description = "A token.", body = Token)))]
@@ -61,7 +62,7 @@ pub async fn login(
     }
     let taken = throttle.take(&format!("logins:{address}")).await;
     taken.map_err(|after| Problem::too_many("too many logins", after.as_secs() + 1))?;
-    let user = api.store.find_user(&login.username).await;
+    let user = api.people.find(&login.username).await;
     let user = user.map_err(|error| unavailable(&error))?;
     let checked = user.clone();
     let password = login.password;
@@ -88,14 +89,14 @@ pub async fn login(
 pub async fn refresh(caller: Viewer) -> Result<Json<Token>> {
     let api = &caller.api;
     let now = auth::seconds(api.clock.utc_now());
-    let user = api.store.find_user(&caller.bearer.name).await;
+    let user = api.people.find(&caller.bearer.name).await;
     let user = user
         .map_err(|error| unavailable(&error))?
         .filter(|user| !user.disabled);
     let Some(user) = user else {
         return Err(wrong());
     };
-    // Whoever has a stolen token is out fifteen minutes after the password was changed.
+    // Whoever has a stolen token is out when the password was changed.
     let is_same = caller.bearer.password == auth::password_mark(&user.password_hash);
     if !is_same || now > caller.bearer.auth_time.saturating_add(LOGIN_TIME) {
         return Err(wrong());
@@ -104,8 +105,7 @@ pub async fn refresh(caller: Viewer) -> Result<Json<Token>> {
 }
 
 fn issue(api: &Api, user: &User, auth_time: u64, now: u64) -> Result<Json<Token>> {
-    // A database that has a role nobody knows lets its user look.
-    let role = Role::of(&user.role).unwrap_or(Role::Viewer);
+    let role = role_of(user);
     let password = auth::password_mark(&user.password_hash);
     let issued = api
         .tokens

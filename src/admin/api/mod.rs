@@ -55,6 +55,7 @@ use super::AdminState;
 pub use super::auth::Role;
 use super::auth::Tokens;
 use super::desk::{Desk, Outcome};
+use super::known_users::KnownUsers;
 use super::mirror::Mirror;
 use super::throttle::Throttle;
 use crate::clock::Clock;
@@ -84,8 +85,10 @@ pub struct Api {
     pub market_data: MarketData,
     /// Tokens.
     pub tokens: Tokens,
-    /// People and history.
+    /// History.
     pub store: Store,
+    /// People.
+    pub people: Arc<KnownUsers>,
     /// Bounds of requests and logins.
     pub throttle: Throttle,
     /// The phase that the schedule has now, if there is a schedule.

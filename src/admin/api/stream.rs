@@ -23,6 +23,7 @@ use super::problem::{Problem, Result};
 use super::venue::{StageLatency, VenueView};
 use super::{Api, Timestamp};
 use crate::admin::AdminState;
+use crate::admin::auth::Bearer;
 use crate::market_data::feed::{FeedReader, Selection, Update};
 use axum::extract::State;
 use std::sync::Arc;
@@ -130,6 +131,7 @@ pub async fn stream(
         stages: (api.stages)(),
         state,
         api,
+        bearer: caller.bearer,
         _place: place,
     };
     let events = futures_util::stream::unfold(following, |mut following| async move {
@@ -155,6 +157,7 @@ struct Following {
     told: BTreeMap<u32, u64>,
     /// Stages as they were told.
     stages: [crate::telemetry::Counts; 4],
+    bearer: Bearer,
     _place: OwnedSemaphorePermit,
 }
 
@@ -166,7 +169,11 @@ impl Following {
             }
             tokio::select! {
                 () = sleep_until(self.until) => return None,
-                _ = self.every.tick() => self.pulse(),
+                _ = self.every.tick() => {
+                    // The user may have been disabled meanwhile.
+                    self.api.people.role_known(&self.bearer)?;
+                    self.pulse();
+                }
                 update = self.reader.next() => self.update(&update?),
             }
         }
