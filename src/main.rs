@@ -989,7 +989,7 @@ fn api(
         stages: Box::new(move || stages.stages()),
         durable_sequence: Box::new(move || journal.durable().get()),
         history_sequence: Box::new(move || history.figures().sequence),
-        streams: Api::streams(),
+        streams: Arc::default(),
         turns: Turns::default(),
     })
 }

@@ -500,6 +500,47 @@ fn a_token_may_do_no_more_than_its_user_by_now() {
 }
 
 #[test]
+fn one_user_does_not_take_all_streams() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let viewer = Api::login(&server, "viewer");
+    let operator = Api::login(&server, "operator");
+    let begins = |user: &Api| {
+        let mut stream = user.open("/api/v1/stream?depth=1");
+        let mut begin = [0; 15];
+        stream.read_exact(&mut begin).unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 200 OK");
+        stream
+    };
+    let mut streams: Vec<_> = (0..8).map(|_| begins(&viewer)).collect();
+    let refused = viewer.get("/api/v1/stream");
+    refused.problem(429);
+    assert!(refused.header("retry-after").is_some());
+    streams.push(begins(&operator));
+    let open = "trading_engine_http_streams 9\n";
+    assert!(
+        support::server::get(server.metrics, "/metrics")
+            .1
+            .contains(open)
+    );
+    // The place of one that ended is free.
+    drop(streams.remove(0));
+    let begun = Instant::now();
+    loop {
+        let mut stream = viewer.open("/api/v1/stream");
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).unwrap();
+        if &begin == b"HTTP/1.1 200" {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(streams);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
 fn whatever_is_wrong_is_a_problem_and_every_answer_has_its_headers() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), &[("API_RATE_LIMIT", "200")]);

@@ -5,9 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::Semaphore;
-
-use super::api::{CLASSES, RequestMetrics, STREAMS_MAX};
+use super::api::{CLASSES, RequestMetrics, Streams};
 use super::known_users::KnownUsers;
 use super::throttle::Throttle;
 use crate::market_data::feed::MarketData;
@@ -29,8 +27,8 @@ pub struct Http {
     pub requests: RequestMetrics,
     /// What counts wrong logins.
     pub throttle: Throttle,
-    /// Places for streams.
-    pub streams: Arc<Semaphore>,
+    /// Who follows.
+    pub streams: Arc<Streams>,
 }
 
 impl Source for Http {
@@ -50,8 +48,7 @@ impl Source for Http {
         );
         let at_work: u64 = all.iter().map(|(_, counts)| read(&counts.at_work)).sum();
         out.value(&names::HTTP_IN_FLIGHT, at_work);
-        let streams = STREAMS_MAX.saturating_sub(self.streams.available_permits());
-        out.value(&names::HTTP_STREAMS, streams);
+        out.value(&names::HTTP_STREAMS, self.streams.count());
         let limited = read(&self.requests.rate_limited);
         out.value(&names::HTTP_RATE_LIMITED, limited);
         let refused = self.throttle.logins_refused();

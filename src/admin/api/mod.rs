@@ -49,7 +49,7 @@ pub use extract::{Peer, RequestId};
 pub use phases::Phase;
 pub use problem::{MEDIA_TYPE, Problem};
 pub use requests::{CLASSES, RequestMetrics, RouteCounts};
-pub use stream::STREAMS_MAX;
+pub use stream::Streams;
 
 use super::AdminState;
 pub use super::auth::Role;
@@ -99,8 +99,8 @@ pub struct Api {
     pub durable_sequence: Box<dyn Fn() -> u64 + Send + Sync>,
     /// The last Sequence that history has whole.
     pub history_sequence: Box<dyn Fn() -> u64 + Send + Sync>,
-    /// Places for streams, [`Api::streams`].
-    pub streams: Arc<tokio::sync::Semaphore>,
+    /// Who follows.
+    pub streams: Arc<Streams>,
     /// Turns of password checks.
     pub turns: Turns,
 }
@@ -108,13 +108,6 @@ pub struct Api {
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Api").finish_non_exhaustive()
-    }
-}
-
-impl Api {
-    /// Places for as many streams as there may be.
-    pub fn streams() -> Arc<tokio::sync::Semaphore> {
-        Arc::new(tokio::sync::Semaphore::new(stream::STREAMS_MAX))
     }
 }
 

@@ -12,7 +12,6 @@ use std::time::Duration;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use utoipa::{IntoParams, ToSchema};
 
@@ -26,11 +25,15 @@ use crate::admin::AdminState;
 use crate::admin::auth::Bearer;
 use crate::market_data::feed::{FeedReader, Selection, Update};
 use axum::extract::State;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Streams at once; connections beyond them are for everybody else.
 pub const STREAMS_MAX: usize = 24;
+/// Of one user: four pages of the console, which have two each. Nobody takes all there are.
+const STREAMS_OF_USER_MAX: usize = 8;
+/// When to come again, seconds.
+const STREAMS_PAUSE: u64 = 5;
 /// Longest stream: below what a connection may last.
 const STREAM_TIME: Duration = Duration::from_secs(240);
 /// At least so much time between two looks at the books.
@@ -93,7 +96,7 @@ pub struct Pulse {
 /// What changes, as it changes.
 ///
 /// Server-Sent Events: `book` (Book), `status` (StatisticsView), `trade` (PublicTrade), `missed` (Missed)
-/// and `venue` (Pulse). States are conflated: a slow reader gets the newest.
+/// and `venue` (Pulse). States are conflated: a slow reader gets the newest. A user has eight at most.
 #[utoipa::path(get, path = "/stream", tag = "market data", operation_id = "show_stream",
     security(("bearer" = [])), params(StreamParams),
     responses((status = 200, description = "Events, for at most four minutes.",
@@ -114,8 +117,7 @@ pub async fn stream(
         let why = "at most 256 symbols, and a depth of 1 to 20";
         return Err(Problem::new(axum::http::StatusCode::BAD_REQUEST, why));
     }
-    let place = Arc::clone(&api.streams).try_acquire_owned();
-    let place = place.map_err(|_| Problem::unavailable("too many streams are open"))?;
+    let place = Streams::take(&api.streams, &caller.bearer.name)?;
     let lives = caller.bearer.expires_at;
     let lives = Duration::from_secs(lives.saturating_sub(auth_seconds(&api)));
     let mut every = interval(VENUE_TIME);
@@ -141,6 +143,61 @@ pub async fn stream(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 
+/// Who follows: streams that are open, by user.
+#[derive(Debug, Default)]
+pub struct Streams {
+    open: Mutex<BTreeMap<String, usize>>,
+}
+
+/// The place of one stream, given back at its end.
+struct Place {
+    of: Arc<Streams>,
+    user: String,
+}
+
+impl Streams {
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.with(|open| open.values().sum())
+    }
+
+    fn take(of: &Arc<Self>, user: &str) -> Result<Place> {
+        of.with(|open| {
+            let own = open.get(user).copied().unwrap_or(0);
+            if own >= STREAMS_OF_USER_MAX {
+                let why = format!("{STREAMS_OF_USER_MAX} streams of this user are open");
+                return Err(Problem::too_many(why, STREAMS_PAUSE));
+            }
+            if open.values().sum::<usize>() >= STREAMS_MAX {
+                return Err(Problem::unavailable("too many streams are open"));
+            }
+            open.insert(user.to_owned(), own + 1);
+            Ok(())
+        })?;
+        Ok(Place {
+            of: Arc::clone(of),
+            user: user.to_owned(),
+        })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, usize>) -> T) -> T {
+        work(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.of.with(|open| {
+            if let Some(count) = open.get_mut(&self.user) {
+                *count -= 1;
+                if *count == 0 {
+                    open.remove(&self.user);
+                }
+            }
+        });
+    }
+}
+
 /// One stream.
 struct Following {
     api: Arc<Api>,
@@ -158,7 +215,7 @@ struct Following {
     /// Stages as they were told.
     stages: [crate::telemetry::Counts; 4],
     bearer: Bearer,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Following {
