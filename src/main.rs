@@ -673,6 +673,7 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
     registry.register(venue.metrics());
     registry.register(metrics::Http {
         requests: state.requests.clone(),
+        room: state.room.clone(),
         throttle: api.throttle.clone(),
         streams: Arc::clone(&api.streams),
     });

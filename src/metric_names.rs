@@ -252,6 +252,8 @@ metrics! {
         HTTP_TIME = "trading_engine_http_request_seconds", COARSE, Seconds, ["method", "route"], "Time to answer.";
         HTTP_IN_FLIGHT = "trading_engine_http_requests_in_flight", GAUGE, Count, [], "Requests being answered, the scrape included.";
         HTTP_STREAMS = "trading_engine_http_streams", GAUGE, Count, [], "Event streams open now.";
+        HTTP_DISPLACED = "trading_engine_http_connections_displaced_total", COUNTER, Count, [], "Idle connections of the side ports closed because others came.";
+        HTTP_REFUSED = "trading_engine_http_connections_refused_total", COUNTER, Count, [], "Requests, and connections, of the side ports that found no room.";
         HTTP_RATE_LIMITED = "trading_engine_http_rate_limited_total", COUNTER, Count, [], "Requests refused for their rate, and logins while they are locked.";
         HTTP_LOGINS_REFUSED = "trading_engine_http_logins_refused_total", COUNTER, Count, [], "Logins with a wrong name or password.";
     }

@@ -6,6 +6,7 @@ mod support;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use support::server::{self, Server};
 use support::talk::{BinaryTalk, FixTalk};
@@ -306,7 +307,7 @@ fn health_and_metrics_say_what_the_venue_does() {
         "trading_engine_stage_seconds_count{stage=\"durable_to_sent\"} 4",
     ];
     // Gauges follow within moments.
-    let until = std::time::Instant::now() + support::talk::PATIENCE;
+    let until = Instant::now() + support::talk::PATIENCE;
     loop {
         let (status, metrics) = server::get(server.metrics, "/metrics");
         assert_eq!(status, 200);
@@ -323,7 +324,7 @@ fn health_and_metrics_say_what_the_venue_does() {
             break;
         };
         assert!(
-            std::time::Instant::now() < until,
+            Instant::now() < until,
             "{missing} is not in:\n{metrics}"
         );
     }
@@ -440,9 +441,9 @@ fn a_venue_that_is_still_starting_says_that_it_lives_and_is_not_ready() {
     let port = port.to_string();
     let mut command = server::command(data.path(), &[("DEMO", "false"), ("PORT", &port)]);
     let mut child = command.spawn().unwrap();
-    let until = std::time::Instant::now() + support::talk::PATIENCE;
+    let until = Instant::now() + support::talk::PATIENCE;
     while TcpStream::connect(address).is_err() {
-        assert!(std::time::Instant::now() < until, "the port opens");
+        assert!(Instant::now() < until, "the port opens");
         std::thread::yield_now();
     }
     assert_eq!(server::get(address, "/health/live").0, 200);
@@ -496,6 +497,83 @@ fn idle_connections_to_the_side_ports_are_few_and_end_by_themselves() {
     }
     assert_eq!(server.get("/health/live").0, 200);
     assert_eq!(server::get(server.metrics, "/metrics").0, 200);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// A connection whose near end has this address.
+fn connect_from(near: [u8; 4], far: SocketAddr) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::from((near, 0))).unwrap();
+    connect(&socket, &far).unwrap();
+    let socket = TcpStream::from(socket);
+    socket
+        .set_read_timeout(Some(support::talk::PATIENCE))
+        .unwrap();
+    socket
+}
+
+/// The status of an answer.
+fn asked(mut socket: TcpStream, path: &str) -> u16 {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: v\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer[9..12].parse().unwrap()
+}
+
+#[test]
+fn whoever_holds_many_connections_shuts_nobody_out_of_the_side_ports() {
+    const ONE: [u8; 4] = [127, 0, 0, 1];
+    const OTHER: [u8; 4] = [127, 0, 0, 2];
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    for (port, path) in [
+        (server.http, "/api/v1/openapi.json"),
+        (server.metrics, "/metrics"),
+    ] {
+        // Idle connections, those that were asked something before too, give way.
+        let idle: Vec<TcpStream> = (0..100)
+            .map(|n| {
+                let mut socket = connect_from(ONE, port);
+                if n % 2 == 0 {
+                    let _ = socket.write_all(b"GET /nothing HTTP/1.1\r\nHost: v\r\n\r\n");
+                }
+                socket
+            })
+            .collect();
+        assert_eq!(asked(connect_from(OTHER, port), path), 200);
+        assert_eq!(asked(connect_from(ONE, port), path), 200);
+        drop(idle);
+    }
+    // Those that are being answered do not; their address gets no more than whether the venue is well.
+    let slow = |near| {
+        let mut socket = connect_from(near, server.http);
+        let head = b"POST /api/v1/login HTTP/1.1\r\nHost: v\r\nContent-Length: 9\r\n\r\n";
+        socket.write_all(head).unwrap();
+        socket
+    };
+    let busy: Vec<TcpStream> = (0..48).map(|_| slow(ONE)).collect();
+    let at_work = "trading_engine_http_requests_in_flight 49\n";
+    let begun = Instant::now();
+    while !server::get(server.metrics, "/metrics").1.contains(at_work) {
+        assert!(begun.elapsed() < support::talk::PATIENCE);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for _ in 0..20 {
+        assert_eq!(asked(connect_from(ONE, server.http), "/health/live"), 200);
+        assert_eq!(asked(connect_from(ONE, server.http), "/docs"), 503);
+        assert_eq!(asked(connect_from(OTHER, server.http), "/docs"), 200);
+    }
+    let metrics = server::get(server.metrics, "/metrics").1;
+    let refused = "trading_engine_http_connections_refused_total 20\n";
+    assert!(metrics.contains(refused), "{metrics}");
+    // Nobody is answered on the places of others, who stay.
+    drop(busy);
+    let begun = Instant::now();
+    while asked(connect_from(ONE, server.http), "/docs") != 200 {
+        assert!(begun.elapsed() < support::talk::PATIENCE);
+    }
     assert_eq!(server.terminate(), Some(0));
 }
 
@@ -672,7 +750,7 @@ fn start_and_tell(data: &std::path::Path, settings: &[(&str, &str)]) -> (Server,
     command.stderr(std::fs::File::create(&path).unwrap());
     let server = Server::wait(command, data);
     // Log lines are written by a thread of their own.
-    let until = std::time::Instant::now() + support::talk::PATIENCE;
+    let until = Instant::now() + support::talk::PATIENCE;
     let recovered = loop {
         let log = std::fs::read_to_string(&path).unwrap();
         let whole = log.rfind('\n').map_or("", |end| &log[..end]);
@@ -680,7 +758,7 @@ fn start_and_tell(data: &std::path::Path, settings: &[(&str, &str)]) -> (Server,
         if let Some(line) = lines.find(|line| line["fields"]["message"] == "recovered") {
             break line;
         }
-        assert!(std::time::Instant::now() < until, "no word of it: {log}");
+        assert!(Instant::now() < until, "no word of it: {log}");
         std::thread::yield_now();
     };
     let fields = &recovered["fields"];

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::RoomCounts;
 use super::api::{CLASSES, RequestMetrics, Streams};
 use super::known_users::KnownUsers;
 use super::throttle::Throttle;
@@ -25,6 +26,8 @@ fn read(counter: &AtomicU64) -> u64 {
 pub struct Http {
     /// By route.
     pub requests: RequestMetrics,
+    /// Connections that found no room.
+    pub room: RoomCounts,
     /// What counts wrong logins.
     pub throttle: Throttle,
     /// Who follows.
@@ -49,6 +52,8 @@ impl Source for Http {
         let at_work: u64 = all.iter().map(|(_, counts)| read(&counts.at_work)).sum();
         out.value(&names::HTTP_IN_FLIGHT, at_work);
         out.value(&names::HTTP_STREAMS, self.streams.count());
+        out.value(&names::HTTP_DISPLACED, read(&self.room.displaced));
+        out.value(&names::HTTP_REFUSED, read(&self.room.refused));
         let limited = read(&self.requests.rate_limited);
         out.value(&names::HTTP_RATE_LIMITED, limited);
         let refused = self.throttle.logins_refused();

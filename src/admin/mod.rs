@@ -1,7 +1,8 @@
 //! The side ports: health, books and the admin API on one, metrics on the other. Asks the venue through a
 //! plain struct of closures and never holds anything the hot threads wait for.
 //!
-//! * `server`: connections, routes, what is around every request; `health`: what the venue leans on
+//! * `server`: connections, routes, what is around every request; `places`: whose connections there is room
+//!   for; `health`: what the venue leans on
 //! * `metrics`: what requests, database, cache and feed count, as a scrape shows it
 //! * `api`: the admin API; `auth`, `users`, `known_users`, `throttle`: who may use it, and how often
 //! * `desk`: changes as audited commands, and their outcome; `mirror`: reference data to read
@@ -14,6 +15,7 @@ pub mod health;
 pub mod known_users;
 pub mod metrics;
 pub mod mirror;
+mod places;
 mod server;
 pub mod throttle;
 pub mod users;
@@ -25,6 +27,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use api::RequestMetrics;
+pub use places::RoomCounts;
 
 use crate::market_data::feed::MarketData;
 use crate::telemetry::Profiles;
@@ -41,6 +44,8 @@ pub struct AdminState {
     venue: Arc<OnceLock<View>>,
     /// Counts of requests.
     pub requests: RequestMetrics,
+    /// Counts of connections that found no room.
+    pub room: RoomCounts,
 }
 
 /// What is known of a venue before it runs.
@@ -99,6 +104,7 @@ impl AdminState {
             profiles,
             venue: Arc::default(),
             requests: RequestMetrics::default(),
+            room: RoomCounts::default(),
         }
     }
 

@@ -2,16 +2,17 @@
 //! `/book/{symbol}`, `/instruments`, and the admin API (`api`). `METRICS_PORT`: `GET /metrics`,
 //! `/debug/pprof/heap`, `/debug/pprof/profile`.
 //!
-//! Strangers may connect here too: each port has a bounded number of connections, and each
+//! Strangers may connect here too: each port has a bounded number of connections (`places`), and each
 //! connection, and each request, bounded times. Every request gets an id, every answer headers that
 //! keep browsers from guessing and caching.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, Path, Query, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -25,18 +26,16 @@ use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::api::{self, Peer, Problem, RequestId};
 use super::console;
 use super::health::{self, Ping};
+use super::places::{Place, Places, RoomCounts, Working};
 use super::{AdminState, View};
 use crate::market_data::state::{LEVELS_SHOWN, LevelView};
 use crate::telemetry::traces;
 
-/// Connections at once on each port; more are closed at accept.
-const CONNECTIONS_MAX: usize = 64;
 /// Time to send a request's header, from the accept or from the answer before.
 const HEADER_TIME: Duration = Duration::from_secs(5);
 /// Time a connection has in all, so that one that does not read its answer goes, too. At its end
@@ -71,28 +70,33 @@ pub async fn serve(http: TcpListener, metrics: TcpListener, state: AdminState) {
         .fallback(missing)
         .layer(middleware::from_fn_with_state(state.clone(), around))
         .with_state(state.clone());
+    let room = state.room.clone();
     let side = Router::new()
         .route("/metrics", get(scrape))
         .with_state(state.clone())
         .merge(state.profiles.clone().routes())
         .fallback(missing)
         .layer(middleware::from_fn_with_state(state, around));
-    tokio::join!(listen(http, main), listen(metrics, side));
+    tokio::join!(
+        listen(http, main, room.clone()),
+        listen(metrics, side, room)
+    );
 }
 
-async fn listen(listener: TcpListener, routes: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+async fn listen(listener: TcpListener, routes: Router, room: RoomCounts) {
+    let places = Places::new(room);
     loop {
         match listener.accept().await {
             Ok((socket, from)) => {
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                let Some((place, displaced)) = places.take(from.ip()) else {
                     continue;
                 };
                 let routes = routes.clone();
-                tokio::spawn(async move {
-                    converse(socket, from, routes).await;
-                    drop(place);
-                });
+                tokio::spawn(converse(socket, from, routes, place));
+                if displaced {
+                    // Who gave way closes first, so that there are never many more than places.
+                    tokio::task::yield_now().await;
+                }
             }
             Err(error) => {
                 tracing::debug!(%error, "accept failed on a side port");
@@ -103,12 +107,21 @@ async fn listen(listener: TcpListener, routes: Router) {
 }
 
 /// One connection. What goes wrong on it is its client's business.
-async fn converse(socket: TcpStream, from: SocketAddr, routes: Router) {
+async fn converse(socket: TcpStream, from: SocketAddr, routes: Router, place: Place) {
     let routes = TowerToHyperService::new(routes);
+    let here = place.clone();
     let routes = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Peer(from));
         request.extensions_mut().insert(ConnectInfo(from));
-        routes.call(request)
+        let work = here.begin().filter(|_| here.answers(request.uri().path()));
+        let answer = work.map(|work| (work, routes.call(request)));
+        async move {
+            let Some((work, answer)) = answer else {
+                return Ok(crowded());
+            };
+            let answer = answer.await?;
+            Ok::<_, Infallible>(answer.map(|body| Body::new(Working::new(body, work))))
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -116,10 +129,24 @@ async fn converse(socket: TcpStream, from: SocketAddr, routes: Router) {
             .header_read_timeout(HEADER_TIME)
             .serve_connection(TokioIo::new(socket), routes)
     );
-    if timeout(CONNECTION_TIME, connection.as_mut()).await.is_err() {
+    let in_time = tokio::select! {
+        biased;
+        () = place.lost() => return,
+        in_time = timeout(CONNECTION_TIME, connection.as_mut()) => in_time.is_ok(),
+    };
+    if !in_time {
         connection.as_mut().graceful_shutdown();
         let _ = timeout(HEADER_TIME, connection).await;
     }
+}
+
+/// What a request is told on a place that is only for those who watch.
+fn crowded() -> Response {
+    let why = "too many connections are open; this one answers /health only";
+    let mut response = Problem::unavailable(why).into_response();
+    let closes = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, closes);
+    response
 }
 
 /// Around every handler: the request's id, its time, its counts, and headers of the answer.
