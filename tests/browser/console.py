@@ -155,6 +155,16 @@ def a_book_changes_as_orders_trade(browser, venue):
     at.close()
 
 
+def an_address_that_names_nothing_shows_the_desk(browser, venue):
+    for end in ("#%", "#%FF", "#NOTHING"):
+        at = Browser(browser, venue)
+        at.page.goto(f"http://{venue.address}/{end}")
+        at.page.reload()
+        at.login("viewer")
+        at.choose("ACME")
+        at.close()
+
+
 def a_halt_stops_trading_until_it_is_resumed(browser, venue):
     at = Browser(browser, venue).login("risk")
     at.choose("ACME")
@@ -268,6 +278,7 @@ def main():
         it_looks_as_it_did,
         a_wrong_password_is_refused_and_says_so,
         a_book_changes_as_orders_trade,
+        an_address_that_names_nothing_shows_the_desk,
         a_halt_stops_trading_until_it_is_resumed,
         a_kill_switch_wants_its_target_typed_and_can_be_released,
         a_viewer_can_look_and_no_more,

@@ -16,6 +16,7 @@ use crate::admin::mirror::{Instrument, Reference};
 use crate::engine::command::{
     DefineInstrument, DefineTickTable, SetReference, TICK_STEPS_MAX, TickStep, name,
 };
+use crate::limits::NAME_LENGTH_MAX;
 
 /// An instrument.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -234,11 +235,13 @@ pub fn no_instrument(symbol: &str) -> Problem {
 
 /// Define an instrument, or change it.
 ///
-/// A new one trades from its first phase on, without a restart.
+/// A new one trades from its first phase on, without a restart. Its symbol has letters, digits, `.`, `-` and
+/// `_`, and begins with a letter or a digit: what FIX, addresses and lists of symbols carry as it is.
 #[utoipa::path(put, path = "/instruments/{symbol}", tag = "instruments",
     operation_id = "define_instrument", security(("bearer" = [])),
     request_body = InstrumentDefinition,
-    params(("symbol" = String, Path, description = "Symbol(55).", min_length = 1, max_length = 24),
+    params(("symbol" = String, Path, description = "Symbol(55).", min_length = 1, max_length = 24,
+            pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,23}$"),
         ("If-Match" = Option<String>, Header, description = "Version that the change is made to.")),
     responses((status = 200, description = "It is defined so.", body = Done)))]
 pub async fn define(
@@ -265,10 +268,25 @@ pub async fn define(
     if definition.id.is_some_and(|stated| stated != id) {
         return Err(Problem::conflict(format!("{symbol:?} has the number {id}")));
     }
+    // One that is there from before this was asked can still be changed.
+    if version.is_none() && !is_symbol(&symbol) {
+        return Err(Problem::invalid(format!(
+            "a symbol has 1 to {NAME_LENGTH_MAX} letters, digits, '.', '-' and '_', and begins with a \
+             letter or a digit; {symbol:?} has not"
+        )));
+    }
     let command = definition.command(id, &symbol)?;
     let asks = [Ask::new(command)];
     let outcome = api.desk.perform(&caller.who, u64::from(id), &asks);
     Ok(Json(Done::of(&accepted(outcome.await?)?)))
+}
+
+/// Whether something new may be called so.
+fn is_symbol(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() <= NAME_LENGTH_MAX
+        && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+        && (bytes.iter()).all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(byte))
 }
 
 /// The lowest number from 1 on that is not used; `used` ascends.

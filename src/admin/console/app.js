@@ -509,8 +509,12 @@ async function look() {
 }
 
 function wished() {
-  const name = decodeURIComponent(location.hash.slice(1));
-  return market.has(name) ? name : null;
+  try {
+    const name = decodeURIComponent(location.hash.slice(1));
+    return market.has(name) ? name : null;
+  } catch {
+    return null; // somebody typed it
+  }
 }
 
 // ---- the page -----------------------------------------------------------------------------------
