@@ -286,7 +286,9 @@ fn an_instrument_and_a_session_that_are_defined_while_it_runs_trade() {
     operator.put("/api/v1/instruments/NEW", &wrong).problem(422);
     // Names that addresses, lists of symbols or logs would read otherwise.
     let long = "A".repeat(25);
-    for odd in ["..", ".A", "-A", "A%2CB", "A%2FB", "A%20B", "A%0AB", "A%2BB", "A%3AB", "%C3%84", &long] {
+    for odd in [
+        "..", ".A", "-A", "A%2CB", "A%2FB", "A%20B", "A%0AB", "A%2BB", "A%3AB", "%C3%84", &long,
+    ] {
         let refused = operator.put(&format!("/api/v1/instruments/{odd}"), &definition);
         let detail = refused.problem(422)["detail"].to_string();
         assert!(detail.contains("a symbol has"), "{odd}: {detail}");

@@ -354,6 +354,66 @@ fn a_start_of_the_venue_goes_on_where_the_stream_ends() {
     check_stream(&mut client, &prefix, 3);
 }
 
+#[test]
+fn a_second_venue_under_the_prefix_writes_nothing_until_the_first_has_ended() {
+    let (redis, prefix) = (Redis::start(), prefix());
+    let mut client = Resp::connect(&redis.url);
+    let settings = settings(&redis.url, &prefix);
+    let (data, others) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = Server::start(data.path(), &settings);
+    let mut desk = Desk::open(&first, 0);
+    desk.trade(5);
+    check_stream(&mut client, &prefix, 5);
+    let second = Server::start(others.path(), &settings);
+    Desk::open(&second, 0).trade(3);
+    until("the second one says that it is not its place", || {
+        health(&second)["status"] == "down"
+    });
+    let reason = health(&second)["reason"].as_str().unwrap().to_owned();
+    let log = client.hash(&format!("{prefix}venue"))["log_id"].clone();
+    assert!(
+        reason.contains("belong to") && reason.contains(&log) && reason.contains("REDIS_PREFIX"),
+        "{reason}"
+    );
+    assert_eq!(second.get("/health/ready").0, 200);
+    desk.trade(5);
+    check_stream(&mut client, &prefix, 10);
+    assert_eq!(health(&first)["status"], "ok");
+    // One that ends in order leaves at once.
+    assert_eq!(first.terminate(), Some(0));
+    check_stream(&mut client, &prefix, 3);
+    assert_ne!(client.hash(&format!("{prefix}venue"))["log_id"], log);
+    until("the second one is well", || {
+        health(&second)["status"] == "ok"
+    });
+    // And the first one is the second when it is back.
+    let first = Server::start(data.path(), &settings);
+    until("the first one waits", || health(&first)["status"] == "down");
+    second.kill();
+    check_stream(&mut client, &prefix, 10);
+    first.kill();
+}
+
+#[test]
+fn what_somebody_deleted_of_a_quiet_instrument_is_written_again() {
+    let (redis, prefix) = (Redis::start(), prefix());
+    let mut client = Resp::connect(&redis.url);
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &settings(&redis.url, &prefix));
+    let keys = ["top", "last", "status"].map(|name| format!("{prefix}{name}:ACME"));
+    until("it is all there", || {
+        keys.iter().all(|key| !client.hash(key).is_empty())
+    });
+    let before = keys.clone().map(|key| client.hash(&key));
+    let [top, last, status] = &keys;
+    assert_eq!(client.ask(&["DEL", top, last, status]), Reply::Number(3));
+    until("it is there again", || {
+        keys.iter().all(|key| !client.hash(key).is_empty())
+    });
+    assert_eq!(keys.map(|key| client.hash(&key)), before);
+    assert_eq!(server.terminate(), Some(0));
+}
+
 /// More trades than the feed remembers while Redis is away: the stream says how many it lacks.
 #[test]
 fn trades_that_were_forgotten_are_a_gap_in_the_stream() {

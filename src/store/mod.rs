@@ -7,7 +7,8 @@
 //! * `history`: what the API asks for; `shapes`: what the answers look like
 //! * `queries`: how long what is asked takes, for metrics
 //! * `users`: people of the console, the only state that lives here alone
-//! * `redis`: market data for downstream services; `shared_limits`: counters that instances share
+//! * `redis`: market data for downstream services; `owner`: which venue's; `shared_limits`: counters that
+//!   instances share
 //!
 //! Everything but the users is made again from the journal. Nothing that trades waits for any of it: with
 //! the database down the venue runs on, and the projector catches up later.
@@ -15,6 +16,7 @@
 mod fold;
 pub mod history;
 pub mod migrate;
+mod owner;
 mod postgres;
 pub mod projector;
 pub mod queries;

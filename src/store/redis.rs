@@ -5,7 +5,8 @@
 //! server. While Redis is away it reads nothing: the venue does not notice, health says why. When
 //! Redis is back it writes the whole present state and goes on with the trades behind the last one
 //! that the stream has; those that the feed has forgotten meanwhile are one record that says how
-//! many. What it knows of Redis it asks Redis, so a restart of either side is the same to it.
+//! many. What it knows of Redis it asks Redis, so a restart of either side is the same to it. It writes only
+//! while the prefix is its own (`owner`), and all hashes again now and then, for what somebody deleted.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,6 +26,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, timeout};
 
+use super::owner::{self, Owner, WAIT_SECONDS};
 use crate::market_data::feed::{FeedReader, MarketData, Selection, Update};
 use crate::market_data::state::{
     InstrumentView, LevelView, Statistics, Trade, TradeKind, phase_name, side_name,
@@ -40,6 +42,8 @@ const PING_TIME: Duration = Duration::from_secs(1);
 const PACE: Duration = Duration::from_millis(20);
 /// Between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often the hashes of all instruments are written though they did not change.
+const ANEW: Duration = Duration::from_secs(15);
 /// Between two looks whether the server is there.
 const LOOK: Duration = Duration::from_millis(50);
 /// After an answer that was an error.
@@ -219,6 +223,14 @@ fn at_once() -> Options {
     }
 }
 
+/// Commands of the publisher.
+fn in_time() -> Options {
+    Options {
+        timeout: Some(ANSWER_TIME),
+        ..at_once()
+    }
+}
+
 impl Redis {
     /// Without `REDIS_URL`.
     pub fn none() -> Self {
@@ -267,6 +279,14 @@ impl Link {
         *lock(&self.problem) = problem;
     }
 
+    /// Nothing can be written: said in the log once, and in health.
+    fn fail(&self, why: String) {
+        if !self.writes_fail.swap(true, Ordering::AcqRel) {
+            tracing::warn!(why, "redis does not take market data");
+        }
+        self.note(Some(why));
+    }
+
     /// The newest error there was, or this one.
     fn why(&self, otherwise: &str) -> String {
         let known = lock(&self.problem);
@@ -287,7 +307,6 @@ async fn run(link: &Arc<Link>, market_data: &MarketData) {
         }
     });
     let connection = link.client.connect();
-    let mut was_down = false;
     let sessions = async {
         loop {
             if !link.client.is_connected() {
@@ -298,14 +317,19 @@ async fn run(link: &Arc<Link>, market_data: &MarketData) {
             match session(link, market_data).await {
                 Ok(Ended::Feed) => break,
                 Ok(Ended::Connection) => {}
+                Ok(Ended::Owned(other)) => {
+                    let why = format!(
+                        "keys with the prefix {:?} belong to {}; nothing is written before it is gone for \
+                         {WAIT_SECONDS} s, or REDIS_PREFIX is another",
+                        link.prefix,
+                        owner::described(&other)
+                    );
+                    link.fail(why);
+                    tokio::time::sleep(PAUSE).await;
+                }
                 Err(error) => {
                     add(&link.counters.failures, 1);
-                    link.note(Some(error.to_string()));
-                    link.writes_fail.store(true, Ordering::Release);
-                    if !was_down {
-                        tracing::warn!(%error, "redis does not take market data");
-                    }
-                    was_down = true;
+                    link.fail(error.to_string());
                     tokio::time::sleep(if link.client.is_connected() {
                         PAUSE
                     } else {
@@ -343,20 +367,34 @@ enum Ended {
     Feed,
     /// The connection is a new one: what the server behind it knows is to be asked.
     Connection,
+    /// Somebody else writes under the prefix.
+    Owned(String),
 }
 
 /// Writes until the feed or the connection ends.
 async fn session(link: &Link, market_data: &MarketData) -> Result<Ended, fred::error::Error> {
     let mut reconnected = link.client.reconnect_rx();
+    let mut owner = Owner::new(
+        link.key("owner"),
+        log_name(market_data),
+        market_data.epoch(),
+    );
+    if let Some(other) = owner.hold(&link.client, &in_time()).await? {
+        return Ok(Ended::Owned(other));
+    }
     let mut published = begin(link, market_data).await?;
     let mut reader = reader(market_data, published.end);
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut anew = Instant::now();
     loop {
         let update = tokio::select! {
             update = reader.next() => match update {
                 Some(update) => update,
-                None => return Ok(Ended::Feed),
+                None => {
+                    owner.leave(&link.client, &in_time()).await?;
+                    return Ok(Ended::Feed);
+                }
             },
             _ = reconnected.recv() => return Ok(Ended::Connection),
             _ = heartbeat.tick() => {
@@ -369,8 +407,19 @@ async fn session(link: &Link, market_data: &MarketData) -> Result<Ended, fred::e
                 })
             }
         };
-        let writes = published.writes(link, market_data, &update);
+        let mut writes = published.writes(link, market_data, &update);
+        if anew.elapsed() >= ANEW {
+            anew = Instant::now();
+            for info in market_data.instruments() {
+                if let Some(view) = market_data.instrument(&info.symbol) {
+                    writes.extend(hashes(link, market_data, &view));
+                }
+            }
+        }
         for part in writes.chunks(PIPELINE) {
+            if let Some(other) = owner.hold(&link.client, &in_time()).await? {
+                return Ok(Ended::Owned(other));
+            }
             send(link, part).await?;
         }
         add(&link.counters.updates, 1);
@@ -396,10 +445,7 @@ fn reader(market_data: &MarketData, end: End) -> FeedReader {
 
 /// Finds out where the stream ends. One of another log, or ahead of this one, is removed.
 async fn begin(link: &Link, market_data: &MarketData) -> Result<Published, fred::error::Error> {
-    let client = link.client.with_options(&Options {
-        timeout: Some(ANSWER_TIME),
-        ..at_once()
-    });
+    let client = link.client.with_options(&in_time());
     let (venue, stream) = (link.key("venue"), link.key("trades"));
     let known: HashMap<String, String> = client.hgetall(&venue).await?;
     let newest: Vec<(String, HashMap<String, String>)> =
@@ -440,11 +486,7 @@ async fn begin(link: &Link, market_data: &MarketData) -> Result<Published, fred:
 }
 
 async fn send(link: &Link, writes: &[Write]) -> Result<(), fred::error::Error> {
-    let options = Options {
-        timeout: Some(ANSWER_TIME),
-        ..at_once()
-    };
-    let pipeline = link.client.pipeline().with_options(&options);
+    let pipeline = link.client.pipeline().with_options(&in_time());
     for write in writes {
         match write {
             Write::Hash(key, fields) => {
@@ -593,44 +635,19 @@ impl Published {
         view: &InstrumentView,
         writes: &mut Vec<Write>,
     ) {
-        let symbol = &view.info.symbol;
-        let numbers = [
-            ("feed_sequence", view.feed_sequence.to_string()),
-            ("sequence", view.sequence.to_string()),
-            ("at", view.at.0.to_string()),
-            ("epoch", market_data.epoch().to_string()),
-        ];
-        let (bid, ask) = (view.bids.first(), view.asks.first());
-        let price = |level: Option<&LevelView>| text(level.map(|level| level.price));
-        let quantity = |level: Option<&LevelView>| text(level.map(|level| level.quantity));
-        let orders = |level: Option<&LevelView>| text(level.map(|level| level.orders));
-        let mut top = vec![
-            ("bid", price(bid)),
-            ("bid_quantity", quantity(bid)),
-            ("bid_orders", orders(bid)),
-            ("ask", price(ask)),
-            ("ask_quantity", quantity(ask)),
-            ("ask_orders", orders(ask)),
-        ];
-        top.extend(numbers.clone());
-        writes.push(Write::Hash(link.key(format_args!("top:{symbol}")), top));
-
+        let [top, last, status] = hashes(link, market_data, view);
+        writes.push(top);
         let now = view.statistics;
         let before = self.statistics.insert(view.info.id().0, now);
         if before == Some(now) {
             return;
         }
-        let mut last = last_fields(&now);
-        last.extend(numbers.clone());
-        writes.push(Write::Hash(link.key(format_args!("last:{symbol}")), last));
-        let mut status = status_fields(&now);
-        status.extend(numbers.clone());
-        let key = link.key(format_args!("status:{symbol}"));
-        writes.push(Write::Hash(key, status));
+        writes.push(last);
+        writes.push(status);
         let phase = |of: &Statistics| (of.phase, of.phase_reason, of.until, of.blocked);
         if before.as_ref().map(phase) != Some(phase(&now)) {
             let payload = json!({
-                "symbol": &**symbol,
+                "symbol": &*view.info.symbol,
                 "phase": phase_name(now.phase),
                 "reason": format!("{:?}", now.phase_reason),
                 "until": now.until.map(|until| until.0.to_string()),
@@ -643,6 +660,38 @@ impl Published {
             writes.push(Write::Message(link.key("status"), payload.to_string()));
         }
     }
+}
+
+/// An instrument's hashes: top, last and status.
+fn hashes(link: &Link, market_data: &MarketData, view: &InstrumentView) -> [Write; 3] {
+    let symbol = &view.info.symbol;
+    let numbers = [
+        ("feed_sequence", view.feed_sequence.to_string()),
+        ("sequence", view.sequence.to_string()),
+        ("at", view.at.0.to_string()),
+        ("epoch", market_data.epoch().to_string()),
+    ];
+    let (bid, ask) = (view.bids.first(), view.asks.first());
+    let price = |level: Option<&LevelView>| text(level.map(|level| level.price));
+    let quantity = |level: Option<&LevelView>| text(level.map(|level| level.quantity));
+    let orders = |level: Option<&LevelView>| text(level.map(|level| level.orders));
+    let top = vec![
+        ("bid", price(bid)),
+        ("bid_quantity", quantity(bid)),
+        ("bid_orders", orders(bid)),
+        ("ask", price(ask)),
+        ("ask_quantity", quantity(ask)),
+        ("ask_orders", orders(ask)),
+    ];
+    let of = |name: &str, mut fields: Vec<(&'static str, String)>| {
+        fields.extend(numbers.clone());
+        Write::Hash(link.key(format_args!("{name}:{symbol}")), fields)
+    };
+    [
+        of("top", top),
+        of("last", last_fields(&view.statistics)),
+        of("status", status_fields(&view.statistics)),
+    ]
 }
 
 /// Nothing is an empty text.
