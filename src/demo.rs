@@ -1,4 +1,5 @@
-//! The venue of a first start: five instruments or more, two demo firms and their sessions, as commands.
+//! The venue of a first start: five instruments or more, two demo firms with their traders, makers and
+//! risk desks, as commands.
 //!
 //! Keys and passwords are drawn at random once, printed, and kept in the data folder beside the
 //! journal; a log that defines demo firms is refused in production.
@@ -24,6 +25,12 @@ pub const FIRM_PREFIX: &str = "DEMO-";
 pub const MAKER_KEY_ID: &str = "maker-1";
 /// Sessions for load generation, per protocol.
 pub const LOAD_SESSIONS: u32 = 16;
+/// The firms' risk desks: FIX session and CompID, binary session and key id. A firm has its own, because the risk role
+/// reaches over all sessions of its firm and over no other.
+const DESKS: [((u32, &str), (u32, &str)); 2] = [
+    ((6, "ALPHARISK"), (7, "alpha-risk")),
+    ((8, "BETARISK"), (9, "beta-risk")),
+];
 
 /// Whether a firm is a demo firm.
 pub fn is_demo(firm: &DefineFirm) -> bool {
@@ -136,6 +143,10 @@ pub fn demo(instruments: u32) -> Result<Demo, KeystoreError> {
         fix.push((100 + number, format!("LOAD{number:02}")));
         binary.push((200 + number, format!("load-{number:02}"), true));
     }
+    for ((fix_session, comp_id), (binary_session, key_id)) in DESKS {
+        fix.push((fix_session, comp_id.to_owned()));
+        binary.push((binary_session, key_id.to_owned(), true));
+    }
     for (session, comp_id) in fix {
         let password = encode_hex(&random()?[..12]);
         let username = comp_id.to_ascii_lowercase();
@@ -145,7 +156,7 @@ pub fn demo(instruments: u32) -> Result<Demo, KeystoreError> {
             comp_id,
             username,
             password,
-            roles: Vec::new(),
+            roles: roles_of(session),
             user: 0,
         });
     }
@@ -160,7 +171,7 @@ pub fn demo(instruments: u32) -> Result<Demo, KeystoreError> {
         credentials.binary.push(BinaryCredentials {
             session,
             key_id,
-            roles: Vec::new(),
+            roles: roles_of(session),
             user: 0,
             secret,
         });
@@ -204,11 +215,18 @@ pub fn console() -> Result<Vec<ConsoleCredentials>, KeystoreError> {
     users.into_iter().map(login).collect()
 }
 
+/// What a session may do beyond its own orders: nothing, unless it is a risk desk's.
+fn roles_of(session: u32) -> Vec<Role> {
+    let mut desks = DESKS.iter();
+    let is_desk = desks.any(|((fix, _), (binary, _))| [*fix, *binary].contains(&session));
+    Vec::from_iter(is_desk.then_some(Role::Risk))
+}
+
 /// Whose session it is.
 fn firm_of(session: u32) -> u32 {
     match session {
-        1 | 2 => 1,
-        3..=5 => 2,
+        1 | 2 | 6 | 7 => 1,
+        3..=5 | 8 | 9 => 2,
         load => 1 + (load + 1) % 2,
     }
 }

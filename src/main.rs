@@ -17,7 +17,7 @@ use trading_engine::admin::known_users::KnownUsers;
 use trading_engine::admin::metrics;
 use trading_engine::admin::throttle::Throttle;
 use trading_engine::admin::{About, AdminState, Log, View};
-use trading_engine::client::credentials::{ConsoleCredentials, Credentials};
+use trading_engine::client::credentials::{ConsoleCredentials, Credentials, Role};
 use trading_engine::client::{maker, trader};
 use trading_engine::clock::Clock;
 use trading_engine::config::{
@@ -914,17 +914,34 @@ fn announce(config: &Config, addresses: &[(&str, SocketAddr)], credentials: Opti
         "demo keys of firms DEMO-ALPHA and DEMO-BETA are in {}:",
         file.display()
     ));
-    for entry in credentials.fix.iter().take(2) {
-        say(&format!(
-            "  FIX     SenderCompID {}  TargetCompID {}  Username {}  Password {}",
-            entry.comp_id, config.fix_comp_id, entry.username, entry.password
-        ));
+    // The first traders and whoever has a role; the file has the others.
+    let told = |index: usize, roles: &[Role]| index < 2 || !roles.is_empty();
+    let desk = |roles: &[Role]| {
+        let risk = roles.contains(&Role::Risk);
+        if risk { "  role risk" } else { "" }
+    };
+    for (index, entry) in credentials.fix.iter().enumerate() {
+        if told(index, &entry.roles) {
+            say(&format!(
+                "  FIX     SenderCompID {}  TargetCompID {}  Username {}  Password {}{}",
+                entry.comp_id,
+                config.fix_comp_id,
+                entry.username,
+                entry.password,
+                desk(&entry.roles)
+            ));
+        }
     }
-    for entry in credentials.binary.iter().take(2) {
-        say(&format!(
-            "  binary  session {}  key {}  {:?}",
-            entry.session, entry.key_id, entry.secret
-        ));
+    for (index, entry) in credentials.binary.iter().enumerate() {
+        if told(index, &entry.roles) {
+            say(&format!(
+                "  binary  session {}  key {}  {:?}{}",
+                entry.session,
+                entry.key_id,
+                entry.secret,
+                desk(&entry.roles)
+            ));
+        }
     }
     for entry in &credentials.console {
         say(&format!(

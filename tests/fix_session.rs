@@ -363,7 +363,7 @@ fn a_session_with_the_risk_role_stops_and_releases_its_firm() {
     assert_eq!(Server::start(data.path(), &settings).terminate(), Some(0));
     let path = data.path().join("demo/credentials.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    let with_roles = text.replace("[[fix]]", "[[fix]]\nroles = [\"risk\"]\nuser = 7");
+    let with_roles = text.replacen("[[fix]]", "[[fix]]\nroles = [\"risk\"]\nuser = 7", 1);
     std::fs::write(&path, with_roles).unwrap();
 
     let server = Server::start(data.path(), &settings);

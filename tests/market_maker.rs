@@ -405,16 +405,19 @@ impl Desk {
     }
 }
 
-const NAMES: [(&str, &str); 3] = [
+const NAMES: [(&str, &str); 4] = [
     ("alpha-1", "ALPHA1"),
     ("beta-1", "BETA1"),
-    ("load-01", "LOAD01"),
+    ("alpha-risk", "ALPHARISK"),
+    ("beta-risk", "BETARISK"),
 ];
 const MAKER: usize = 0;
 /// Of the other firm.
 const TAKER: usize = 1;
-/// Of the maker's firm, with the risk role.
+/// The risk desk of the maker's firm.
 const RISK: usize = 2;
+/// The taker's firm's.
+const OTHER_RISK: usize = 3;
 
 fn binary(
     credentials: &Credentials,
@@ -637,19 +640,6 @@ fn symbols() -> Vec<String> {
     (6..=55).map(|number| format!("DEMO-{number:03}")).collect()
 }
 
-/// A first start, and a second one at which a session of the maker's firm has the risk role.
-fn start(data: &std::path::Path, door: DoorName) -> Server {
-    let server = Server::start(data, SETTINGS);
-    let line = format!("session = {}\n", session(&server.credentials(), door, RISK));
-    assert_eq!(server.terminate(), Some(0));
-    let path = data.join("demo/credentials.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let with_role = text.replace(&line, &format!("{line}roles = [\"risk\"]\n"));
-    assert_ne!(text, with_role);
-    std::fs::write(&path, with_role).unwrap();
-    Server::start(data, SETTINGS)
-}
-
 /// The sessions of the day, and what they quote.
 struct Day {
     server: Server,
@@ -663,7 +653,7 @@ struct Day {
 
 impl Day {
     fn begin(data: &std::path::Path, door: DoorName) -> Self {
-        let server = start(data, door);
+        let server = Server::start(data, SETTINGS);
         let symbols = symbols();
         Self {
             maker: Desk::connect(&server, door, MAKER),
@@ -815,6 +805,8 @@ impl Day {
         let symbol = self.symbols[9].clone();
         let refused = Err("Not permitted to this session".to_owned());
         assert_eq!(self.taker.kill(maker, false), refused);
+        let mut other = Desk::connect(&self.server, self.door, OTHER_RISK);
+        assert_eq!(other.kill(maker, false), refused);
         assert_eq!(self.risk.kill(maker, false), Ok(101));
         assert_eq!(self.maker.resting(), []);
         expect_book(&self.server, &symbol, &[], &[]);

@@ -7,10 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use trading_engine_protocol::binary::message::{
-    CancelOrder, CancelRejected, Fill, InstrumentDefinition, MassCancel, MassCancelDone, MassQuote,
-    MassQuoteAck, Message, NewOrder, OrderAccepted, OrderCanceled, OrderRejected, OrderReplaced,
-    OrderStatus, OrderStatusRequest, ProtectionConfig, ProtectionReset, ProtectionStatus,
-    ProtectionTripped, QuoteCanceled, QuoteEntry, Reject, ReplaceOrder,
+    CancelOrder, CancelRejected, Fill, InstrumentDefinition, KillSwitch, KillSwitchDone,
+    MassCancel, MassCancelDone, MassQuote, MassQuoteAck, Message, NewOrder, OrderAccepted,
+    OrderCanceled, OrderRejected, OrderReplaced, OrderStatus, OrderStatusRequest, ProtectionConfig,
+    ProtectionReset, ProtectionStatus, ProtectionTripped, QuoteCanceled, QuoteEntry, Reject,
+    ReplaceOrder,
 };
 use trading_engine_protocol::binary::{
     self, ClientAction as BinaryAction, FrameHeader, LogonSettings, MASS_QUOTE_FULL_ACK,
@@ -19,7 +20,7 @@ use trading_engine_protocol::binary::{
 use trading_engine_protocol::fix::{
     self, ClientAction as FixAction, InitiatorSettings, Message as FixFields, MessageWriter,
 };
-use trading_engine_protocol::types::{Decimal8, MassCancelScope, Reason, UtcNanos};
+use trading_engine_protocol::types::{Decimal8, KillScope, MassCancelScope, Reason, UtcNanos};
 
 use crate::credentials::{BinaryLogin, Login};
 
@@ -210,6 +211,15 @@ pub enum Answer {
     NothingRests,
     /// A mass cancel is done.
     MassCanceled {
+        /// The request.
+        id: u64,
+        /// How many orders and quotes ended.
+        canceled: u64,
+        /// Why not.
+        why: Reason,
+    },
+    /// A kill switch is set or lifted.
+    Killed {
         /// The request.
         id: u64,
         /// How many orders and quotes ended.
@@ -660,6 +670,34 @@ impl Client {
         }
     }
 
+    /// Queues the kill switch of a session, or lifts it.
+    pub fn kill(&mut self, id: u64, session: u32, lift: bool) {
+        let now_ns = self.now_ns();
+        match &mut self.machine {
+            Machine::Binary(initiator) => {
+                let message = KillSwitch {
+                    cl_ord_id: id,
+                    target: session,
+                    scope: KillScope::Session.as_u8(),
+                    release: u8::from(lift),
+                    ..KillSwitch::default()
+                };
+                initiator.send(now_ns, &message, &mut self.output);
+            }
+            Machine::Fix(initiator) => {
+                initiator.send(now_ns, utc(), b"U1", &mut self.output, |writer| {
+                    writer.number(11, id);
+                    writer.number(35012, u64::from(KillScope::Session.as_u8()));
+                    writer.number(35013, u64::from(session));
+                    if lift {
+                        writer.character(35014, b'Y');
+                    }
+                });
+                forget(initiator);
+            }
+        }
+    }
+
     /// Queues the question what the session has open.
     pub fn ask_resting(&mut self, id: u64) {
         let now_ns = self.now_ns();
@@ -903,6 +941,11 @@ fn binary_answer(
                 why: reason(m.reason),
             })
         }
+        KillSwitchDone::TEMPLATE => read::<KillSwitchDone>(header, body).map(|m| Answer::Killed {
+            id: m.cl_ord_id,
+            canceled: u64::from(m.canceled_count),
+            why: reason(m.reason),
+        }),
         OrderStatus::TEMPLATE => read::<OrderStatus>(header, body).map(|m| match m.total {
             0 => Answer::NothingRests,
             _ => Answer::Resting {
@@ -1041,6 +1084,11 @@ fn fix_answer(
                 why: why(),
             }),
             (b"r", _) => Some(Answer::MassCanceled {
+                id,
+                canceled: number(533),
+                why: why(),
+            }),
+            (b"U2", _) => Some(Answer::Killed {
                 id,
                 canceled: number(533),
                 why: why(),

@@ -47,6 +47,8 @@ impl fmt::Display for Protocol {
 /// A FIX login.
 #[derive(Clone, Debug, Deserialize)]
 pub struct FixLogin {
+    /// Session id: what a kill switch names.
+    pub session: u32,
     /// SenderCompID(49).
     pub comp_id: String,
     /// Username(553).
@@ -123,6 +125,16 @@ pub enum Login {
     Binary(BinaryLogin),
     /// Through the FIX port.
     Fix(FixLogin),
+}
+
+impl Login {
+    /// The session's id.
+    pub fn session(&self) -> u32 {
+        match self {
+            Self::Binary(login) => login.session,
+            Self::Fix(login) => login.session,
+        }
+    }
 }
 
 /// All of the file.

@@ -192,6 +192,9 @@ struct MakerArguments {
     /// The venue's HTTP port (market-makers).
     #[arg(long, default_value = "127.0.0.1:8080")]
     http: SocketAddr,
+    /// Key id or SenderCompID of the risk desk of the first maker's firm; by default the demo's (market-makers).
+    #[arg(long)]
+    desk: Option<String>,
 }
 
 impl MakerArguments {
@@ -270,13 +273,20 @@ fn drive(arguments: &RunArguments) -> io::Result<Report> {
     };
     match arguments.scenario {
         Scenario::Orders => run::run(&settings),
-        Scenario::MarketMakers => makers::run(&makers::Settings {
-            run: settings,
-            makers: roles.makers,
-            entries: roles.entries,
-            quotes: roles.quotes,
-            http: roles.http,
-        }),
+        Scenario::MarketMakers => {
+            let desk = roles.desk.as_deref().unwrap_or(match arguments.protocol {
+                Protocol::Binary => "alpha-risk",
+                Protocol::Fix => "ALPHARISK",
+            });
+            makers::run(&makers::Settings {
+                desk: credentials.login(arguments.protocol, desk)?,
+                run: settings,
+                makers: roles.makers,
+                entries: roles.entries,
+                quotes: roles.quotes,
+                http: roles.http,
+            })
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Market makers under open-loop load: sessions that stream mass quotes over many instruments under
 //! a protection that trips now and then, and sessions that take. At the end what the makers believe
-//! they quote is held against what the venue says they do.
+//! they quote is held against what the venue says they do, and quotes end in every way that is not a
+//! trade: a mass cancel, the kill switch of the firm's risk desk, and lost connections.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub quotes: u64,
     /// The venue's HTTP port: instruments and books.
     pub http: SocketAddr,
+    /// A session with the risk role in the first maker's firm.
+    pub desk: Login,
 }
 
 /// A request that waits for its answer.
@@ -235,6 +238,12 @@ impl Maker {
             self.next_row = (row + 1) % rows.len();
             stated.push((row, Self::draw(&mut rows[row], &settings.run, random)));
         }
+        self.state(stated, (id, asked));
+    }
+
+    /// Queues a mass quote that states so much.
+    fn state(&mut self, stated: Vec<(usize, [Terms; 2])>, (id, asked): (u64, Asked)) {
+        let rows = &self.beliefs.rows;
         let entries: Vec<Entry<'_>> = stated
             .iter()
             .map(|(row, [bid, ask])| Entry {
@@ -246,6 +255,21 @@ impl Maker {
         self.client.quote(id, self.group, &entries);
         let quotes = &mut self.beliefs.quotes;
         quotes.insert(id, Quote { asked, stated });
+    }
+
+    /// Queues a mass quote of both sides of as many instruments as one may have.
+    fn state_both_sides(&mut self, settings: &Settings, id: u64) {
+        let run = &settings.run;
+        let rows = self.beliefs.rows.iter().enumerate().take(settings.entries);
+        let stated = rows.map(|(at, row)| {
+            let side = |sign| (row.middle + sign * run.tick, run.lot);
+            (at, [side(-1), side(1)])
+        });
+        let asked = Asked {
+            intended_ns: 0,
+            measured: false,
+        };
+        self.state(stated.collect(), (id, asked));
     }
 
     /// Resets the tripped group, when it is time.
@@ -296,8 +320,7 @@ impl Maker {
 impl Maker {
     /// Cancels everything at once: each side that is believed to rest ends, and is counted.
     fn cancel_all(&mut self, id: u64, tallies: &mut Tallies) -> io::Result<()> {
-        let believed = self.beliefs.rows.iter().flat_map(|row| row.believed);
-        let expected = believed.flatten().count() as u64;
+        let expected = self.beliefs.resting();
         self.client.cancel_all(id);
         let until = Instant::now() + CHECK_PATIENCE;
         let mut ended = 0;
@@ -331,6 +354,101 @@ impl Maker {
                         let refused = self.client.refused_sides();
                         self.beliefs.take(&other, refused, 0, tallies);
                     }
+                }
+            }
+        }
+    }
+}
+
+impl Maker {
+    /// Waits until each side that is believed to rest was told to have ended by the kill switch.
+    fn is_killed(&mut self, tallies: &mut Tallies) -> io::Result<()> {
+        let until = Instant::now() + CHECK_PATIENCE;
+        while self.beliefs.resting() > 0 {
+            exchange(&mut self.client, until)?;
+            while let Some(answer) = self.client.answer()? {
+                if let Answer::QuoteEnded {
+                    instrument,
+                    side,
+                    why: Reason::KilledBySwitch,
+                } = answer
+                {
+                    let known = self.beliefs.side(instrument, side).and_then(Option::take);
+                    if known.is_none() {
+                        tallies.differs(format!("the end of no quote in {instrument}"));
+                    }
+                    continue;
+                }
+                let refused = self.client.refused_sides();
+                self.beliefs.take(&answer, refused, 0, tallies);
+            }
+        }
+        Ok(())
+    }
+
+    /// Quotes under the kill switch: all of it has to be refused for that.
+    fn is_blocked(
+        &mut self,
+        settings: &Settings,
+        id: u64,
+        tallies: &mut Tallies,
+    ) -> io::Result<()> {
+        self.state_both_sides(settings, id);
+        let until = Instant::now() + CHECK_PATIENCE;
+        while self.beliefs.quotes.contains_key(&id) {
+            exchange(&mut self.client, until)?;
+            while let Some(answer) = self.client.answer()? {
+                if let Answer::Quoted { id: of, why, .. } = answer
+                    && (of, why) != (id, Reason::TradingBlocked)
+                {
+                    let why = why.text();
+                    tallies.differs(format!("a quote under the kill switch was answered: {why}"));
+                }
+                let refused = self.client.refused_sides();
+                self.beliefs.take(&answer, refused, 0, tallies);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The session of the firm's risk desk.
+struct Desk {
+    client: Client,
+}
+
+impl Desk {
+    fn logon(settings: &Settings) -> io::Result<Self> {
+        let client = Client::logon(settings.run.address, &settings.desk)?;
+        client.set_nonblocking()?;
+        Ok(Self { client })
+    }
+
+    /// Sets or lifts the kill switch of a session. Returns how many quotes that ended.
+    fn kill(
+        &mut self,
+        (id, session): (u64, u32),
+        lift: bool,
+        tallies: &mut Tallies,
+    ) -> io::Result<u64> {
+        self.client.kill(id, session, lift);
+        let until = Instant::now() + CHECK_PATIENCE;
+        loop {
+            exchange(&mut self.client, until)?;
+            while let Some(answer) = self.client.answer()? {
+                match answer {
+                    Answer::Killed {
+                        id: of,
+                        canceled,
+                        why,
+                    } => {
+                        if (of, why) != (id, Reason::None) {
+                            let why = why.text();
+                            tallies.differs(format!("the kill switch {id} was answered: {why}"));
+                        }
+                        return Ok(canceled);
+                    }
+                    other => tallies.differs(format!("the desk was told {other:?}")),
                 }
             }
         }
@@ -402,6 +520,12 @@ impl Beliefs {
                 }
             }
         }
+    }
+
+    /// How many sides are believed to rest.
+    fn resting(&self) -> u64 {
+        let sides = self.rows.iter().flat_map(|row| row.believed);
+        sides.flatten().count() as u64
     }
 
     /// The believed side of an instrument.
@@ -822,7 +946,9 @@ pub fn run(settings: &Settings) -> io::Result<Report> {
         floor.makers[at].cancel_all(id, &mut tallies)?;
     }
     check(settings, &mut floor, &mut tallies)?;
-    // What they quote again goes with their connections.
+    begin(&mut floor, settings, &mut tallies)?;
+    kill_first(&mut floor, settings, &mut tallies)?;
+    // What they quote now goes with their connections.
     begin(&mut floor, settings, &mut tallies)?;
     check(settings, &mut floor, &mut tallies)?;
     let mut rows = Vec::new();
@@ -842,6 +968,49 @@ pub fn run(settings: &Settings) -> io::Result<Report> {
         taker.client.logout()?;
     }
     Ok(report(settings, driven, echo, tallies))
+}
+
+/// The desk stops the first maker: its quotes end, all others' stay, what it quotes then is refused; when it is let
+/// go on it quotes again.
+fn kill_first(floor: &mut Floor, settings: &Settings, tallies: &mut Tallies) -> io::Result<()> {
+    let Some(session) = settings.run.logins.first().map(Login::session) else {
+        return Ok(());
+    };
+    let mut desk = Desk::logon(settings)?;
+    let (quoted, kill, blocked, lift, again) =
+        (floor.id(), floor.id(), floor.id(), floor.id(), floor.id());
+    floor.makers[0].state_both_sides(settings, quoted);
+    settle(floor, tallies)?;
+    let expected = floor.makers[0].beliefs.resting();
+    let canceled = desk.kill((kill, session), false, tallies)?;
+    if canceled != expected || expected == 0 {
+        tallies.differs(format!("a kill switch of {expected} ended {canceled}"));
+    }
+    tallies.figures.killed += canceled;
+    let stopped = stopped(floor, settings, blocked, tallies);
+    // Whatever it came to: nobody else would ever let the session go on.
+    desk.kill((lift, session), true, tallies)?;
+    stopped?;
+    floor.makers[0].state_both_sides(settings, again);
+    settle(floor, tallies)?;
+    if floor.makers[0].beliefs.resting() == 0 {
+        tallies.differs("a maker quotes nothing after the kill switch was lifted".into());
+    }
+    check(settings, floor, tallies)?;
+    desk.client.logout()
+}
+
+/// The first maker under the kill switch.
+fn stopped(
+    floor: &mut Floor,
+    settings: &Settings,
+    id: u64,
+    tallies: &mut Tallies,
+) -> io::Result<()> {
+    floor.makers[0].is_killed(tallies)?;
+    check(settings, floor, tallies)?;
+    floor.makers[0].is_blocked(settings, id, tallies)?;
+    check(settings, floor, tallies)
 }
 
 /// Seconds the measured part took, and requests that were never answered.

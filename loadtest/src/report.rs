@@ -109,6 +109,9 @@ pub struct MakerFigures {
     pub trips: u64,
     /// How often it was reset.
     pub resets: u64,
+    /// Sides that the kill switch ended at the end; a report of an earlier version has none.
+    #[serde(default)]
+    pub killed: u64,
     /// Refused mass quotes, sides and orders, by reason.
     pub refusals: BTreeMap<String, u64>,
     /// What was answered twice, or is otherwise than the makers believe.
@@ -131,7 +134,7 @@ impl MakerFigures {
         let _ = writeln!(
             out,
             "{} makers of {} instruments, {} takers: {} entries, {:.0}/s, {} fills, {} trips, {} \
-             resets",
+             resets, {} sides killed",
             self.makers,
             self.instruments,
             self.takers,
@@ -139,7 +142,8 @@ impl MakerFigures {
             self.entries_per_second,
             self.fills,
             self.trips,
-            self.resets
+            self.resets,
+            self.killed
         );
         for (reason, count) in &self.refusals {
             let _ = writeln!(out, "  refused {count}: {reason}");
