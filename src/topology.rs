@@ -601,9 +601,14 @@ impl Venue {
         });
 
         let mut reference = ReferenceData::default();
-        engine
-            .instruments()
-            .for_each(|definition| reference.define_instrument(definition));
+        engine.instruments().for_each(|definition| {
+            reference.define_instrument(definition);
+            let id = definition.instrument;
+            if let Some(phase) = engine.phase(id) {
+                // When it began nobody kept.
+                reference.set_phase(id, phase, UtcNanos(0));
+            }
+        });
         engine
             .sessions()
             .for_each(|session| reference.define_session(&session.definition));

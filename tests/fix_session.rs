@@ -232,6 +232,8 @@ fn hold(text: &str) {
     let credentials = server.credentials();
     let only = std::env::var("ONLY").ok();
     let all = dialogues(text);
+    let traders = credentials.fix.iter();
+    let traders: Vec<_> = traders.filter(|entry| entry.roles.is_empty()).collect();
     let mut failures = Vec::new();
     for (number, dialogue) in all.iter().enumerate() {
         if only
@@ -241,7 +243,7 @@ fn hold(text: &str) {
             continue;
         }
         // Sessions take turns, so that a dialogue never waits for the last one's connection.
-        let entry = &credentials.fix[number % credentials.fix.len()];
+        let entry = traders[number % traders.len()];
         let from_connect = dialogue.name.ends_with("(from connect)");
         let talk = if from_connect {
             FixTalk::connect(server.fix, &entry.comp_id)

@@ -1,7 +1,7 @@
 //! An unmodified QuickFIX initiator (Debian's C++ library) against the real binary: it logs on
 //! with the shipped dictionary and every validation on, trades, is cut off in the middle of its
 //! bursts, comes back by itself, and both sides fill their gaps: nothing refused, nothing lost,
-//! nothing doubled.
+//! nothing doubled. At the end it asks whether the instrument and the venue trade.
 //!
 //! Needs a C++ compiler and `libquickfix-dev`; the test command installs them.
 
@@ -189,7 +189,7 @@ fn a_quickfix_initiator_that_is_cut_off_loses_and_doubles_nothing() {
     assert_eq!(
         output.status.code(),
         Some(0),
-        "replaced and canceled at the end"
+        "replaced and canceled at the end, and told what trades"
     );
     assert_eq!(proxy.cuts.load(Ordering::Relaxed), 3, "cut three times");
     assert_eq!(figure("logons"), 4, "came back after each cut");

@@ -317,6 +317,7 @@ impl Client {
                     heartbeat_ms: HEARTBEAT_S as u32 * 1_000,
                     epoch: 0,
                     from_seq: 0,
+                    flags: 0,
                 };
                 Machine::Binary(Box::new(binary::Initiator::new(settings, 0)))
             }

@@ -456,6 +456,26 @@ fn fix_cases() -> Vec<(bool, String)> {
         "35=AF|584=R|585=1|55=T|54=1",
         "35=AF|584=R|585=2",
         "35=AF|585=7",
+        "35=e",
+        "35=e|55=T|263=1",
+        "35=e|324=R|263=1",
+        "35=e|324=R|55=T",
+        "35=e|324=R|55=T|263=0",
+        "35=e|324=R|55=T|263=3",
+        "35=e|324=R|55=T|263=11",
+        "35=e|324=R|55=|263=1",
+        "35=e|324=with space|55=T|263=1",
+        "35=e|324=R2345678901234567890123456789012345678|55=T|263=1",
+        "35=e|324=R|55=T|263=1|336=1",
+        "35=f|55=T",
+        "35=g",
+        "35=g|335=R|263=1",
+        "35=g|335=R|263=1|336=2",
+        "35=g|335=R|336=1",
+        "35=g|263=1",
+        "35=g|335=R|263=x",
+        "35=g|335=with space|263=1",
+        "35=h|336=1|340=2",
         "35=U1",
         "35=U1|11=K|35012=1|35013=3",
         "35=U1|11=K|35012=6",
@@ -1088,14 +1108,15 @@ fn binary_cases() -> Vec<(String, &'static str, Vec<u8>)> {
         change(&mut message);
         add(format!("CancelOrder {name}"), "open", bytes_of(&message, 6));
     }
-    let logons: [Change<Logon>; 8] = [
+    let logons: [Change<Logon>; 9] = [
         ("auth_type=0", |m| m.auth_type = 0),
         ("auth_type=9", |m| m.auth_type = 9),
         ("session_id=0", |m| m.session_id = 0),
         ("heartbeat_ms=0", |m| m.heartbeat_ms = 0),
         ("heartbeat_ms=4294967295", |m| m.heartbeat_ms = u32::MAX),
         ("cod_type=1", |m| m.cod_type = 1),
-        ("flags=1", |m| m.flags = 1),
+        ("flags=2", |m| m.flags = 2),
+        ("flags=32769", |m| m.flags = 0x8001),
         ("cod_grace_ms=1", |m| m.cod_grace_ms = 1),
     ];
     for (name, change) in logons {

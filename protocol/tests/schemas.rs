@@ -10,7 +10,7 @@ use trading_engine_protocol::binary::{FRAME_LENGTH_MAX, SCHEMA_ID, VERSION, mess
 use trading_engine_protocol::fix::dictionary::{self, Kind};
 use trading_engine_protocol::types::{
     KillScope, Liquidity, MassCancelScope, OrderStatus, OrderType, ProtectionLimit,
-    QuoteCancelScope, QuoteStatus, Reason, Side, TimeInForce,
+    QuoteCancelScope, QuoteStatus, Reason, Side, TimeInForce, TradingPhase,
 };
 
 fn text(name: &str) -> String {
@@ -201,6 +201,10 @@ fn every_enum_has_the_values_of_the_sbe_schema() {
     assert_eq!(
         enums["QuoteCancelScope"],
         values(QuoteCancelScope::ALL, |v| byte(v.as_u8()))
+    );
+    assert_eq!(
+        enums["TradingPhase"],
+        values(TradingPhase::ALL, |v| byte(v.as_u8()))
     );
     assert_eq!(
         enums["KillScope"],

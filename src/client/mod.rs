@@ -141,6 +141,7 @@ impl Session {
             heartbeat_ms,
             epoch: place.epoch,
             from_seq: place.from_seq,
+            flags: 0,
         };
         let mut session = Self {
             socket,

@@ -11,12 +11,13 @@ use trading_engine_protocol::binary::message::{
     ProtectionStatus, ProtectionTripped as WireTripped, QuoteCancel as WireQuoteCancel,
     QuoteCancelDone as WireQuoteCancelDone, QuoteCanceled as WireQuoteCanceled,
     QuoteEntry as WireQuoteEntry, QuoteResult as WireQuoteResult, ReplaceOrder as WireReplace,
-    TradeAmended as WireAmended,
+    TradeAmended as WireAmended, TradingStatus,
 };
 use trading_engine_protocol::binary::{
-    Acceptor, AcceptorSettings, Action, LogonRequest, MASS_CANCEL_BY_ACCOUNT, MASS_CANCEL_ORDERS,
-    MASS_CANCEL_QUOTES, MASS_QUOTE_ALL_OR_NONE, MASS_QUOTE_FULL_ACK, MASS_QUOTE_POST_ONLY,
-    NULL_PRICE, QUOTE_LAYER_FIELD, QUOTE_NO_ASK, QUOTE_NO_BID, write_group_message, write_message,
+    Acceptor, AcceptorSettings, Action, LOGON_TRADING_STATUS, LogonRequest, MASS_CANCEL_BY_ACCOUNT,
+    MASS_CANCEL_ORDERS, MASS_CANCEL_QUOTES, MASS_QUOTE_ALL_OR_NONE, MASS_QUOTE_FULL_ACK,
+    MASS_QUOTE_POST_ONLY, NULL_PRICE, QUOTE_LAYER_FIELD, QUOTE_NO_ASK, QUOTE_NO_BID,
+    write_group_message, write_message,
 };
 use trading_engine_protocol::types::{
     AccountId, ClientOrderId, Decimal8, Epoch, ExecutionKind, Instructions, InstrumentId, OrderId,
@@ -75,7 +76,11 @@ pub(super) struct BinaryDoor {
     newest: u64,
     /// A question to the history is under way.
     asked: bool,
+    /// Changes of trading phases it was told of; [`NOT_WANTED`]: it did not ask to be told.
+    phases_told: u64,
 }
+
+const NOT_WANTED: u64 = u64::MAX;
 
 impl BinaryDoor {
     pub fn new(
@@ -91,6 +96,7 @@ impl BinaryDoor {
             next_send: 1,
             newest: 0,
             asked: false,
+            phases_told: NOT_WANTED,
         }
     }
 
@@ -257,6 +263,9 @@ impl BinaryDoor {
             epoch,
         };
         ctx.send(asking, 0, body);
+        if logon.flags & LOGON_TRADING_STATUS != 0 {
+            self.phases_told = 0;
+        }
         self.stage = Stage::Opening {
             cod_type: logon.cod_type,
             cod_grace_ms: logon.cod_grace_ms,
@@ -345,7 +354,32 @@ impl BinaryDoor {
         if self.next_send <= last && !self.asked && connection.output_pending() < REPLAY_ROOM {
             self.asked = ctx.ask_history(bound, self.next_send, last);
         }
+        self.tell_phases(ctx, connection);
         Next::Continue
+    }
+
+    /// Tells of the trading phases that changed, once everything before is sent: who is behind is told of the last
+    /// change only.
+    pub fn tell_phases(&mut self, ctx: &Context<'_>, connection: &mut Connection) {
+        let changes = ctx.reference.changes();
+        let is_behind = self.asked || self.next_send <= self.newest;
+        if self.phases_told >= changes || is_behind || !matches!(self.stage, Stage::Live) {
+            return;
+        }
+        let out = &mut connection.output;
+        if self.phases_told + 1 == changes
+            && let Some(instrument) = ctx.reference.changed()
+        {
+            self.acceptor
+                .trading_status(&trading_status(instrument), out);
+        } else {
+            let all = ctx.reference.instruments();
+            for instrument in all.filter(|instrument| instrument.change > self.phases_told) {
+                self.acceptor
+                    .trading_status(&trading_status(instrument), out);
+            }
+        }
+        self.phases_told = changes;
     }
 
     /// The output drained: a replay may go on.
@@ -817,6 +851,15 @@ fn definition(instrument: &Instrument) -> InstrumentDefinition {
         status: 1,
         product_id: d.product,
         ..InstrumentDefinition::default()
+    }
+}
+
+fn trading_status(instrument: &Instrument) -> TradingStatus {
+    TradingStatus {
+        transact_time: instrument.phase_since.0,
+        instrument_id: instrument.definition.instrument.0,
+        phase: instrument.phase.as_u8(),
+        ..TradingStatus::default()
     }
 }
 

@@ -110,6 +110,14 @@ impl Door {
         }
     }
 
+    /// A trading phase changed.
+    pub fn phase_changed(&mut self, ctx: &mut Context<'_>, connection: &mut Connection) {
+        match self {
+            Self::Binary(door) => door.tell_phases(ctx, connection),
+            Self::Fix(door) => door.tell_phases(ctx),
+        }
+    }
+
     pub fn logout(
         &mut self,
         ctx: &mut Context<'_>,

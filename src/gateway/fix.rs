@@ -11,7 +11,8 @@ use trading_engine_protocol::fix::encode::Digits;
 use trading_engine_protocol::fix::{
     Acceptor, AcceptorSettings, Action, CancelRequest, Content, Header, KillRequest, LogonRequest,
     MassCancelRequest, MassQuoteRequest, MassStatusRequest, MessageWriter, OrderRequest,
-    ProtectionRequest, QuoteCancelRequest, QuoteEntryRequest, QuoteSide, Request, StatusRequest,
+    ProtectionRequest, QuoteCancelRequest, QuoteEntryRequest, QuoteSide, Request, SecurityStatus,
+    SessionStatus, StatusRequest, TRADING_SESSION,
 };
 use trading_engine_protocol::types::{
     ClientOrderId, Decimal8, Epoch, Generation, Instructions, InstrumentId, KillScope,
@@ -24,6 +25,7 @@ use super::connection::Connection;
 use super::context::{Bound, Context, Next};
 use super::quotes::{self, WireEntry, WireSide, response};
 use super::reference::{Instrument, ReferenceData};
+use super::statuses::{self, Statuses};
 use crate::engine::command::{
     BusinessReject, CancelAfter, CancelOrder, CommandKind, ConfigureProtection, EnterOrder,
     EnterOrderWithTerms, KillSwitch, MassCancel, MassQuoteHead, NO_PRICE, OrderStatusRequest,
@@ -79,12 +81,16 @@ pub(super) struct FixDoor {
     waiting_resend: Option<(u64, u64)>,
     contents: VecDeque<(u64, Content)>,
     next_token: u64,
+    /// What it asked to be told of trading phases.
+    statuses: Statuses,
     resetting: bool,
     closing: bool,
 }
 
 /// Session messages waiting for their numbers; more means the log is far behind.
 const CONTENTS_MAX: usize = 8192;
+/// Changes of trading phases are told while fewer than this are: of many at once each waits for a few before it.
+const STATUSES_MAX: usize = 16;
 
 impl FixDoor {
     pub fn new(settings: AcceptorSettings, ctx: &Context<'_>) -> Self {
@@ -100,6 +106,7 @@ impl FixDoor {
             waiting_resend: None,
             contents: VecDeque::new(),
             next_token: 1,
+            statuses: Statuses::default(),
             resetting: false,
             closing: false,
         }
@@ -150,10 +157,7 @@ impl FixDoor {
                 self.end(ctx, reason);
                 Next::Close(reason)
             }
-            Action::Request { seq, request } => {
-                self.request(ctx, seq, &request);
-                Next::Continue
-            }
+            Action::Request { seq, request } => self.request(ctx, seq, &request),
             Action::Session {
                 inbound,
                 inbound_kind,
@@ -234,6 +238,7 @@ impl FixDoor {
             // A reset in an open session; this connection has proven itself.
             self.resetting = true;
             self.contents.clear();
+            self.statuses.tell_again();
             return self.open(ctx, request, bound.session);
         }
         let session = ctx
@@ -380,6 +385,7 @@ impl FixDoor {
             self.waiting_resend = Some((client_expects, seq - 1));
             self.catch_up(ctx, connection);
         }
+        self.tell_phases(ctx);
         self.follow_ups(ctx, connection, Next::Continue)
     }
 
@@ -460,7 +466,21 @@ impl FixDoor {
         } else {
             self.catch_up(ctx, connection);
         }
+        self.tell_phases(ctx);
         Next::Continue
+    }
+
+    /// Asks for numbers for what is to be told of trading phases.
+    #[inline]
+    pub fn tell_phases(&mut self, ctx: &mut Context<'_>) {
+        while matches!(self.stage, Stage::Live)
+            && self.acceptor.is_active()
+            && self.contents.len() < STATUSES_MAX
+            && let Some(status) = self.statuses.next(ctx.reference)
+        {
+            // It has room: it cannot end the session.
+            self.session_message(ctx, 0, SessionMessage::default(), Some(status));
+        }
     }
 
     /// The day ended, and with it the run of numbers: the core has no number left for a Logout, but the next
@@ -727,6 +747,8 @@ impl FixDoor {
                     writer.text(58, text.as_bytes());
                 }
             }
+            Content::SecurityStatus(status) => security_status(status, &mut writer),
+            Content::SessionStatus(status) => session_status(status, &mut writer),
         }
         writer.finish();
     }
@@ -813,8 +835,10 @@ impl FixDoor {
         self.session_message(ctx, 0, SessionMessage::default(), Some(content))
     }
 
-    fn request(&mut self, ctx: &mut Context<'_>, seq: u64, request: &Request) {
-        let Some(bound) = self.bound else { return };
+    fn request(&mut self, ctx: &mut Context<'_>, seq: u64, request: &Request) -> Next {
+        let Some(bound) = self.bound else {
+            return Next::Continue;
+        };
         match request {
             Request::New(order) => match entry(ctx.reference, order) {
                 Ok((order, None)) => ctx.send(bound, seq, order),
@@ -853,6 +877,16 @@ impl FixDoor {
             Request::MassStatus(request) => {
                 ctx.send(bound, seq, question_of_all(ctx.reference, request));
             }
+            Request::SecurityStatus(request) => {
+                let symbol = symbol_text(&request.symbol);
+                let statuses = &mut self.statuses;
+                let answer = statuses.ask_instrument(ctx.reference, symbol, request);
+                return self.session_message(ctx, seq, asked(b'e'), answer);
+            }
+            Request::SessionStatus(request) => {
+                let answer = self.statuses.ask_session(ctx.reference, request);
+                return self.session_message(ctx, seq, asked(b'g'), answer);
+            }
             Request::Kill(request) => ctx.send(bound, seq, kill_switch(ctx.reference, request)),
             Request::Protection(request) => ctx.send(bound, seq, protection(request)),
             Request::ProtectionReset(request) => ctx.send(
@@ -873,6 +907,45 @@ impl FixDoor {
                 },
             ),
         }
+        Next::Continue
+    }
+}
+
+/// A message that only uses its number in the core.
+fn asked(inbound_kind: u8) -> SessionMessage {
+    SessionMessage {
+        inbound_kind,
+        ..SessionMessage::default()
+    }
+}
+
+fn security_status(status: &SecurityStatus, writer: &mut MessageWriter<'_>) {
+    let (trading_status, stage) = statuses::in_fix(status.phase);
+    writer.text(55, symbol_text(&status.symbol));
+    if status.phase.is_none() {
+        writer.text(58, Reason::UnknownInstrument.text().as_bytes());
+    }
+    if status.since != UtcNanos(0) {
+        writer.timestamp(60, status.since);
+    }
+    writer.client_order_id(324, &status.request);
+    writer.character(325, if status.unsolicited { b'Y' } else { b'N' });
+    writer.number(326, trading_status);
+    if status.phase.is_some() {
+        writer.text(336, TRADING_SESSION);
+    }
+    if stage != 0 {
+        writer.number(625, stage);
+    }
+}
+
+fn session_status(status: &SessionStatus, writer: &mut MessageWriter<'_>) {
+    writer.character(325, if status.unsolicited { b'Y' } else { b'N' });
+    writer.client_order_id(335, &status.request);
+    writer.text(336, TRADING_SESSION);
+    writer.number(340, u64::from(status.status));
+    if status.status == statuses::REJECTED {
+        writer.number(567, 1);
     }
 }
 

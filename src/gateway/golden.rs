@@ -12,12 +12,13 @@ use trading_engine_protocol::binary::message::{
     OrderStatusRequest, ProtectionConfig, ProtectionReset, QuoteCancel, QuoteEntry,
 };
 use trading_engine_protocol::binary::{
-    self, Frame, NULL_PRICE, decode_frame, frame, write_group_message, write_message,
+    self, Frame, LOGON_TRADING_STATUS, NULL_PRICE, decode_frame, frame, write_group_message,
+    write_message,
 };
 use trading_engine_protocol::fix::{self, Decoded, MESSAGE_LENGTH_MAX, MessageWriter};
 use trading_engine_protocol::types::{
     AccountId, ClientOrderId, Epoch, ExecId, Generation, InstrumentId, OrderId, Price, Quantity,
-    Reason, Sequence, SessionId, SessionSequence, TradeId, UtcNanos,
+    Reason, Sequence, SessionId, SessionSequence, TradeId, TradingPhase, UtcNanos,
 };
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
@@ -34,9 +35,9 @@ use crate::engine::command::{
     QUOTE_ENTRIES_MAX, name,
 };
 use crate::engine::event::{
-    self, Body, CancelAfterSet, EVENT_VERSION, Event, EventBody, EventHeader, EventKind, Fill,
-    KillSwitchDone, LogonAnswered, MassCancelDone, MassQuoteAnsweredHead, OrderCanceled,
-    OrderState, OrderStatusReport, OrderTriggered, ProtectionSet, ProtectionTripped,
+    self, AdminMessage, Body, CancelAfterSet, EVENT_VERSION, Event, EventBody, EventHeader,
+    EventKind, Fill, KillSwitchDone, LogonAnswered, MassCancelDone, MassQuoteAnsweredHead,
+    OrderCanceled, OrderState, OrderStatusReport, OrderTriggered, ProtectionSet, ProtectionTripped,
     QuoteCancelDone, QuoteCanceled, QuoteFill, QuoteResult, QuoteStatusAnswered, RequestRejected,
     SessionClosed, TradeAmended,
 };
@@ -115,8 +116,13 @@ impl Desk {
 
     /// The command that was sent last.
     fn command(&mut self) -> Option<(u32, String)> {
+        self.sent().pop()
+    }
+
+    /// The commands that were sent.
+    fn sent(&mut self) -> Vec<(u32, String)> {
         self.outbox.publish();
-        let mut last = None;
+        let mut all = Vec::new();
         while let Some(bytes) = self.commands.peek() {
             assert!(bytes.len() <= COMMAND_LENGTH_MAX);
             let words: Vec<u64> = bytes
@@ -124,11 +130,11 @@ impl Desk {
                 .map(|word| u64::from_le_bytes(word.try_into().unwrap()))
                 .collect();
             let (header, body) = command::read(words.as_bytes()).unwrap();
-            last = Some((header.length, told(&body)));
+            all.push((header.length, told(&body)));
             self.commands.advance();
         }
         self.commands.release();
-        last
+        all
     }
 }
 
@@ -195,6 +201,10 @@ struct BinaryTalk {
 
 impl BinaryTalk {
     fn new() -> Self {
+        Self::with_flags(0)
+    }
+
+    fn with_flags(flags: u16) -> Self {
         let mut desk = Desk::new();
         let (mut connection, mut client) = connection();
         let settings = binary::AcceptorSettings::default();
@@ -207,6 +217,7 @@ impl BinaryTalk {
             session_id: BINARY.0,
             auth_type: 2,
             heartbeat_ms: 1_000,
+            flags,
             ..Logon::new_zeroed()
         };
         let mut bytes = Vec::new();
@@ -1055,6 +1066,54 @@ fn events(session: SessionId, first: u64) -> Vec<(&'static str, Vec<u64>)> {
     ]
 }
 
+/// What FIX clients ask, and what both are told of each phase.
+fn phases(out: &mut String) {
+    let mut binary = BinaryTalk::with_flags(LOGON_TRADING_STATUS);
+    let mut fix = FixTalk::new();
+    // The reply to its Logon was the first.
+    let (mut at, mut token) = (1, 0);
+    let mut numbered = |fix: &mut FixTalk| {
+        (at, token) = (at + 1, token + 1);
+        let admin = AdminMessage {
+            message_kind: b'f',
+            token,
+            ..AdminMessage::default()
+        };
+        fix_text(&fix.event(&words_of(header(FIX, at, Reason::None), admin)))
+    };
+    for (kind, body) in [
+        ("e", "55=ACME|263=1|324=R"),
+        ("e", "55=LONGEST-SYMBOL-OF-THEM-A|263=0|324=T"),
+        ("e", "55=NOWHERE|263=1|324=S"),
+        ("g", "263=1|335=U"),
+        ("g", "263=0|335=V|336=2"),
+    ] {
+        let (_, command) = fix.request(kind, body);
+        let answer = numbered(&mut fix);
+        let _ = writeln!(out, "{kind}|{body}\n  -> {command}\n  {answer}");
+    }
+    let first = TradingPhase::Continuous;
+    let others = TradingPhase::ALL.iter().filter(|phase| **phase != first);
+    for phase in others.chain([&first]) {
+        let _ = writeln!(out, "{phase:?}");
+        for id in [InstrumentId(1), InstrumentId(2)] {
+            for desk in [&mut binary.desk, &mut fix.desk] {
+                assert!(desk.reference.set_phase(id, *phase, NOW));
+            }
+            let connection = &mut binary.connection;
+            binary.door.tell_phases(&binary.desk.context(), connection);
+            let frame = hex(&std::mem::take(&mut connection.output));
+            let _ = writeln!(out, "  {frame}");
+            fix.door.tell_phases(&mut fix.desk.context());
+            for _ in fix.desk.sent() {
+                let _ = writeln!(out, "  {}", numbered(&mut fix));
+            }
+        }
+    }
+    let (_, command) = fix.request("e", "55=ACME|263=2|324=R");
+    let _ = writeln!(out, "e|55=ACME|263=2|324=R\n  -> {command}");
+}
+
 #[test]
 fn both_doors_say_what_is_written_down() {
     let mut out = String::new();
@@ -1069,6 +1128,8 @@ fn both_doors_say_what_is_written_down() {
         let text = fix_text(&fix.event(to_fix));
         let _ = writeln!(out, "{what}\n  {frame}\n  {text}");
     }
+    out.push_str("== trading phases\n");
+    phases(&mut out);
     let path = format!("{}/tests/fixtures/doors.txt", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, &out).unwrap();

@@ -5,6 +5,7 @@
 //! * `connection`: a socket and its buffers; `outbox`: the way into the log
 //! * `binary`, `fix`: a connection's protocol, translated to commands and from events
 //! * `quotes`: mass quotes between the wire's units and the core's
+//! * `statuses`: what FIX clients asked to be told of trading phases
 //! * `reference`: instruments and sessions by name; `keystore`, `authenticator`: credentials
 //! * `waiting`, `failures`: whose credentials are checked next, and whose not for now
 
@@ -23,6 +24,7 @@ mod outbox;
 pub mod poller;
 mod quotes;
 pub mod reference;
+mod statuses;
 mod waiting;
 
 pub use admissions::Admissions;

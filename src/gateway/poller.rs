@@ -20,7 +20,7 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use trading_engine_protocol::binary::AcceptorSettings;
 use trading_engine_protocol::fix;
-use trading_engine_protocol::types::{Reason, Sequence, SessionId};
+use trading_engine_protocol::types::{Reason, Sequence, SessionId, TradingPhase};
 
 use super::admissions::{Admission, Admissions};
 use super::authenticator::{AuthReply, Authenticator, Verdict};
@@ -1013,6 +1013,15 @@ impl Gateway {
             EventBody::InstrumentDefined(defined) => {
                 self.reference.define_instrument(&defined.definition);
                 self.announce(defined.definition.instrument);
+                self.tell_phases();
+                return;
+            }
+            EventBody::PhaseChanged(changed) => {
+                let (id, since) = (changed.instrument, header.sequenced_at);
+                let phase = TradingPhase::try_from(changed.phase);
+                if phase.is_ok_and(|phase| self.reference.set_phase(id, phase, since)) {
+                    self.tell_phases();
+                }
                 return;
             }
             EventBody::SessionDefined(defined) => {
@@ -1078,6 +1087,34 @@ impl Gateway {
         for index in 0..self.slots.len() {
             if let Some(slot) = self.slots[index].as_mut() {
                 slot.door.instrument(&mut slot.connection, &instrument);
+                self.enqueue(index);
+            }
+        }
+    }
+
+    /// A phase changed: every session may have asked to be told.
+    fn tell_phases(&mut self) {
+        let now_ns = self.clock.monotonic_ns();
+        let utc = self.clock.utc_at(now_ns);
+        for index in 0..self.slots.len() {
+            let Some(slot) = self.slots[index].as_mut() else {
+                continue;
+            };
+            if !slot.logged_on || slot.closing_at.is_some() {
+                continue;
+            }
+            let mut ctx = Context {
+                now_ns,
+                utc,
+                connection: slot.name,
+                source: slot.connection.peer.ip(),
+                outbox: &mut self.outbox,
+                reference: &self.reference,
+                services: &self.services,
+                quotes: &mut self.quotes,
+            };
+            slot.door.phase_changed(&mut ctx, &mut slot.connection);
+            if slot.connection.output_pending() > 0 {
                 self.enqueue(index);
             }
         }

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 
 use trading_engine_protocol::types::{
-    Decimal8, InstrumentId, Price, Quantity, Reason, SessionId, SessionProtocol,
+    Decimal8, InstrumentId, Price, Quantity, Reason, SessionId, SessionProtocol, TradingPhase,
+    UtcNanos,
 };
 
 use crate::engine::command::{DefineInstrument, DefineSession, name_text};
@@ -18,6 +19,12 @@ pub struct Instrument {
     pub definition: DefineInstrument,
     /// Symbol(55).
     pub symbol: Box<[u8]>,
+    /// Its trading phase.
+    pub phase: TradingPhase,
+    /// Since when, UTC ns; 0: since before this gateway saw it.
+    pub phase_since: UtcNanos,
+    /// Which of all changes of phases brought it, from 1; that it was defined is one.
+    pub change: u64,
 }
 
 impl Instrument {
@@ -88,6 +95,12 @@ pub struct ReferenceData {
     by_symbol: HashMap<Box<[u8]>, InstrumentId>,
     sessions: Vec<Option<SessionEntry>>,
     by_name: HashMap<(u8, Box<[u8]>), SessionId>,
+    /// Changes of phases so far.
+    changes: u64,
+    /// Whose was the last one.
+    changed: InstrumentId,
+    /// Instruments in each phase.
+    phases: [u32; TradingPhase::ALL.len()],
 }
 
 impl ReferenceData {
@@ -99,10 +112,59 @@ impl ReferenceData {
         }
         let symbol: Box<[u8]> = name_text(&definition.symbol).as_bytes().into();
         self.by_symbol.insert(symbol.clone(), definition.instrument);
+        if let Some(known) = &mut self.instruments[index] {
+            // Its phase is not the definition's to change.
+            known.definition = *definition;
+            known.symbol = symbol;
+            return;
+        }
+        let first = TradingPhase::try_from(definition.first_phase);
+        let phase = first.unwrap_or(TradingPhase::Continuous);
+        self.changes += 1;
+        self.changed = definition.instrument;
+        self.phases[usize::from(phase.as_u8())] += 1;
         self.instruments[index] = Some(Instrument {
             definition: *definition,
             symbol,
+            phase,
+            phase_since: UtcNanos(0),
+            change: self.changes,
         });
+    }
+
+    /// An instrument is in a phase from then on. Returns whether it was in another.
+    pub fn set_phase(&mut self, id: InstrumentId, phase: TradingPhase, since: UtcNanos) -> bool {
+        let found = self.instruments.get_mut(id.0 as usize);
+        let Some(instrument) = found.and_then(Option::as_mut) else {
+            return false;
+        };
+        let previous = std::mem::replace(&mut instrument.phase, phase);
+        if previous == phase {
+            return false;
+        }
+        self.changes += 1;
+        self.changed = id;
+        instrument.phase_since = since;
+        instrument.change = self.changes;
+        self.phases[usize::from(previous.as_u8())] -= 1;
+        self.phases[usize::from(phase.as_u8())] += 1;
+        true
+    }
+
+    /// Changes of phases so far: who was told of so many was told of all.
+    #[inline]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The instrument of the last change.
+    pub fn changed(&self) -> Option<&Instrument> {
+        self.instrument(self.changed)
+    }
+
+    /// How many instruments are in a phase.
+    pub fn instruments_in(&self, phase: TradingPhase) -> u32 {
+        self.phases[usize::from(phase.as_u8())]
     }
 
     /// Takes an accepted session definition.
@@ -182,6 +244,34 @@ mod tests {
         );
         assert_eq!(acme.lots(Decimal8(0)), Err(Reason::QuantityBelowMinimum));
         assert_eq!(acme.price(Price(22_150)), Decimal8(22_150_000_000));
+    }
+
+    #[test]
+    fn a_phase_is_a_change_when_it_is_another() {
+        let mut reference = ReferenceData::default();
+        let id = InstrumentId(3);
+        let definition = DefineInstrument {
+            instrument: id,
+            symbol: name("ACME").unwrap(),
+            first_phase: TradingPhase::PreOpen.as_u8(),
+            ..DefineInstrument::default()
+        };
+        reference.define_instrument(&definition);
+        assert_eq!(reference.changes(), 1);
+        assert_eq!(reference.instruments_in(TradingPhase::PreOpen), 1);
+        let then = UtcNanos(7);
+        assert!(reference.set_phase(id, TradingPhase::Continuous, then));
+        assert!(!reference.set_phase(id, TradingPhase::Continuous, UtcNanos(8)));
+        assert!(!reference.set_phase(InstrumentId(4), TradingPhase::Halted, then));
+        // Defined again it stays in its phase.
+        reference.define_instrument(&definition);
+        let acme = reference.changed().unwrap();
+        assert_eq!(
+            (acme.phase, acme.phase_since),
+            (TradingPhase::Continuous, then)
+        );
+        assert_eq!((acme.change, reference.changes()), (2, 2));
+        assert_eq!(reference.instruments_in(TradingPhase::PreOpen), 0);
     }
 
     #[test]

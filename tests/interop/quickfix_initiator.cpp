@@ -92,6 +92,13 @@ public:
             FIX::UnsupportedMessageType) override {
     std::lock_guard<std::mutex> lock(mutex_);
     const std::string type = message.getHeader().getField(FIX::FIELD::MsgType);
+    if (type == "f" || type == "h") {
+      // Of no symbol that there is, of the symbol or of the venue while it trades.
+      const std::string status = message.getField(type == "f" ? 326 : 340);
+      ++(status == (type == "f" ? "17" : "2") ? trading : not_trading);
+      changed_.notify_all();
+      return;
+    }
     if (type != "8") {
       ++refused_by_venue;
       std::cerr << "venue refused: " << message.toString() << std::endl;
@@ -180,6 +187,22 @@ public:
     FIX::Session::sendToTarget(message, id_);
   }
 
+  void ask_status(const char *id, const std::string &symbol, char subscription) {
+    FIX::Message message;
+    message.getHeader().setField(FIX::MsgType("e"));
+    message.setField(324, id);
+    message.setField(FIX::Symbol(symbol));
+    message.setField(263, std::string(1, subscription));
+    FIX::Session::sendToTarget(message, id_);
+  }
+  void ask_venue(const char *id) {
+    FIX::Message message;
+    message.getHeader().setField(FIX::MsgType("g"));
+    message.setField(335, id);
+    message.setField(263, "1");
+    FIX::Session::sendToTarget(message, id_);
+  }
+
   // Whether it came true in time; `condition` runs under the lock.
   template <typename Condition> bool wait(int seconds, Condition condition) {
     std::unique_lock<std::mutex> lock(mutex_);
@@ -195,6 +218,7 @@ public:
   bool up = false;
   int logons = 0, resend_requests = 0, sent_again = 0, received_again = 0;
   int refused_by_us = 0, refused_by_venue = 0, doubled = 0, lost = 0, replaced = 0, canceled = 0;
+  int trading = 0, not_trading = 0;
   double bought = 0, sold = 0;
 
 private:
@@ -244,6 +268,10 @@ int main(int count, char **arguments) {
     well = well && firm.wait(20, [&] { return firm.replaced == 1; });
     firm.cancel("LAST-3", "LAST-2", '1', symbol);
     well = well && firm.wait(20, [&] { return firm.canceled == 1; });
+    firm.ask_status("STATUS-1", symbol, '1');
+    firm.ask_status("STATUS-2", "NOWHERE", '0');
+    firm.ask_venue("STATUS-3");
+    well = well && firm.wait(20, [&] { return firm.trading == 2 && firm.not_trading == 1; });
     initiator.stop();
 
     std::printf("{\"well\":%s,\"reconciled\":%s,\"logons\":%d,\"resend_requests\":%d,"

@@ -279,6 +279,7 @@ impl Peer for BinaryPeer {
             heartbeat_ms: 30_000,
             epoch: 0,
             from_seq: self.next_expected,
+            flags: 0,
         };
         let mut wire = Wire::connect(address);
         let mut initiator = Initiator::new(settings, 0);

@@ -237,6 +237,8 @@ pub struct BinaryTalk {
     pub line: Line,
     /// Last number of ours.
     pub seq: u64,
+    /// Of the Logon.
+    pub flags: u16,
     /// Instrument ids by symbol, as the venue told them.
     pub instruments: HashMap<String, u32>,
     pub accepted: Option<trading_engine_protocol::binary::message::LogonAccepted>,
@@ -257,6 +259,7 @@ impl BinaryTalk {
         Self {
             line,
             seq: 0,
+            flags: 0,
             instruments: HashMap::new(),
             accepted: None,
         }
@@ -277,6 +280,7 @@ impl BinaryTalk {
             session_id: entry.session,
             heartbeat_ms,
             from_seq,
+            flags: self.flags,
             auth_type: if matches!(entry.secret, Secret::Hmac(_)) {
                 1
             } else {

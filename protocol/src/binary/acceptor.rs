@@ -20,12 +20,12 @@ use super::message::{
     CancelAfter, CancelOrder, Grouped, Heartbeat, InstrumentDefinition, KillSwitch, Logon,
     LogonAccepted, LogonRejected, Logout, MassCancel, MassQuote, Message, NewOrder,
     OrderStatusRequest, ProtectionConfig, ProtectionReset, QuoteCancel, Reject, ReplaceOrder,
-    ReplayComplete, ServerHello, TestRequest,
+    ReplayComplete, ServerHello, TestRequest, TradingStatus,
 };
 use super::{
-    FRAME_LENGTH_MAX, MASS_CANCEL_BY_ACCOUNT, MASS_CANCEL_ORDERS, MASS_CANCEL_QUOTES,
-    MASS_QUOTE_ALL_OR_NONE, MASS_QUOTE_FULL_ACK, MASS_QUOTE_POST_ONLY, QUOTE_LAYER_FIELD,
-    QUOTE_NO_ASK, QUOTE_NO_BID, VERSION, VERSION_MIN, logon_text,
+    FRAME_LENGTH_MAX, LOGON_TRADING_STATUS, MASS_CANCEL_BY_ACCOUNT, MASS_CANCEL_ORDERS,
+    MASS_CANCEL_QUOTES, MASS_QUOTE_ALL_OR_NONE, MASS_QUOTE_FULL_ACK, MASS_QUOTE_POST_ONLY,
+    QUOTE_LAYER_FIELD, QUOTE_NO_ASK, QUOTE_NO_BID, VERSION, VERSION_MIN, logon_text,
 };
 
 /// Bounds and identity of an acceptor.
@@ -352,7 +352,7 @@ impl Acceptor {
         let Some(logon) = block::<Logon>(header, body) else {
             return self.protocol_error(now_ns, Some(header), out);
         };
-        if header.seq != 0 || logon.flags != 0 {
+        if header.seq != 0 || logon.flags & !LOGON_TRADING_STATUS != 0 {
             return self.protocol_error(now_ns, Some(header), out);
         }
         if logon.cod_type > 3 || logon.cod_grace_ms > CANCEL_GRACE_MS_MAX {
@@ -639,6 +639,11 @@ impl Acceptor {
     /// Reference data, unnumbered.
     pub fn instrument(&mut self, definition: &InstrumentDefinition, out: &mut Vec<u8>) {
         write_message(out, definition, 0);
+    }
+
+    /// The phase of an instrument, unnumbered.
+    pub fn trading_status(&mut self, status: &TradingStatus, out: &mut Vec<u8>) {
+        write_message(out, status, 0);
     }
 
     /// The replay is in `out`: orders are taken from now on.

@@ -28,6 +28,8 @@ pub struct LogonSettings {
     pub epoch: u64,
     /// First number not yet seen, at least 1; 0 = live only.
     pub from_seq: u64,
+    /// Bits: [`super::LOGON_TRADING_STATUS`].
+    pub flags: u16,
 }
 
 /// What one frame means to the client.
@@ -86,6 +88,7 @@ impl Initiator {
             session_id: settings.session_id,
             heartbeat_ms: settings.heartbeat_ms,
             auth_type: settings.auth_type,
+            flags: settings.flags,
             ..Logon::default()
         };
         Self {

@@ -167,7 +167,7 @@ messages! {
         cod_type: u8,
         /// 1 = HMAC-SHA256, 2 = Ed25519.
         auth_type: u8,
-        /// Reserved, 0.
+        /// Bits: 1 TradingStatus is wanted.
         flags: u16,
     }
     /// The session is the client's.
@@ -963,6 +963,18 @@ messages! {
         product_id: u32,
         /// Reserved, 0.
         reserved2: u32,
+    }
+    /// The phase of an instrument; sent without number, to who asked for it at logon: of every instrument behind
+    /// ReplayComplete, and when it changes.
+    TradingStatus = 301, 16 {
+        /// Since when, UTC ns of the log; 0 = not known.
+        transact_time: u64,
+        /// Instrument.
+        instrument_id: u32,
+        /// TradingPhase.
+        phase: u8,
+        /// Reserved, 0.
+        reserved: [u8; 3],
     }
 }
 

@@ -26,6 +26,8 @@ pub const NULL_PRICE: i64 = i64::MIN;
 pub const LOGON_CONTEXT: &[u8; 10] = b"TE-LOGON-1";
 /// Bytes of what a Logon signs.
 pub const SIGNED_LENGTH: usize = LOGON_CONTEXT.len() + 32 + size_of::<message::Logon>();
+/// Logon flag: the client is told of trading phases.
+pub const LOGON_TRADING_STATUS: u16 = 1;
 
 /// What a Logon signs: the context, the server's nonce, the Logon block with its signature zero.
 pub fn logon_text(nonce: &[u8; 32], logon: &message::Logon) -> [u8; SIGNED_LENGTH] {

@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::codec::{Decoded, Message, decode, timestamp};
 use super::dictionary;
-use super::order::{self, Request};
+use super::order::{self, Request, SYMBOL_LENGTH_MAX};
 use super::quote::QuoteEntryRequest;
 use super::validate::{Refusal, validate_as};
 use super::{BEGIN_STRING, SOH};
-use crate::types::{CANCEL_GRACE_MS_MAX, Reason, UtcNanos};
+use crate::types::{CANCEL_GRACE_MS_MAX, ClientOrderId, Reason, TradingPhase, UtcNanos};
 
 /// Identity and bounds.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ pub struct LogonRequest {
     pub cancel_grace_ms: u32,
 }
 
-/// An outbound session message, without its number.
+/// An outbound message whose content the core does not have, without its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// 35=0, with TestReqID(112) when it answers a TestRequest.
@@ -96,6 +96,37 @@ pub enum Content {
     },
     /// 35=5, with Text(58).
     Logout(String),
+    /// 35=f.
+    SecurityStatus(SecurityStatus),
+    /// 35=h.
+    SessionStatus(SessionStatus),
+}
+
+/// SecurityStatus(f): the phase of an instrument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecurityStatus {
+    /// SecurityStatusReqID(324) of the request.
+    pub request: ClientOrderId,
+    /// UnsolicitedIndicator(325): a change, not the answer.
+    pub unsolicited: bool,
+    /// Symbol(55), zero-padded, as asked for.
+    pub symbol: [u8; SYMBOL_LENGTH_MAX],
+    /// Its phase; `None`: there is no such instrument.
+    pub phase: Option<TradingPhase>,
+    /// TransactTime(60): since when, 0 = not known.
+    pub since: UtcNanos,
+}
+
+/// TradingSessionStatus(h): whether the venue trades.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionStatus {
+    /// TradSesReqID(335) of the request.
+    pub request: ClientOrderId,
+    /// UnsolicitedIndicator(325): a change, not the answer.
+    pub unsolicited: bool,
+    /// TradSesStatus(340): 0 unknown, 1 halted, 2 open, 3 closed, 4 pre-open, 5 pre-close, 6 the request is rejected
+    /// because there is no such TradingSessionID(336).
+    pub status: u8,
 }
 
 impl Content {
@@ -107,6 +138,8 @@ impl Content {
             Self::ResendRequest(_) => b'2',
             Self::Reject { .. } => b'3',
             Self::Logout(_) => b'5',
+            Self::SecurityStatus(_) => b'f',
+            Self::SessionStatus(_) => b'h',
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What a desk asks and sets beside its orders, as values: OrderStatusRequest(H),
-//! OrderMassStatusRequest(AF), and this venue's own KillSwitchRequest(U1),
+//! OrderMassStatusRequest(AF), SecurityStatusRequest(e), TradingSessionStatusRequest(g), and this venue's own KillSwitchRequest(U1),
 //! ProtectionConfigRequest(U3), ProtectionResetRequest(U4) and CancelAfterRequest(U6).
 
 use super::codec::Message;
@@ -34,6 +34,42 @@ pub struct MassStatusRequest {
     /// Side(54) as sent, 0 = both.
     pub side: u8,
 }
+
+/// SubscriptionRequestType(263).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subscription {
+    /// Once, as it is now.
+    Snapshot,
+    /// As it is now, and each change.
+    Subscribe,
+    /// No change any more.
+    Unsubscribe,
+}
+
+/// e.
+#[derive(Clone, Copy, Debug)]
+pub struct SecurityStatusRequest {
+    /// SecurityStatusReqID(324).
+    pub request: ClientOrderId,
+    /// Symbol(55), zero-padded.
+    pub symbol: [u8; SYMBOL_LENGTH_MAX],
+    /// SubscriptionRequestType(263).
+    pub subscription: Subscription,
+}
+
+/// g.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionStatusRequest {
+    /// TradSesReqID(335).
+    pub request: ClientOrderId,
+    /// TradingSessionID(336) is absent, or the one that there is.
+    pub is_known: bool,
+    /// SubscriptionRequestType(263).
+    pub subscription: Subscription,
+}
+
+/// TradingSessionID(336) of the one trading session that there is: the day.
+pub const TRADING_SESSION: &[u8] = b"1";
 
 /// U1.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +137,31 @@ pub(super) fn mass_status(message: &Message, bytes: &[u8]) -> Result<Request, Re
         request: id(message, bytes, 584)?,
         symbol: symbol(message.get(bytes, 55).unwrap_or_default()),
         side: character(message, bytes, 54).unwrap_or(0),
+    }))
+}
+
+fn subscription(message: &Message, bytes: &[u8]) -> Subscription {
+    match message.get(bytes, 263) {
+        Some(b"1") => Subscription::Subscribe,
+        Some(b"2") => Subscription::Unsubscribe,
+        _ => Subscription::Snapshot,
+    }
+}
+
+pub(super) fn security_status(message: &Message, bytes: &[u8]) -> Result<Request, Refusal> {
+    Ok(Request::SecurityStatus(SecurityStatusRequest {
+        request: id(message, bytes, 324)?,
+        symbol: symbol(message.get(bytes, 55).unwrap_or_default()),
+        subscription: subscription(message, bytes),
+    }))
+}
+
+pub(super) fn session_status(message: &Message, bytes: &[u8]) -> Result<Request, Refusal> {
+    let session = message.get(bytes, 336);
+    Ok(Request::SessionStatus(SessionStatusRequest {
+        request: id(message, bytes, 335)?,
+        is_known: session.is_none_or(|session| session == TRADING_SESSION),
+        subscription: subscription(message, bytes),
     }))
 }
 

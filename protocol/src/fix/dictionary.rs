@@ -162,6 +162,7 @@ fields! {
     211 PegOffsetValue Float;
     212 XmlDataLen Unsigned;
     213 XmlData Data;
+    263 SubscriptionRequestType Char ["0" "1" "2"];
     295 NoQuoteEntries Count;
     296 NoQuoteSets Count;
     297 QuoteStatus Int ["0" "1" "4" "5" "6" "7"];
@@ -171,7 +172,12 @@ fields! {
     301 QuoteResponseLevel Int ["0" "1" "2"];
     302 QuoteSetID Text;
     304 TotNoQuoteEntries Int;
+    324 SecurityStatusReqID Text;
+    325 UnsolicitedIndicator Boolean;
+    326 SecurityTradingStatus Int ["2" "5" "17" "18" "20" "21" "22"];
+    335 TradSesReqID Text;
     336 TradingSessionID Text;
+    340 TradSesStatus Int ["0" "1" "2" "3" "4" "5" "6"];
     347 MessageEncoding Text;
     354 EncodedTextLen Unsigned;
     355 EncodedText Data;
@@ -204,6 +210,7 @@ fields! {
     533 TotalAffectedOrders Unsigned;
     553 Username Text;
     554 Password Text;
+    567 TradSesStatusRejReason Int ["1" "99"];
     583 ClOrdLinkID Text;
     584 MassStatusReqID Text;
     585 MassStatusReqType Int ["1" "7"];
@@ -520,6 +527,38 @@ pub const MESSAGES: &[MessageRule] = &[
         inbound: false,
     },
     MessageRule {
+        message_type: "e",
+        name: "SecurityStatusRequest",
+        required: &[55, 263, 324],
+        optional: &[48, 167, 207],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "f",
+        name: "SecurityStatus",
+        required: &[55],
+        optional: &[58, 60, 324, 325, 326, 336, 625],
+        groups: &[],
+        inbound: false,
+    },
+    MessageRule {
+        message_type: "g",
+        name: "TradingSessionStatusRequest",
+        required: &[263, 335],
+        optional: &[336],
+        groups: &[],
+        inbound: true,
+    },
+    MessageRule {
+        message_type: "h",
+        name: "TradingSessionStatus",
+        required: &[336, 340],
+        optional: &[58, 325, 335, 567],
+        groups: &[],
+        inbound: false,
+    },
+    MessageRule {
         message_type: "j",
         name: "BusinessMessageReject",
         required: &[372, 380],
@@ -532,10 +571,10 @@ pub const MESSAGES: &[MessageRule] = &[
 /// Message types of FIX 4.4 that exist and this venue does not take: answered by 35=j, not 35=3.
 pub const KNOWN_ELSEWHERE: &[&str] = &[
     "6", "7", "8", "9", "B", "C", "E", "J", "K", "L", "M", "N", "P", "Q", "R", "S", "T", "V", "W",
-    "X", "Y", "a", "b", "c", "d", "e", "f", "g", "h", "j", "k", "l", "m", "n", "o", "p", "r", "s",
-    "t", "u", "v", "w", "x", "y", "z", "AA", "AB", "AC", "AD", "AE", "AG", "AH", "AI", "AJ", "AK",
-    "AL", "AM", "AN", "AO", "AP", "AQ", "AR", "AS", "AT", "AU", "AV", "AW", "AX", "AY", "AZ", "BA",
-    "BB", "BC", "BD", "BE", "BF", "BG", "BH",
+    "X", "Y", "a", "b", "c", "d", "f", "h", "j", "k", "l", "m", "n", "o", "p", "r", "s", "t", "u",
+    "v", "w", "x", "y", "z", "AA", "AB", "AC", "AD", "AE", "AG", "AH", "AI", "AJ", "AK", "AL",
+    "AM", "AN", "AO", "AP", "AQ", "AR", "AS", "AT", "AU", "AV", "AW", "AX", "AY", "AZ", "BA", "BB",
+    "BC", "BD", "BE", "BF", "BG", "BH",
 ];
 
 /// Tags are looked up in a table of this size; the few beyond are the last of [`FIELDS`].

@@ -11,10 +11,13 @@ pub mod order;
 pub mod quote;
 mod validate;
 
-pub use acceptor::{Acceptor, AcceptorSettings, Action, Content, LogonRequest};
+pub use acceptor::{
+    Acceptor, AcceptorSettings, Action, Content, LogonRequest, SecurityStatus, SessionStatus,
+};
 pub use codec::{Decoded, Field, Message, decode};
 pub use desk::{
-    CancelAfterRequest, KillRequest, MassStatusRequest, ProtectionRequest, StatusRequest,
+    CancelAfterRequest, KillRequest, MassStatusRequest, ProtectionRequest, SecurityStatusRequest,
+    SessionStatusRequest, StatusRequest, Subscription, TRADING_SESSION,
 };
 pub use encode::{Header, MessageWriter};
 pub use initiator::{ClientAction, Initiator, InitiatorSettings};

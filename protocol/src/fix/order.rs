@@ -3,7 +3,8 @@
 
 use super::codec::{Message, number, timestamp};
 use super::desk::{
-    self, CancelAfterRequest, KillRequest, MassStatusRequest, ProtectionRequest, StatusRequest,
+    self, CancelAfterRequest, KillRequest, MassStatusRequest, ProtectionRequest,
+    SecurityStatusRequest, SessionStatusRequest, StatusRequest,
 };
 use super::quote::{self, MassQuoteRequest, QuoteCancelRequest, QuoteEntryRequest};
 use super::validate::Refusal;
@@ -34,6 +35,10 @@ pub enum Request {
     Status(StatusRequest),
     /// AF.
     MassStatus(MassStatusRequest),
+    /// e.
+    SecurityStatus(SecurityStatusRequest),
+    /// g.
+    SessionStatus(SessionStatusRequest),
     /// U1.
     Kill(KillRequest),
     /// U3.
@@ -179,6 +184,8 @@ pub(super) fn read(
         b"Z" => quote::quote_cancel(message, bytes),
         b"H" => desk::status(message, bytes),
         b"AF" => desk::mass_status(message, bytes),
+        b"e" => desk::security_status(message, bytes),
+        b"g" => desk::session_status(message, bytes),
         b"U1" => desk::kill_switch(message, bytes),
         b"U3" => Ok(Request::Protection(desk::protection(message, bytes)?)),
         b"U4" => Ok(Request::ProtectionReset(desk::protection(message, bytes)?)),
