@@ -21,8 +21,11 @@ pub const STEP_EVENTS_MAX: usize = 256;
 /// Orders or names that one step looks at without writing of them, at most: to find the orders that a
 /// command of many means, to put them into order, to count or forget names. Nothing comes between the
 /// steps of a command, so it finds what was there at its beginning. Not bounded so: an auction's price,
-/// which walks the price levels that cross, and FOK and MinQty with self-trade prevention.
+/// which walks the price levels that cross.
 pub const STEP_VISITS_MAX: usize = 1024;
+/// Orders that FOK and MinQty with self-trade prevention look at for whose they are, at most: who asks
+/// again and again changes nothing, and all others wait for the answer. What is behind counts as not there.
+pub const FEASIBILITY_VISITS_MAX: usize = 4096;
 /// Room an event sink must have before a step.
 pub const STEP_BYTES_MAX: usize = STEP_EVENTS_MAX * SHORT_EVENT_LENGTH_MAX;
 

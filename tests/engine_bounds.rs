@@ -13,10 +13,10 @@ use trading_engine::engine::command::{
     MassCancel, MassQuoteHead, QuoteEntry, SetLimits, SetReference,
 };
 use trading_engine::engine::event::EventBody;
-use trading_engine::limits::{EngineLimits, STEP_VISITS_MAX};
+use trading_engine::limits::{EngineLimits, FEASIBILITY_VISITS_MAX, STEP_VISITS_MAX};
 use trading_engine_protocol::types::{
-    ClientOrderId, FirmId, InstrumentId, KillScope, Price, Quantity, Reason, Roles, SessionId,
-    SessionProtocol,
+    ClientOrderId, FirmId, InstrumentId, KillScope, Price, Quantity, Reason, Roles,
+    SelfTradePrevention, SessionId, SessionProtocol, TimeInForce,
 };
 use zerocopy::IntoBytes;
 
@@ -252,6 +252,60 @@ fn a_day_roll_forgets_its_ids_in_steps_and_all_of_them() {
     });
     let looks = 2 * OTHERS / STEP_VISITS_MAX as u64;
     assert!(steps >= looks, "{steps} steps");
+}
+
+#[test]
+fn fok_among_many_own_orders_looks_at_so_many_and_no_more() {
+    let limits = EngineLimits {
+        orders: 1 << 13,
+        client_order_ids: 1 << 14,
+        ..EngineLimits::default()
+    };
+    let sessions = [1, 2].map(|id| DefineSession {
+        firm: FirmId(id),
+        ..venue::session(id, SessionProtocol::Binary)
+    });
+    let mut driver = Driver::world_of(limits, 1, &sessions);
+    let most = FEASIBILITY_VISITS_MAX as u64;
+    // The other firm's order is the last one that is looked at.
+    for id in 1..most {
+        driver.apply(MAKER, enter(id, 1, SELL, 0, 1_000, 1), &mut Vec::new());
+    }
+    driver.apply(OTHER, enter(1, 1, SELL, 0, 1_000, 2), &mut Vec::new());
+    let id = std::cell::Cell::new(most);
+    let ask = |driver: &mut Driver, instruction: SelfTradePrevention, lots| {
+        id.set(id.get() + 1);
+        let order = EnterOrder {
+            self_trade_prevention: instruction.as_u8(),
+            ..enter(
+                id.get(),
+                1,
+                BUY,
+                TimeInForce::FillOrKill.as_u8(),
+                1_000,
+                lots,
+            )
+        };
+        let (mut events, mut reason) = (Vec::new(), None);
+        driver.apply(MAKER, order, &mut events);
+        for_each_event(&events, |header, body| match body {
+            EventBody::OrderCanceled(_) => reason = Reason::try_from(header.reason).ok(),
+            EventBody::Fill(_) => reason = Some(Reason::None),
+            _ => {}
+        });
+        reason.unwrap()
+    };
+    let passes = SelfTradePrevention::FirmCancelOldest;
+    let killed = Reason::FillOrKillUnfilled;
+    assert_eq!(ask(&mut driver, passes, 3), killed, "one lot too few");
+    driver.apply(MAKER, enter(most, 1, SELL, 0, 999, 1), &mut Vec::new());
+    assert_eq!(ask(&mut driver, passes, 1), killed, "one too many in front");
+    // With one order less it is reached again.
+    driver.apply(MAKER, venue::cancel(1 << 20, most), &mut Vec::new());
+    let orders = u64::from(driver.engine.open_orders());
+    assert_eq!(ask(&mut driver, passes, 1), Reason::None);
+    // All of its own that was in front is gone: it was passed over.
+    assert_eq!(u64::from(driver.engine.open_orders()), orders - (most - 1));
 }
 
 /// How long the steps of a command take.

@@ -323,10 +323,7 @@ fn health_and_metrics_say_what_the_venue_does() {
             assert!(spent.parse::<f64>().unwrap() > 0.0, "sending takes time");
             break;
         };
-        assert!(
-            Instant::now() < until,
-            "{missing} is not in:\n{metrics}"
-        );
+        assert!(Instant::now() < until, "{missing} is not in:\n{metrics}");
     }
     assert_eq!(server.terminate(), Some(0));
 }

@@ -14,7 +14,7 @@ use super::instrument::Reach;
 use super::ladder::Place;
 use super::order::{Flags, NIL};
 use super::{Engine, Progress, Work};
-use crate::limits::STEP_EVENTS_MAX;
+use crate::limits::{FEASIBILITY_VISITS_MAX, STEP_EVENTS_MAX};
 
 /// Trades a step may make: two events each, and room for what surrounds them.
 pub(super) const TRADES_PER_STEP: usize = (STEP_EVENTS_MAX - 4) / 2;
@@ -57,7 +57,7 @@ impl Engine {
         reach
     }
 
-    /// Whether so many lots of the order could trade now.
+    /// Whether so many lots of the order could trade now, as far as [`FEASIBILITY_VISITS_MAX`] allows to say.
     pub(super) fn can_fill(&mut self, slot: u32, lots: u64) -> bool {
         self.anchor(self.orders.slots[slot as usize].hot.instrument);
         let reach = self.reach(slot);
@@ -68,6 +68,7 @@ impl Engine {
                 .self_trade_prevention,
         );
         let mut missing = lots;
+        let mut visits = 0;
         let keys = self.ladders.keys(reach.opposite);
         for key in keys.take_while(|&key| key >= reach.worst) {
             let level = self.ladders.level(reach.opposite, key);
@@ -84,6 +85,10 @@ impl Engine {
             let mut next = level.head;
             let mut hidden = 0;
             while next != NIL {
+                if visits == FEASIBILITY_VISITS_MAX {
+                    return false;
+                }
+                visits += 1;
                 let maker = next;
                 next = self.orders.slots[maker as usize].hot.next;
                 if self.same_owner(slot, maker, firm_wide) {

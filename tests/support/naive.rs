@@ -20,7 +20,7 @@ use trading_engine::engine::command::{
     DefineTickTable, EnterOrder, MassCancel, NO_PRICE, OrderTerms, RefuseOrder, RefuseRequest,
     ReplaceOrder, SessionLogon, SetLimits,
 };
-use trading_engine::limits::EngineLimits;
+use trading_engine::limits::{EngineLimits, FEASIBILITY_VISITS_MAX};
 use trading_engine_protocol::types::{
     ClientOrderId, Instructions, Liquidity, OrderStatus, OrderType, Quantity, Reason,
     SelfTradePrevention, Side, TimeInForce, TradingPhase, UtcNanos,
@@ -434,23 +434,26 @@ impl Book {
     /// What an order could trade at once, as FOK and MinQty count it.
     fn enough(&self, order: &Order, band: (i64, i64)) -> u64 {
         let passes_own = matches!(order.self_trade_prevention & 0x0F, 2);
-        let mut reached: Vec<&Order> = self
+        let reached: Vec<&Order> = self
             .side(3 - order.side)
             .iter()
             .take_while(|resting| order.reaches(resting.price) && within(band, resting.price))
             .collect();
-        if passes_own {
-            reached.retain(|resting| !order.may_not_meet(resting));
-            return reached.iter().map(|resting| resting.open()).sum();
+        let mut counts = reached.len();
+        if order.self_trade_prevention != 0 {
+            counts = counts.min(FEASIBILITY_VISITS_MAX);
         }
-        let Some(own) = reached.iter().position(|other| order.may_not_meet(other)) else {
-            return reached.iter().map(|resting| resting.open()).sum();
-        };
-        let price = reached[own].price;
-        reached[..own]
+        if !passes_own && let Some(own) = reached.iter().position(|other| order.may_not_meet(other))
+        {
+            counts = counts.min(own);
+        }
+        // What the orders of a price hide comes behind all of them.
+        let cut = reached.get(counts).map(|behind| behind.price);
+        reached[..counts]
             .iter()
+            .filter(|resting| !order.may_not_meet(resting))
             .map(|resting| {
-                if resting.price == price {
+                if Some(resting.price) == cut {
                     resting.shown
                 } else {
                     resting.open()
