@@ -1,25 +1,27 @@
 //! What the admin API asks of history: lists, the newest first, a page at a time by the id of the last row,
 //! so that a page costs the same wherever it is. Nothing here is on the way of an order.
+//!
+//! Whatever is asked for, a page looks at [`ROWS_LOOKED_AT`] rows at most (`super::pages`): an index for every
+//! filter would cost the projector more than it is worth.
 
 use trading_engine_protocol::types::{
     AccountId, ClientOrderId, ExecId, InstrumentId, OrderId, Price, Quantity, SessionId,
     SessionProtocol, TradeId,
 };
 
+use super::pages::{Keys, List};
+pub use super::pages::{LIMIT_MAX, ROWS_LOOKED_AT};
 use super::queries::Kind;
 pub use super::shapes::{
-    AuditRow, Cursor, CursorError, EventRow, ExecutionRow, Id, OrderRow, Page, PositionRow,
-    QuoteRow, QuoteSide, Time, TradeRow, TradeSide, phase,
+    AuditRow, Cursor, EventRow, ExecutionRow, Id, OrderRow, Page, PositionRow, QuoteRow, QuoteSide,
+    Time, TradeRow, TradeSide, phase,
 };
 use super::shapes::{
     average, decimal, order_type, quote_status, reason, side, status, time_in_force,
 };
-use super::{Record, Sql, Store, StoreError, Value};
+use super::{Record, Sql, Store, StoreError};
 use crate::engine::command::{AmendedFill, AuditNote, CommandKind, NO_PRICE};
 use crate::engine::event::{EventKind, OrderState};
-
-/// Rows of a page at most.
-pub const LIMIT_MAX: u32 = 1_000;
 
 /// Which orders.
 #[derive(Clone, Debug, Default)]
@@ -192,87 +194,52 @@ const POSITIONS: &str = "SELECT p.firm, p.account, p.instrument, p.bought, p.sol
 const AUDIT: &str = "SELECT sequence, idx, sequenced_at, request, actor, role, action, target, \
     address, ended_sequence, reason, detail FROM admin_audit";
 
-/// A list being asked for.
-struct List {
-    sql: Sql,
-    conditions: u32,
-}
-
-impl List {
-    fn of(select: &str) -> Self {
-        Self {
-            sql: Sql::new(select),
-            conditions: 0,
-        }
-    }
-
-    fn and(&mut self) -> &mut Sql {
-        let word = if self.conditions == 0 {
-            " WHERE "
-        } else {
-            " AND "
-        };
-        self.conditions += 1;
-        self.sql.push(word)
-    }
-
-    fn is(&mut self, column: &str, value: Option<impl Into<Value>>) -> &mut Self {
-        if let Some(value) = value {
-            self.and().push(column).push(" = ").bind(value);
-        }
-        self
-    }
-
-    fn between(&mut self, column: &str, since: Option<u64>, until: Option<u64>) -> &mut Self {
-        if let Some(since) = since {
-            self.and().push(column).push(" >= ").bind(signed(since));
-        }
-        if let Some(until) = until {
-            self.and().push(column).push(" < ").bind(signed(until));
-        }
-        self
-    }
-
-    fn either(&mut self, columns: [&str; 2], value: Option<u32>) -> &mut Self {
-        if let Some(value) = value {
-            let value = i64::from(value);
-            let sql = self.and();
-            sql.push("(").push(columns[0]).push(" = ").bind(value);
-            sql.push(" OR ").push(columns[1]).push(" = ").bind(value);
-            sql.push(")");
-        }
-        self
-    }
-
-    /// Rows behind the cursor in the descending order of `columns`, one more than `limit`.
-    fn page(
-        mut self,
-        columns: &[&str],
-        cursor: Option<&Cursor>,
-        limit: u32,
-    ) -> Result<Sql, StoreError> {
-        let names = columns.join(", ");
-        if let Some(cursor) = cursor {
-            if cursor.0.len() != columns.len() {
-                return Err(StoreError::Data(CursorError.to_string()));
-            }
-            let sql = self.and();
-            sql.push("(").push(&names).push(") < (");
-            sql.bind_all(cursor.0.iter().map(|number| Value::from(*number)));
-            sql.push(")");
-        }
-        let order: Vec<String> = columns.iter().map(|name| format!("{name} DESC")).collect();
-        self.sql.push(" ORDER BY ").push(&order.join(", "));
-        self.sql
-            .push(" LIMIT ")
-            .bind(i64::from(limit_of(limit)) + 1);
-        Ok(self.sql)
-    }
-}
-
-fn limit_of(limit: u32) -> u32 {
-    limit.clamp(1, LIMIT_MAX)
-}
+/// ExecIDs ascend with the log, and so with time; the same goes for the others.
+const EXECUTION_KEYS: Keys = Keys {
+    table: "executions e",
+    columns: &["e.exec_id"],
+    time: "e.sequenced_at",
+    partitioned: true,
+    in_order: None,
+};
+const TRADE_KEYS: Keys = Keys {
+    table: "trades t",
+    columns: &["t.trade_id"],
+    time: "t.sequenced_at",
+    ..EXECUTION_KEYS
+};
+const QUOTE_KEYS: Keys = Keys {
+    table: "quotes q",
+    columns: &["q.sequence", "q.idx", "q.entry"],
+    time: "q.sequenced_at",
+    ..EXECUTION_KEYS
+};
+/// A quote's row says when it first traded, which is after it was entered and got its id.
+const ORDER_KEYS: Keys = Keys {
+    table: "orders o",
+    columns: &["o.order_id"],
+    time: "o.entered_at",
+    partitioned: false,
+    in_order: Some("o.is_quote = 0"),
+};
+const POSITION_KEYS: Keys = Keys {
+    table: "positions p",
+    columns: &["p.firm", "p.account", "p.instrument"],
+    time: "p.sequence",
+    partitioned: false,
+    in_order: None,
+};
+const AUDIT_KEYS: Keys = Keys {
+    table: "admin_audit",
+    columns: &["sequence", "idx"],
+    time: "sequenced_at",
+    partitioned: false,
+    in_order: None,
+};
+const EVENT_KEYS: Keys = Keys {
+    table: "events",
+    ..AUDIT_KEYS
+};
 
 fn signed(number: u64) -> i64 {
     super::fold::signed(number)
@@ -283,25 +250,6 @@ fn wide(number: Option<u32>) -> Option<i64> {
 }
 
 impl Store {
-    async fn list<T>(
-        &self,
-        sql: Sql,
-        limit: u32,
-        row: impl Fn(&Record) -> Result<T, StoreError>,
-        cursor: impl Fn(&T) -> Vec<i64>,
-    ) -> Result<Page<T>, StoreError> {
-        let records = self.fetch(Kind::Read, sql).await?;
-        let limit = limit_of(limit) as usize;
-        let more = records.len() > limit;
-        let items: Result<Vec<T>, StoreError> = records.iter().take(limit).map(row).collect();
-        let items = items?;
-        let next = items
-            .last()
-            .filter(|_| more)
-            .map(|last| Cursor(cursor(last)));
-        Ok(Page { items, next })
-    }
-
     /// Orders, the one entered last first.
     ///
     /// # Errors
@@ -312,27 +260,26 @@ impl Store {
         cursor: Option<&Cursor>,
         limit: u32,
     ) -> Result<Page<OrderRow>, StoreError> {
-        let mut list = List::of(ORDERS);
-        list.is("o.session", wide(filter.session))
+        let mut list = List::of(ORDERS, &ORDER_KEYS);
+        list.by("o.session", wide(filter.session))
             .is("o.firm", wide(filter.firm))
             .is("o.account", wide(filter.account))
             .is("o.instrument", wide(filter.instrument))
-            .is("o.client_order_id", filter.client_order_id.clone())
             .is("o.side", filter.side.map(i64::from))
             .is("o.status", filter.status.map(i64::from))
-            .between("o.entered_at", filter.since, filter.until);
+            .between(filter.since, filter.until);
+        // The index is by session and id.
+        match filter.session {
+            Some(_) => list.by("o.client_order_id", filter.client_order_id.clone()),
+            None => list.is("o.client_order_id", filter.client_order_id.clone()),
+        };
         match filter.open {
-            Some(true) => {
-                list.and().push("o.leaves > 0 AND o.is_quote = 0");
-            }
-            Some(false) => {
-                list.and().push("(o.leaves = 0 OR o.is_quote = 1)");
-            }
-            None => {}
-        }
-        let sql = list.page(&["o.order_id"], cursor, limit)?;
-        self.list(sql, limit, order_row, |row| vec![signed(row.order_id.0)])
-            .await
+            Some(true) => list.by_text("o.leaves > 0").is_text("o.is_quote = 0"),
+            Some(false) => list.is_text("(o.leaves = 0 OR o.is_quote = 1)"),
+            None => &mut list,
+        };
+        let key = |row: &OrderRow| vec![signed(row.order_id.0)];
+        self.page(list, cursor, limit, order_row, key).await
     }
 
     /// The order of a key; both orders of a trade; none.
@@ -392,26 +339,26 @@ impl Store {
         cursor: Option<&Cursor>,
         limit: u32,
     ) -> Result<Page<ExecutionRow>, StoreError> {
-        let mut list = List::of(EXECUTIONS);
-        list.is("e.order_id", filter.order_id.map(signed))
-            .is("e.exec_id", filter.exec_id.map(signed))
-            .is("e.session", wide(filter.session))
+        let mut list = List::of(EXECUTIONS, &EXECUTION_KEYS);
+        list.by("e.order_id", filter.order_id.map(signed))
+            .by("e.exec_id", filter.exec_id.map(signed))
+            .by("e.session", wide(filter.session))
             .is("e.instrument", wide(filter.instrument))
             .is("e.client_order_id", filter.client_order_id.clone())
             .is("e.kind", filter.kind.map(i64::from))
-            .between("e.sequenced_at", filter.since, filter.until);
+            .between(filter.since, filter.until);
         if let Some(trade) = filter.trade_id {
             // Found by the trade's fills, which have an index; busts and corrections by what they speak of.
-            let sql = list.and();
-            sql.push("e.trade_id = ").bind(signed(trade));
-            sql.push(" AND e.order_id IN (SELECT buy_order_id FROM trades WHERE trade_id = ");
-            sql.bind(signed(trade));
-            sql.push(" UNION ALL SELECT sell_order_id FROM trades WHERE trade_id = ");
-            sql.bind(signed(trade)).push(")");
+            list.is("e.trade_id", Some(signed(trade)));
+            let mut orders =
+                Sql::new("e.order_id IN (SELECT buy_order_id FROM trades WHERE trade_id = ");
+            orders.bind(signed(trade));
+            orders.push(" UNION ALL SELECT sell_order_id FROM trades WHERE trade_id = ");
+            orders.bind(signed(trade)).push(")");
+            list.by_sql(orders);
         }
-        let sql = list.page(&["e.exec_id"], cursor, limit)?;
-        self.list(sql, limit, execution_row, |row| vec![signed(row.exec_id.0)])
-            .await
+        let key = |row: &ExecutionRow| vec![signed(row.exec_id.0)];
+        self.page(list, cursor, limit, execution_row, key).await
     }
 
     /// Trades.
@@ -424,15 +371,14 @@ impl Store {
         cursor: Option<&Cursor>,
         limit: u32,
     ) -> Result<Page<TradeRow>, StoreError> {
-        let mut list = List::of(TRADES);
-        list.is("t.instrument", wide(filter.instrument))
+        let mut list = List::of(TRADES, &TRADE_KEYS);
+        list.by("t.instrument", wide(filter.instrument))
             .is("t.busted", filter.busted.map(i64::from))
             .either(["t.buy_firm", "t.sell_firm"], filter.firm)
             .either(["t.buy_session", "t.sell_session"], filter.session)
-            .between("t.sequenced_at", filter.since, filter.until);
-        let sql = list.page(&["t.trade_id"], cursor, limit)?;
-        self.list(sql, limit, trade_row, |row| vec![signed(row.trade_id.0)])
-            .await
+            .between(filter.since, filter.until);
+        let key = |row: &TradeRow| vec![signed(row.trade_id.0)];
+        self.page(list, cursor, limit, trade_row, key).await
     }
 
     /// A trade.
@@ -491,17 +437,16 @@ impl Store {
         cursor: Option<&Cursor>,
         limit: u32,
     ) -> Result<Page<PositionRow>, StoreError> {
-        let mut list = List::of(POSITIONS);
-        list.is("p.firm", wide(filter.firm))
+        let mut list = List::of(POSITIONS, &POSITION_KEYS);
+        list.by("p.firm", wide(filter.firm))
             .is("p.account", wide(filter.account))
-            .is("p.instrument", wide(filter.instrument));
-        let sql = list.page(&["p.firm", "p.account", "p.instrument"], cursor, limit)?;
+            .by("p.instrument", wide(filter.instrument));
         let key = |row: &PositionRow| {
             [row.firm, row.account, row.instrument]
                 .map(i64::from)
                 .to_vec()
         };
-        self.list(sql, limit, position_row, key).await
+        self.page(list, cursor, limit, position_row, key).await
     }
 
     /// What became of mass quotes.
@@ -514,12 +459,11 @@ impl Store {
         cursor: Option<&Cursor>,
         limit: u32,
     ) -> Result<Page<QuoteRow>, StoreError> {
-        let mut list = List::of(QUOTES);
-        list.is("q.session", wide(filter.session))
+        let mut list = List::of(QUOTES, &QUOTE_KEYS);
+        list.by("q.session", wide(filter.session))
             .is("q.instrument", wide(filter.instrument))
             .is("q.quote_id", filter.quote_id.clone())
-            .between("q.sequenced_at", filter.since, filter.until);
-        let sql = list.page(&["q.sequence", "q.idx", "q.entry"], cursor, limit)?;
+            .between(filter.since, filter.until);
         let key = |row: &QuoteRow| {
             vec![
                 signed(row.sequence),
@@ -527,7 +471,7 @@ impl Store {
                 i64::from(row.entry),
             ]
         };
-        self.list(sql, limit, quote_row, key).await
+        self.page(list, cursor, limit, quote_row, key).await
     }
 
     /// What the venue's people did.
@@ -540,13 +484,12 @@ impl Store {
         cursor: Option<&Cursor>,
         limit: u32,
     ) -> Result<Page<AuditRow>, StoreError> {
-        let mut list = List::of(AUDIT);
-        list.is("actor", filter.actor.clone())
+        let mut list = List::of(AUDIT, &AUDIT_KEYS);
+        list.by("actor", filter.actor.clone())
             .is("action", filter.action.map(i64::from))
-            .between("sequenced_at", filter.since, filter.until);
-        let sql = list.page(&["sequence", "idx"], cursor, limit)?;
+            .between(filter.since, filter.until);
         let key = |row: &AuditRow| vec![signed(row.sequence), i64::from(row.index)];
-        self.list(sql, limit, audit_row, key).await
+        self.page(list, cursor, limit, audit_row, key).await
     }
 
     /// Everything that is in none of the other lists: logons, refusals, mass cancels, switches, limits of
@@ -563,13 +506,13 @@ impl Store {
         let mut list = List::of(
             "SELECT sequence, idx, sequenced_at, kind, session, reason, \
              CAST(detail AS TEXT) AS detail FROM events",
+            &EVENT_KEYS,
         );
-        list.is("session", wide(filter.session))
+        list.by("session", wide(filter.session))
             .is("kind", filter.kind.map(i64::from))
-            .between("sequenced_at", filter.since, filter.until);
-        let sql = list.page(&["sequence", "idx"], cursor, limit)?;
+            .between(filter.since, filter.until);
         let key = |row: &EventRow| vec![signed(row.sequence), i64::from(row.index)];
-        self.list(sql, limit, event_row, key).await
+        self.page(list, cursor, limit, event_row, key).await
     }
 }
 

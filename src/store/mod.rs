@@ -4,7 +4,7 @@
 //! * `migrate`: its tables, `trading-engine migrate`
 //! * `fold`: events to rows, pure
 //! * `projector`: tails the event log into the database; `postgres` and `sqlite` write its batches
-//! * `history`: what the API asks for; `shapes`: what the answers look like
+//! * `history`: what the API asks for, by `pages`; `shapes`: what the answers look like
 //! * `queries`: how long what is asked takes, for metrics
 //! * `users`: people of the console, the only state that lives here alone
 //! * `redis`: market data for downstream services; `owner`: which venue's; `shared_limits`: counters that
@@ -17,6 +17,7 @@ mod fold;
 pub mod history;
 pub mod migrate;
 mod owner;
+mod pages;
 mod postgres;
 pub mod projector;
 pub mod queries;
@@ -32,6 +33,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgPool, PgPoolOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqlitePoolOptions, SqliteRow};
@@ -47,6 +49,10 @@ pub const POOL_MAX: u32 = 8;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a question may take in PostgreSQL.
 const STATEMENT_TIMEOUT: &str = "10s";
+/// And in SQLite.
+const STATEMENT_TIME: Duration = Duration::from_secs(10);
+/// Steps of SQLite's machine between two looks at the clock, a fraction of a millisecond.
+const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
 /// A database, for those who ask it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -235,7 +241,8 @@ impl Store {
                     Ok(rows.into_iter().map(Record::Postgres).collect())
                 }
                 Pool::Sqlite(pool) => {
-                    let rows = sql.sqlite().fetch_all(pool).await?;
+                    let mut connection = for_a_while(pool).await?;
+                    let rows = sql.sqlite().fetch_all(&mut *connection).await?;
                     Ok(rows.into_iter().map(Record::Sqlite).collect())
                 }
             }
@@ -247,11 +254,27 @@ impl Store {
         let answer = async {
             match &self.pool {
                 Pool::Postgres(pool) => Ok(sql.postgres().execute(pool).await?.rows_affected()),
-                Pool::Sqlite(pool) => Ok(sql.sqlite().execute(pool).await?.rows_affected()),
+                Pool::Sqlite(pool) => {
+                    let mut connection = for_a_while(pool).await?;
+                    let done = sql.sqlite().execute(&mut *connection).await?;
+                    Ok(done.rows_affected())
+                }
             }
         };
         self.queries.timed(kind, answer).await
     }
+}
+
+/// A connection whose next statement ends by itself in time: SQLite has no timeout of its own, and one that
+/// nobody waits for any more would go on.
+async fn for_a_while(pool: &SqlitePool) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let until = Instant::now() + STATEMENT_TIME;
+    connection
+        .lock_handle()
+        .await?
+        .set_progress_handler(STEPS_BETWEEN_LOOKS, move || Instant::now() < until);
+    Ok(connection)
 }
 
 /// An argument of a statement.
@@ -310,6 +333,19 @@ impl Sql {
     fn push(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);
         self
+    }
+
+    /// Another piece with its arguments, which are numbered anew.
+    fn append(&mut self, piece: &Self) -> &mut Self {
+        let mut rest = piece.text.as_str();
+        for value in &piece.values {
+            let Some((before, behind)) = rest.split_once('$') else {
+                break;
+            };
+            self.push(before).bind(value.clone());
+            rest = behind.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        }
+        self.push(rest)
     }
 
     fn bind(&mut self, value: impl Into<Value>) -> &mut Self {

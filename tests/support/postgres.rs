@@ -190,6 +190,12 @@ impl Postgres {
         child.wait().unwrap();
     }
 
+    /// What a server of our own said so far.
+    pub fn log(&self) -> Option<String> {
+        let log = self.own.as_ref()?.folder.path().join("log");
+        Some(std::fs::read_to_string(log).unwrap())
+    }
+
     /// Runs a statement that gives nothing back.
     pub fn execute(&self, database: &str, text: &str) {
         let url = format!("{}{database}", self.base);

@@ -248,7 +248,8 @@ list_params! {
 
 /// Orders.
 ///
-/// The one entered last first, as their last reports stated them.
+/// The one entered last first, as their last reports stated them. A page looks at 50,000 rows at most: with a filter it
+/// may have few or none, and a `next` that goes on.
 #[utoipa::path(get, path = "/orders", tag = "history", operation_id = "list_orders",
     security(("bearer" = [])), params(OrdersParams),
     responses((status = 200, description = "Some of them.", body = Page<OrderRow>)))]
@@ -364,7 +365,8 @@ list_params! {
 
 /// Execution reports.
 ///
-/// The newest first.
+/// The newest first. A page looks at 50,000 rows at most: with a filter it
+/// may have few or none, and a `next` that goes on.
 #[utoipa::path(get, path = "/executions", tag = "history", operation_id = "list_executions",
     security(("bearer" = [])), params(ExecutionsParams),
     responses((status = 200, description = "Some of them.", body = Page<ExecutionRow>)))]
@@ -410,7 +412,8 @@ list_params! {
 
 /// Trades with both their sides.
 ///
-/// The newest first.
+/// The newest first. A page looks at 50,000 rows at most: with a filter it
+/// may have few or none, and a `next` that goes on.
 #[utoipa::path(get, path = "/trades", tag = "history", operation_id = "list_trades",
     security(("bearer" = [])), params(AllTradesParams),
     responses((status = 200, description = "Some of them.", body = Page<TradeRow>)))]
