@@ -611,6 +611,16 @@ fn whatever_is_wrong_is_a_problem_and_every_answer_has_its_headers() {
 
     let document = Api::stranger(server.http).get("/api/v1/openapi.json").ok();
     assert!(document["paths"]["/api/v1/kill-switch"]["post"].is_object());
+    // What needs no token is there too, and says so.
+    for (path, asked) in [
+        ("/book/{symbol}", "/book/TEST-A"),
+        ("/instruments", "/instruments"),
+    ] {
+        let described = &document["paths"][path]["get"];
+        assert!(described.is_object() && described.get("security").is_none());
+        assert!(described["responses"].get("401").is_none(), "{described}");
+        Api::stranger(server.http).get(asked).ok();
+    }
     let page = Api::stranger(server.http).get("/docs");
     assert_eq!(page.status, 200);
     assert!(

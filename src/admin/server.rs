@@ -1,5 +1,5 @@
 //! Routes. `PORT`: `GET /health`, `/health/live`, `/health/ready`, `/health/db`, `/health/redis`,
-//! `/book/{symbol}`, `/instruments`, and the admin API (`api`). `METRICS_PORT`: `GET /metrics`,
+//! and the admin API with what everybody may ask (`api`). `METRICS_PORT`: `GET /metrics`,
 //! `/debug/pprof/heap`, `/debug/pprof/profile`.
 //!
 //! Strangers may connect here too: each port has a bounded number of connections (`places`), and each
@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, MatchedPath, Path, Query, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -23,7 +23,6 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use serde::Deserialize;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -33,7 +32,6 @@ use super::console;
 use super::health::{self, Ping};
 use super::places::{Place, Places, RoomCounts, Working};
 use super::{AdminState, View};
-use crate::market_data::state::{LEVELS_SHOWN, LevelView};
 use crate::telemetry::traces;
 
 /// Time to send a request's header, from the accept or from the answer before.
@@ -62,8 +60,6 @@ pub async fn serve(http: TcpListener, metrics: TcpListener, state: AdminState) {
         .route("/health/ready", get(ready))
         .route("/health/db", get(database))
         .route("/health/redis", get(redis))
-        .route("/book/{symbol}", get(book))
-        .route("/instruments", get(instruments))
         .merge(api::routes())
         .merge(console::routes())
         .layer(middleware::from_fn(traces::trace))
@@ -287,64 +283,4 @@ async fn scrape(State(state): State<AdminState>) -> Result<Response, Starting> {
         text,
     );
     Ok(answer.into_response())
-}
-
-#[derive(Deserialize)]
-struct BookQuery {
-    depth: Option<usize>,
-}
-
-async fn book(
-    State(state): State<AdminState>,
-    Path(symbol): Path<String>,
-    query: Result<Query<BookQuery>, axum::extract::rejection::QueryRejection>,
-) -> Result<Response, Starting> {
-    let market_data = &venue(&state)?.market_data;
-    let Ok(Query(query)) = query else {
-        let why = "depth is a whole number";
-        return Ok(problem(StatusCode::BAD_REQUEST, why));
-    };
-    let levels = query.depth.unwrap_or(usize::MAX);
-    let book = if levels <= LEVELS_SHOWN {
-        Ok(market_data.book(&symbol, levels))
-    } else {
-        market_data.whole_book(&symbol, levels).await
-    };
-    let book = match book {
-        Ok(Some(book)) => book,
-        Ok(None) => {
-            let why = format!("no instrument {symbol:?}");
-            return Ok(problem(StatusCode::NOT_FOUND, &why));
-        }
-        Err(error) => {
-            let why = error.to_string();
-            return Ok(problem(StatusCode::SERVICE_UNAVAILABLE, &why));
-        }
-    };
-    let side = |levels: &[LevelView]| {
-        let rows = levels.iter().map(|level| {
-            json!({
-                "price": level.price.to_string(),
-                "quantity": level.quantity.to_string(),
-                "orders": level.orders,
-            })
-        });
-        rows.collect::<Vec<_>>()
-    };
-    let answer = Json(json!({
-        "symbol": *book.info.symbol,
-        "sequence": book.sequence,
-        "bids": side(&book.bids),
-        "asks": side(&book.asks),
-    }));
-    Ok(answer.into_response())
-}
-
-async fn instruments(State(state): State<AdminState>) -> Result<Response, Starting> {
-    let all = venue(&state)?.market_data.instruments();
-    let rows: Vec<_> = all
-        .iter()
-        .map(|info| json!({"id": info.id().0, "symbol": *info.symbol}))
-        .collect();
-    Ok(Json(rows).into_response())
 }

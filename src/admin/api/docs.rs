@@ -34,7 +34,8 @@ pub fn base() -> OpenApi {
         .description(Some(
             "What the venue is and does, for its own people. Every write is a batch of commands in the \
              venue's log with a note of who asked, and is answered when that is durable. Problems are \
-             application/problem+json. Roles: viewer, trader-support, risk, operator; each may do what \
+             application/problem+json. Books and instruments are for everybody (`public`), the rest needs \
+             a token. Roles: viewer, trader-support, risk, operator; each may do what \
              those before it may.",
         ));
     OpenApiBuilder::new().info(info.build()).build()
@@ -89,7 +90,11 @@ fn add_problems(operation: &mut Operation) {
     let is_write = has_body || !is_get(operation);
     let possible = [
         (400, has_body || in_query, "It cannot be read."),
-        (401, true, "No valid token, or a wrong password."),
+        (
+            401,
+            is_guarded || is_write,
+            "No valid token, or a wrong password.",
+        ),
         (403, is_guarded, "The role is not enough."),
         (
             404,
@@ -101,7 +106,11 @@ fn add_problems(operation: &mut Operation) {
         (413, has_body, "The body is too long."),
         (415, has_body, "The body is not JSON."),
         (422, is_write, "It says something that cannot be."),
-        (429, true, "Too many requests; `Retry-After` says when."),
+        (
+            429,
+            is_guarded || is_write,
+            "Too many requests; `Retry-After` says when.",
+        ),
         (500, true, "The venue could not do it."),
         (
             503,

@@ -3,6 +3,7 @@
 //!
 //! * `login`: tokens; `users`: who may have one
 //! * `instruments`, `phases`, `sessions`, `risk`, `venue`: what there is, and changes of it
+//! * `public`: instruments and books for everybody, outside of `/api/v1`
 //! * `market`, `stream`: books, trades and statistics, asked for and as they change; `history`: what was
 //! * `extract`, `strict`: who asks, and what; `problem`: what goes wrong; `amount`: numbers as text
 //! * `requests`: counts and times by route; `docs`: the OpenAPI document and a page that shows it
@@ -24,6 +25,7 @@ mod login;
 mod market;
 mod phases;
 mod problem;
+mod public;
 mod requests;
 mod risk;
 mod sessions;
@@ -280,7 +282,11 @@ fn described() -> (Router<AdminState>, utoipa::openapi::OpenApi) {
         .routes(routes!(venue::roll_day))
         .routes(routes!(users::list))
         .routes(routes!(users::put));
-    let (router, mut document) = OpenApiRouter::new().nest("/api/v1", api).split_for_parts();
+    let (router, mut document) = OpenApiRouter::new()
+        .nest("/api/v1", api)
+        .routes(routes!(public::book))
+        .routes(routes!(public::instruments))
+        .split_for_parts();
     docs::complete(&mut document);
     (router, document)
 }
