@@ -241,9 +241,9 @@ metrics! {
         RUNTIME_PARKS = "trading_engine_runtime_parks_total", COUNTER, Count, [], "Times a thread had nothing to do.";
     }
     Telemetry {
-        TELEMETRY_SENT = "trading_engine_telemetry_sent_total", COUNTER, Count, ["sink"], "Spans, errors and datagrams handed over, by where they go.";
+        TELEMETRY_SENT = "trading_engine_telemetry_sent_total", COUNTER, Count, ["sink"], "Spans and errors that were taken, and datagrams sent, by where they go.";
         TELEMETRY_DROPPED = "trading_engine_telemetry_dropped_total", COUNTER, Count, ["sink"], "Spans, errors and datagrams dropped: the queue was full, or nobody took them.";
-        TELEMETRY_FAILURES = "trading_engine_telemetry_export_failures_total", COUNTER, Count, ["sink"], "Batches of spans that the collector did not take; their spans are among the dropped.";
+        TELEMETRY_FAILURES = "trading_engine_telemetry_export_failures_total", COUNTER, Count, ["sink"], "Batches of spans, and reports of errors, that were not taken; they are among the dropped.";
         PROFILES = "trading_engine_profiles_total", COUNTER, Count, ["kind"], "Profiles taken.";
         LOG_LINES_LOST = "trading_engine_log_lines_lost_total", COUNTER, Count, [], "Log lines lost because nobody took them in time.";
     }

@@ -735,6 +735,41 @@ fn errors_of_side_threads_are_reported() {
 }
 
 #[test]
+fn errors_that_nobody_took_are_counted_as_dropped() {
+    let data = tempfile::tempdir().unwrap();
+    // One that takes nothing, and asks to be left alone.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dsn = format!(
+        "http://0123456789abcdef@{}/42",
+        listener.local_addr().unwrap()
+    );
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            while read_request(&mut socket).is_some() {
+                let answer = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n";
+                if socket.write_all(answer).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    let settings = [
+        ("SENTRY_DSN", dsn.as_str()),
+        ("JOURNAL_SEGMENT_BYTES", "65536"),
+    ];
+    let server = Server::start(data.path(), &settings);
+    let traders = Traders::start(&server);
+    std::fs::remove_dir_all(data.path().join("events")).unwrap();
+    let of = |name: &str| format!("trading_engine_telemetry_{name}_total{{sink=\"sentry\"}}");
+    scrape_until(&server, &of("dropped"), |dropped| dropped >= 1.0);
+    scrape_until(&server, &of("export_failures"), |failures| failures == 1.0);
+    scrape_until(&server, &of("sent"), |sent| sent == 0.0);
+    assert!(traders.stop() > 0);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
 fn panics_are_reported_without_secrets_and_with_a_stack() {
     let ingest = Sink::start();
     let dsn = format!("http://0123456789abcdef@{}/1", ingest.address);

@@ -1,17 +1,19 @@
 //! Panics and errors of the log, reported to Sentry when `SENTRY_DSN` names one.
 //!
 //! Whoever logs an error or panics puts it into a bounded queue and goes on; a thread of its own
-//! takes out secrets and hands it to Sentry's client. What does not fit is dropped and counted.
+//! takes out secrets, hands it to Sentry's client and sends what that makes of it, so that what was taken
+//! there and what was not is known. What does not fit, or is not taken, is dropped and counted.
 
 use std::fmt;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use sentry::protocol::{Event, Exception, Level, Stacktrace, Value};
+use sentry::types::Dsn;
 use tracing::field::{Field, Visit};
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
@@ -26,6 +28,8 @@ use crate::metric_names as names;
 
 /// Reports that wait at most.
 const QUEUE: usize = 64;
+/// Longest time that Sentry may ask to be left alone for.
+const PAUSE_MAX: Duration = Duration::from_secs(3_600);
 
 /// One thing that went wrong.
 struct Report {
@@ -51,6 +55,8 @@ struct Desk {
 struct Counts {
     sent: AtomicU64,
     dropped: AtomicU64,
+    /// Requests that were not taken.
+    failures: AtomicU64,
 }
 
 impl Desk {
@@ -81,9 +87,8 @@ impl Errors {
     /// # Errors
     /// When the DSN is none, or no thread can be had.
     pub fn start(dsn: &str, environment: &str) -> std::io::Result<Self> {
-        let dsn = dsn.parse().map_err(std::io::Error::other)?;
+        let dsn: Dsn = dsn.parse().map_err(std::io::Error::other)?;
         let mut options = sentry::ClientOptions::default();
-        options.dsn = Some(dsn);
         options.release = Some(concat!("trading-engine@", env!("CARGO_PKG_VERSION")).into());
         options.environment = Some(environment.to_owned().into());
         options.send_default_pii = false;
@@ -92,10 +97,11 @@ impl Errors {
         let (queue, reports) = bounded(QUEUE);
         let (end, ended) = bounded(1);
         let counts: Arc<Counts> = Arc::default();
-        let told = Arc::clone(&counts);
+        options.transport = Some(Arc::new(Arc::new(Post::new(&dsn, Arc::clone(&counts)))));
+        options.dsn = Some(dsn);
         let thread = std::thread::Builder::new()
             .name("errors".into())
-            .spawn(move || run(options, &reports, &ended, &told))?;
+            .spawn(move || run(options, &reports, &ended))?;
         let errors = Self {
             desk: Desk { queue, counts },
             end,
@@ -141,20 +147,17 @@ impl Source for Errors {
             &names::TELEMETRY_DROPPED,
             [(["sentry"], read(&counts.dropped))],
         );
+        out.series(
+            &names::TELEMETRY_FAILURES,
+            [(["sentry"], read(&counts.failures))],
+        );
     }
 }
 
-fn run(
-    options: sentry::ClientOptions,
-    reports: &Receiver<Report>,
-    ended: &Receiver<()>,
-    counts: &Counts,
-) {
-    // Its transport has a thread and a bounded queue of its own, and heeds what Sentry says of rates.
+fn run(options: sentry::ClientOptions, reports: &Receiver<Report>, ended: &Receiver<()>) {
     let client = sentry::Client::from_config(sentry::apply_defaults(options));
     let send = |report: Report| {
         client.capture_event(event(report), None);
-        counts.sent.fetch_add(1, Ordering::Relaxed);
     };
     loop {
         crossbeam_channel::select! {
@@ -167,6 +170,78 @@ fn run(
     }
     reports.try_iter().for_each(send);
     client.close(Some(FLUSH));
+}
+
+/// Sends at once, on the thread that asks, which may block: others put what they have into its queue.
+struct Post {
+    agent: ureq::Agent,
+    url: String,
+    auth: String,
+    counts: Arc<Counts>,
+    /// Until when Sentry wants nothing more.
+    not_before: Mutex<Option<Instant>>,
+}
+
+impl Post {
+    fn new(dsn: &Dsn, counts: Arc<Counts>) -> Self {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(FLUSH))
+            .http_status_as_error(false)
+            .build();
+        let agent = concat!("trading-engine/", env!("CARGO_PKG_VERSION"));
+        Self {
+            agent: config.new_agent(),
+            url: dsn.envelope_api_url().to_string(),
+            auth: dsn.to_auth(Some(agent)).to_string(),
+            counts,
+            not_before: Mutex::default(),
+        }
+    }
+
+    /// Whether it was taken.
+    fn send(&self, body: &[u8]) -> bool {
+        let mut not_before = self
+            .not_before
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if not_before.is_some_and(|until| Instant::now() < until) {
+            return false;
+        }
+        let request = self.agent.post(&self.url);
+        let request = request.header("X-Sentry-Auth", &self.auth);
+        let answer = request.send(body);
+        let is_taken = answer
+            .as_ref()
+            .is_ok_and(|answer| answer.status().is_success());
+        if is_taken {
+            return true;
+        }
+        self.counts.failures.fetch_add(1, Ordering::Relaxed);
+        if let Ok(answer) = answer
+            && answer.status().as_u16() == 429
+        {
+            let stated = answer.headers().get("retry-after");
+            let stated = stated.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            let pause = Duration::from_secs(stated.unwrap_or(60)).min(PAUSE_MAX);
+            *not_before = Some(Instant::now() + pause);
+        }
+        false
+    }
+}
+
+impl sentry::Transport for Post {
+    fn send_envelope(&self, envelope: sentry::Envelope) {
+        let mut body = Vec::new();
+        let is_written = envelope.to_writer(&mut body).is_ok();
+        let is_report = envelope.event().is_some();
+        let is_taken = is_written && self.send(&body);
+        let counter = if is_taken {
+            &self.counts.sent
+        } else {
+            &self.counts.dropped
+        };
+        counter.fetch_add(u64::from(is_report), Ordering::Relaxed);
+    }
 }
 
 fn event(report: Report) -> Event<'static> {
