@@ -257,6 +257,28 @@ fn production_needs_database_redis_and_token_keys_by_name() {
     );
 }
 
+#[test]
+fn a_port_that_is_none_is_what_is_wrong_with_a_url() {
+    for port in ["99999", "65536", "0"] {
+        let machine = Machine::default()
+            .variable(
+                "DATABASE_URL",
+                &format!("postgres://te:hunter2@db:{port}/te"),
+            )
+            .variable("REDIS_URL", &format!("redis://:hunter2@cache:{port}"));
+        let told = machine.problems();
+        assert_eq!(told.len(), 2, "{told:?}");
+        for (problem, name) in told.iter().zip(["DATABASE_URL=", "REDIS_URL="]) {
+            assert!(problem.starts_with(name), "{problem}");
+            assert!(
+                problem.ends_with(": allowed is a port from 1 to 65535"),
+                "{problem}"
+            );
+            assert!(!problem.contains("hunter2"), "{problem}");
+        }
+    }
+}
+
 // Keys of RFC 8410, which have no other use.
 const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
     MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\

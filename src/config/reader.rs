@@ -1,6 +1,7 @@
 //! Reads settings one by one: flags before environment before file before default, each checked, every
 //! problem kept.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read as _};
@@ -228,9 +229,19 @@ impl<'a> Reader<'a> {
             Some(Kind::Url { schemes }) => schemes,
             _ => &[],
         };
-        self.parse(name, |text| {
-            ServiceUrl::parse(text, schemes).and_then(&parse)
-        })
+        let port_is_wrong = Cell::new(false);
+        let problems = self.problems.len();
+        let parsed = self.parse(name, |text| {
+            port_is_wrong.set(has_no_port_there_is(text));
+            let url = ServiceUrl::parse(text, schemes).filter(|_| !port_is_wrong.get());
+            url.and_then(&parse)
+        });
+        if let Some(problem) = self.problems.get_mut(problems)
+            && port_is_wrong.get()
+        {
+            problem.allowed = "a port from 1 to 65535".into();
+        }
+        parsed
     }
 
     pub(super) fn secret(
@@ -365,4 +376,18 @@ impl<'a> Reader<'a> {
         let is_optional = matches!(setting.default, super::table::Initial::Unset);
         (!is_optional || !text.reveal().is_empty()).then_some(Found { text, origin })
     }
+}
+
+/// Whether a URL's port is a number that is none of a port: what is wrong is that alone.
+fn has_no_port_there_is(text: &str) -> bool {
+    let Some((_, rest)) = text.split_once("://") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let Some((_, port)) = host.rsplit_once(':') else {
+        return false;
+    };
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && !port.parse::<u16>().is_ok_and(|port| port != 0)
 }
