@@ -552,6 +552,7 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
         environment: config.environment.to_string(),
         journal_policy: config.journal_policy.to_string(),
         topology: config.preset.to_string(),
+        trusted_proxies: config.trusted_proxies.clone(),
         started,
     };
     let state = AdminState::new(about, profiles);
@@ -1065,7 +1066,7 @@ fn view(
         metrics: Arc::new(move || registry.text()),
         market_data: venue.market_data(),
         api: Some(Arc::new(api)),
-        database: Ping::new(ping),
-        redis: Ping::new(redis),
+        database: Ping::new("DATABASE_URL", ping),
+        redis: Ping::new("REDIS_URL", redis),
     }
 }

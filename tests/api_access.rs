@@ -500,6 +500,47 @@ fn a_token_may_do_no_more_than_its_user_by_now() {
 }
 
 #[test]
+fn behind_a_trusted_proxy_a_login_is_locked_for_who_failed() {
+    let data = tempfile::tempdir().unwrap();
+    let wrong = json!({"username": "risk", "password": "not the password"});
+    let from = |server: &Server, client: &str, body: &Value| {
+        let header = format!("X-Forwarded-For: 1.1.1.1, {client}\r\n");
+        Api::stranger(server.http).send_with("POST", "/api/v1/login", Some(body), &header)
+    };
+    let server = Server::start(data.path(), &[("TRUSTED_PROXIES", "127.0.0.0/8")]);
+    let operator = Api::login(&server, "operator");
+    let right = password(&server.credentials(), "risk");
+    let right = json!({"username": "risk", "password": right});
+    for _ in 0..5 {
+        from(&server, "203.0.113.9", &wrong).problem(401);
+    }
+    from(&server, "203.0.113.9", &right).problem(429);
+    from(&server, "203.0.113.10", &right).ok();
+    // The audit has the client, too.
+    let header = "X-Forwarded-For: 203.0.113.77\r\n";
+    let halt = "/api/v1/instruments/TEST-A/halt";
+    operator.send_with("POST", halt, None, header).ok();
+    let begun = Instant::now();
+    loop {
+        let audit = operator.get("/api/v1/audit").ok();
+        if audit["items"][0]["address"] == "203.0.113.77" {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{audit}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(server.terminate(), Some(0));
+    // Without the setting the header is what anybody can write.
+    let server = Server::start(data.path(), &[]);
+    Api::login(&server, "operator");
+    for client in 0..5 {
+        from(&server, &format!("203.0.113.{client}"), &wrong).problem(401);
+    }
+    from(&server, "203.0.113.99", &right).problem(429);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
 fn one_user_does_not_take_all_streams() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), &[]);

@@ -175,6 +175,7 @@ fn without_a_url_it_is_not_configured_and_nothing_is_wrong() {
     let server = Server::start(data.path(), &[]);
     let health = health(&server);
     assert_eq!(health["status"], "not_configured");
+    assert_eq!(health["reason"], "REDIS_URL is not set");
     assert_eq!(server.get("/health/ready").0, 200);
 }
 

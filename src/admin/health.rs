@@ -50,14 +50,16 @@ pub type Asking =
 /// One of them.
 #[derive(Clone)]
 pub struct Ping {
+    setting: &'static str,
     asking: Asking,
     last: Arc<Mutex<Option<(Instant, Dependency)>>>,
 }
 
 impl Ping {
-    /// One that is asked so.
-    pub fn new(asking: Asking) -> Self {
+    /// One that is asked so, and that this setting is about.
+    pub fn new(setting: &'static str, asking: Asking) -> Self {
         Self {
+            setting,
             asking,
             last: Arc::default(),
         }
@@ -77,7 +79,7 @@ impl Ping {
             None => Dependency {
                 status: "not_configured",
                 latency_ms: None,
-                reason: None,
+                reason: Some(format!("{} is not set", self.setting)),
             },
             Some(Ok(took)) => Dependency {
                 status: "ok",

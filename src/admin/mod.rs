@@ -2,7 +2,7 @@
 //! plain struct of closures and never holds anything the hot threads wait for.
 //!
 //! * `server`: connections, routes, what is around every request; `places`: whose connections there is room
-//!   for; `health`: what the venue leans on
+//!   for; `proxies`: where they come from; `health`: what the venue leans on
 //! * `metrics`: what requests, database, cache and feed count, as a scrape shows it
 //! * `api`: the admin API; `auth`, `users`, `known_users`, `throttle`: who may use it, and how often
 //! * `desk`: changes as audited commands, and their outcome; `mirror`: reference data to read
@@ -16,6 +16,7 @@ pub mod known_users;
 pub mod metrics;
 pub mod mirror;
 mod places;
+pub mod proxies;
 mod server;
 pub mod throttle;
 pub mod users;
@@ -57,6 +58,8 @@ pub struct About {
     pub journal_policy: String,
     /// `TOPOLOGY`.
     pub topology: String,
+    /// `TRUSTED_PROXIES`.
+    pub trusted_proxies: proxies::TrustedProxies,
     /// When the program started.
     pub started: Instant,
 }

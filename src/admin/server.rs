@@ -31,6 +31,7 @@ use super::api::{self, Peer, Problem, RequestId};
 use super::console;
 use super::health::{self, Ping};
 use super::places::{Place, Places, RoomCounts, Working};
+use super::proxies::TrustedProxies;
 use super::{AdminState, View};
 use crate::telemetry::traces;
 
@@ -67,6 +68,7 @@ pub async fn serve(http: TcpListener, metrics: TcpListener, state: AdminState) {
         .layer(middleware::from_fn_with_state(state.clone(), around))
         .with_state(state.clone());
     let room = state.room.clone();
+    let proxies = state.about.trusted_proxies.clone();
     let side = Router::new()
         .route("/metrics", get(scrape))
         .with_state(state.clone())
@@ -74,12 +76,12 @@ pub async fn serve(http: TcpListener, metrics: TcpListener, state: AdminState) {
         .fallback(missing)
         .layer(middleware::from_fn_with_state(state, around));
     tokio::join!(
-        listen(http, main, room.clone()),
-        listen(metrics, side, room)
+        listen(http, main, room.clone(), proxies.clone()),
+        listen(metrics, side, room, proxies)
     );
 }
 
-async fn listen(listener: TcpListener, routes: Router, room: RoomCounts) {
+async fn listen(listener: TcpListener, routes: Router, room: RoomCounts, proxies: TrustedProxies) {
     let places = Places::new(room);
     loop {
         match listener.accept().await {
@@ -87,8 +89,8 @@ async fn listen(listener: TcpListener, routes: Router, room: RoomCounts) {
                 let Some((place, displaced)) = places.take(from.ip()) else {
                     continue;
                 };
-                let routes = routes.clone();
-                tokio::spawn(converse(socket, from, routes, place));
+                let (routes, proxies) = (routes.clone(), proxies.clone());
+                tokio::spawn(converse(socket, from, routes, proxies, place));
                 if displaced {
                     // Who gave way closes first, so that there are never many more than places.
                     tokio::task::yield_now().await;
@@ -103,11 +105,18 @@ async fn listen(listener: TcpListener, routes: Router, room: RoomCounts) {
 }
 
 /// One connection. What goes wrong on it is its client's business.
-async fn converse(socket: TcpStream, from: SocketAddr, routes: Router, place: Place) {
+async fn converse(
+    socket: TcpStream,
+    from: SocketAddr,
+    routes: Router,
+    proxies: TrustedProxies,
+    place: Place,
+) {
     let routes = TowerToHyperService::new(routes);
     let here = place.clone();
     let routes = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(Peer(from));
+        let client = proxies.client(from.ip(), request.headers());
+        request.extensions_mut().insert(Peer(client));
         request.extensions_mut().insert(ConnectInfo(from));
         let work = here.begin().filter(|_| here.answers(request.uri().path()));
         let answer = work.map(|work| (work, routes.call(request)));

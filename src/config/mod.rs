@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::admin::auth::SECRET_LENGTH_MIN;
+use crate::admin::proxies::TrustedProxies;
 use crate::agent::Idle;
 use crate::journal::Policy;
 use crate::limits::EngineLimits;
@@ -47,6 +48,8 @@ pub struct Config {
     pub environment: Environment,
     /// `BIND_ADDRESS`: where every port listens.
     pub bind_address: IpAddr,
+    /// `TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed; empty = nobody's.
+    pub trusted_proxies: TrustedProxies,
     /// `TRADING_SCHEDULE`: phases of every day.
     pub schedule: Schedule,
     /// `TRADING_DAY_START`: when trading days begin.
@@ -201,6 +204,9 @@ impl Config {
             bind_address: s
                 .parse("BIND_ADDRESS", |value| value.parse().ok())
                 .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            trusted_proxies: s
+                .parse("TRUSTED_PROXIES", TrustedProxies::parse)
+                .unwrap_or_default(),
             schedule: s
                 .parse("TRADING_SCHEDULE", Schedule::parse)
                 .unwrap_or_default(),

@@ -241,6 +241,15 @@ pub const SETTINGS: &[Setting] = &[
         "Where all ports listen.",
     ),
     open(
+        "TRUSTED_PROXIES",
+        "trusted-proxies",
+        Group::Ports,
+        text("IP addresses or networks like 10.0.0.0/8, comma-separated"),
+        Initial::Unset,
+        "Proxies before `PORT` whose `X-Forwarded-For` says where a request comes from, for the lockout of logins, \
+         rates and the audit. Not set = nobody's.",
+    ),
+    open(
         "PORT",
         "port",
         Group::Ports,

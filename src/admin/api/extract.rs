@@ -1,6 +1,6 @@
 //! What handlers are given: who asks, and bodies, queries and paths that were read without a mistake.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,9 +24,9 @@ use crate::engine::command::name;
 /// A NUL character, as an address has it.
 const NUL: &str = "%00";
 
-/// Where a connection comes from.
+/// Where a request comes from: the connection's other end, or whom a trusted proxy there names.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
+pub struct Peer(pub IpAddr);
 
 /// A request's id, as its answer has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl FromRequestParts<AdminState> for Running {
 /// The address that a request comes from.
 pub fn address(parts: &Parts) -> IpAddr {
     let peer = parts.extensions.get::<Peer>();
-    peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0.ip())
+    peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0)
 }
 
 /// Somebody with a right token and at least the role of this place in [`Role::ALL`].

@@ -51,7 +51,7 @@ pub async fn login(
     peer: Option<Extension<Peer>>,
     Body(login): Body<Login>,
 ) -> Result<Json<Token>> {
-    let address = peer.map_or_else(|| "?".to_owned(), |peer| peer.0.0.ip().to_string());
+    let address = peer.map_or_else(|| "?".to_owned(), |peer| peer.0.0.to_string());
     if login.username.len() > TEXT_LENGTH_MAX || login.password.len() > TEXT_LENGTH_MAX {
         return Err(wrong());
     }
