@@ -1,7 +1,7 @@
 # Sourced by the checks that need a running venue: builds it, starts it on free ports with a data
-# folder of its own, and ends it with the script.
-cargo build --release --locked --quiet --workspace
-venue=target/release/trading-engine
+# folder of its own, and ends it with the script. VENUE names a program that is there already.
+[ -n "${VENUE:-}" ] || cargo build --release --locked --quiet --workspace
+venue=${VENUE:-target/release/trading-engine}
 loadtest=target/release/loadtest
 data=$(mktemp -d)
 log=$data/venue.log
@@ -12,10 +12,11 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# start MAKER_BOT: waits until the venue says ready, and learns its ports.
+# start MAKER_BOT [FOLDER]: waits until the venue says ready, and learns its ports.
 start() {
     : >"$log"
-    PORT=0 METRICS_PORT=0 FIX_PORT=0 BINARY_PORT=0 DATA_DIR="$data/d" LOG_LEVEL=warn \
+    local folder=$data/${2:-d}
+    PORT=0 METRICS_PORT=0 FIX_PORT=0 BINARY_PORT=0 DATA_DIR="$folder" LOG_LEVEL=warn \
         MAKER_BOT="$1" "$venue" >"$log" 2>&1 &
     pid=$!
     for _ in $(seq 400); do
@@ -27,5 +28,5 @@ start() {
     metrics=$(awk '/^metrics / {print $2}' "$log")
     binary=$(awk '/^binary / {print $2}' "$log")
     fix=$(awk '/^FIX / {print $2}' "$log")
-    credentials=$data/d/demo/credentials.toml
+    credentials=$folder/demo/credentials.toml
 }
