@@ -990,7 +990,7 @@ fn quotes_go_with_the_connection_whatever_was_asked_for() {
     floor.quote(1, 0, &[bid(1, 99, 1)]);
     says(
         &floor.apply(1, gone(Reason::LogoutRequested)),
-        &["1 closed", "1 quote canceled 4 1 CanceledOnDisconnect"],
+        &["1 closed", "1 quote canceled 4 1 CanceledOnLogout"],
     );
 }
 

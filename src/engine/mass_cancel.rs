@@ -224,9 +224,16 @@ impl Engine {
         self.disarm(session, code & 1);
         self.mass_canceled.canceled = 0;
         let (meant, reason) = if code & 1 == LOST {
-            let quotes_only = self.sessions[session.0 as usize].quotes_only;
-            let meant = Meant::OfLostConnection { quotes_only };
-            (meant, Reason::CanceledOnDisconnect)
+            let state = &self.sessions[session.0 as usize];
+            let meant = Meant::OfLostConnection {
+                quotes_only: state.quotes_only,
+            };
+            let reason = if state.logged_out {
+                Reason::CanceledOnLogout
+            } else {
+                Reason::CanceledOnDisconnect
+            };
+            (meant, reason)
         } else {
             (Meant::All, Reason::CancelAfterElapsed)
         };
@@ -261,6 +268,7 @@ impl Engine {
             Reason::LogoutRequested => AT_LOGOUT,
             _ => WHEN_LOST,
         };
+        state.logged_out = when == AT_LOGOUT;
         // Who asked for nothing keeps his orders, but nobody's quotes stay alone.
         state.quotes_only = state.cancel_on_disconnect & when == 0;
         let grace = if state.quotes_only {

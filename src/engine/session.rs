@@ -105,6 +105,8 @@ pub struct SessionState {
     pub cancel_on_disconnect: u8,
     /// Whether only its quotes go when it is due: it asked for nothing.
     pub(super) quotes_only: bool,
+    /// Whether it logged out, and its connection was not lost.
+    pub(super) logged_out: bool,
     /// As defined; `definition.session` 0 = not defined.
     pub definition: DefineSession,
 }
@@ -126,6 +128,7 @@ impl SessionState {
             cancel_grace_ms: 0,
             limited: false,
             quotes_only: false,
+            logged_out: false,
             oldest: NIL,
             newest: NIL,
             next_of_firm: 0,

@@ -32,8 +32,8 @@ use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 
 /// Layout version of snapshots; those of others are passed over. 2: instruments can
 /// be held, names of quotes are given back, protection groups know their orders. 3: the hash is of
-/// all of it, and instruments know the last price before the day.
-pub const SNAPSHOT_VERSION: u64 = 3;
+/// all of it, and instruments know the last price before the day. 4: sessions know whether they logged out.
+pub const SNAPSHOT_VERSION: u64 = 4;
 /// As far as anything is counted: there is always a next number.
 const COUNT_MAX: u64 = 1 << 62;
 
@@ -271,6 +271,7 @@ impl Engine {
                 u64::from(session.cancel_grace_ms),
                 u64::from(session.limited),
                 u64::from(session.quotes_only),
+                u64::from(session.logged_out),
                 u64::from(session.oldest),
                 u64::from(session.newest),
                 u64::from(session.next_of_firm),
@@ -355,6 +356,7 @@ impl Engine {
             cancel_grace_ms: input.small("a grace")?,
             limited: input.flag()?,
             quotes_only: input.flag()?,
+            logged_out: input.flag()?,
             oldest: input.small("an order list")?,
             newest: input.small("an order list")?,
             next_of_firm: input.small("a firm's session")?,

@@ -17,7 +17,7 @@ use trading_engine_protocol::binary::{
     Acceptor, AcceptorSettings, Action, LOGON_TRADING_STATUS, LogonRequest, MASS_CANCEL_BY_ACCOUNT,
     MASS_CANCEL_ORDERS, MASS_CANCEL_QUOTES, MASS_QUOTE_ALL_OR_NONE, MASS_QUOTE_FULL_ACK,
     MASS_QUOTE_POST_ONLY, NULL_PRICE, QUOTE_LAYER_FIELD, QUOTE_NO_ASK, QUOTE_NO_BID,
-    write_group_message, write_message,
+    STATUS_REPLACED, write_group_message, write_message,
 };
 use trading_engine_protocol::types::{
     AccountId, ClientOrderId, Decimal8, Epoch, ExecutionKind, Instructions, InstrumentId, OrderId,
@@ -27,6 +27,7 @@ use trading_engine_protocol::types::{
 use super::authenticator::Credentials;
 use super::connection::Connection;
 use super::context::{Bound, Context, Next};
+use super::door::is_replaced_away;
 use super::quotes::{self, WireEntry, WireSide, response};
 use super::reference::{Instrument, ReferenceData};
 use crate::engine::command::{
@@ -1146,7 +1147,11 @@ pub(super) fn encode(
                 reason: header.reason,
                 ref_template_id,
                 ref_field_id: field(reason.field_tag()),
-                status: event.status,
+                status: if is_replaced_away(reason, event) {
+                    STATUS_REPLACED
+                } else {
+                    event.status
+                },
                 ..CancelRejected::default()
             };
             write_message(out, &message, seq);

@@ -5,9 +5,14 @@ use super::connection::Connection;
 use super::context::{Context, Next};
 use super::fix::FixDoor;
 use super::reference::Instrument;
-use crate::engine::event::{EventBody, EventHeader, LogonAnswered};
+use crate::engine::event::{EventBody, EventHeader, LogonAnswered, RequestRejected};
 use crate::journal::history::HistoryReply;
-use trading_engine_protocol::types::{Reason, SessionId};
+use trading_engine_protocol::types::{OrderStatus, Reason, SessionId};
+
+/// The id was an order's, and had no end of its own: what became of the order its newest id says.
+pub(super) fn is_replaced_away(reason: Reason, event: &RequestRejected) -> bool {
+    reason == Reason::TooLateToCancel && event.status == OrderStatus::Rejected.as_u8()
+}
 
 /// A connection's protocol.
 #[allow(clippy::large_enum_variant, reason = "boxed with its slot")]

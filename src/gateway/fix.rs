@@ -23,6 +23,7 @@ use trading_engine_protocol::types::{
 use super::authenticator::Credentials;
 use super::connection::Connection;
 use super::context::{Bound, Context, Next};
+use super::door::is_replaced_away;
 use super::quotes::{self, WireEntry, WireSide, response};
 use super::reference::{Instrument, ReferenceData};
 use super::statuses::{self, Statuses};
@@ -1391,11 +1392,12 @@ fn exec_inst(instructions: Instructions) -> &'static [u8] {
 }
 
 /// ExecRestatementReason(378) of an end that was not asked for by a cancel of the order: 8 the
-/// market's, 12 the lost connection, 99 what the order or its session asked for before.
+/// market's, 12 the lost connection, 13 the logout, 99 what the order or its session asked for before.
 fn restatement_reason(reason: Reason) -> u64 {
     match reason {
         Reason::PhaseEnded | Reason::VolatilityInterruption | Reason::PriceLevelCapacity => 8,
         Reason::CanceledOnDisconnect => 12,
+        Reason::CanceledOnLogout => 13,
         _ => 99,
     }
 }
@@ -1978,11 +1980,6 @@ fn order_status(
 /// OrdStatus(39) of a ClOrdID that a replace put another in the place of.
 const REPLACED: u8 = b'5';
 const REPLACED_AWAY: &[u8] = b"Replaced: the order answers to its newest ClOrdID(11)";
-
-/// The id was an order's, and had no end of its own: what became of the order its newest id says.
-fn is_replaced_away(reason: Reason, event: &RequestRejected) -> bool {
-    reason == Reason::TooLateToCancel && event.status == OrderStatus::Rejected.as_u8()
-}
 
 /// A question about an order that is not open.
 fn question_refused(

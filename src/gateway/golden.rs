@@ -1041,6 +1041,10 @@ fn events(session: SessionId, first: u64) -> Vec<(&'static str, Vec<u64>)> {
             let reason = Reason::CanceledOnDisconnect;
             words_of(next(reason), canceled(4))
         }),
+        ("an order of a session that logged out", {
+            let reason = Reason::CanceledOnLogout;
+            words_of(next(reason), canceled(4))
+        }),
         ("an order at its end of day", {
             words_of(next(Reason::EndOfDay), canceled(12))
         }),

@@ -521,6 +521,7 @@ pub struct Session {
     cancel_disconnected_at: Option<u64>,
     /// Orders go then, too, not only quotes.
     orders_go: bool,
+    logged_out: bool,
     cancel_after_at: Option<u64>,
 }
 
@@ -938,6 +939,7 @@ impl Venue {
         state.connected = false;
         let bit = if why == Reason::LogoutRequested { 2 } else { 1 };
         state.orders_go = state.cancel_on_disconnect & bit != 0;
+        state.logged_out = bit == 2;
         // Quotes wait with the orders, if those go, too.
         let at_once = state.grace_ms == 0 || !state.orders_go;
         state.cancel_disconnected_at = Some(now + u64::from(state.grace_ms) * MILLISECOND);
@@ -952,7 +954,11 @@ impl Venue {
         let state = &mut self.sessions[session as usize];
         state.cancel_disconnected_at = None;
         let orders_go = state.orders_go;
-        let why = Reason::CanceledOnDisconnect;
+        let why = if state.logged_out {
+            Reason::CanceledOnLogout
+        } else {
+            Reason::CanceledOnDisconnect
+        };
         self.cancel_all(why, 0, |order| {
             let goes = orders_go && !order.is(Instructions::DISCONNECT_EXEMPT);
             order.session == session && (order.quote.is_some() || goes)

@@ -561,7 +561,7 @@ messages! {
         ref_template_id: u16,
         /// SBE field id (FIX tag) at fault, 0 = none.
         ref_field_id: u16,
-        /// OrdStatus of the order; 8 when unknown.
+        /// OrdStatus of the order; 8 when unknown, 5 when the id was replaced: the order answers to its newest.
         status: u8,
         /// Reserved, 0.
         reserved: u8,

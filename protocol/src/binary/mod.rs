@@ -28,6 +28,8 @@ pub const LOGON_CONTEXT: &[u8; 10] = b"TE-LOGON-1";
 pub const SIGNED_LENGTH: usize = LOGON_CONTEXT.len() + 32 + size_of::<message::Logon>();
 /// Logon flag: the client is told of trading phases.
 pub const LOGON_TRADING_STATUS: u16 = 1;
+/// OrdStatus(39) of an id, not of an order: it was replaced, and the order answers to its newest.
+pub const STATUS_REPLACED: u8 = 5;
 
 /// What a Logon signs: the context, the server's nonce, the Logon block with its signature zero.
 pub fn logon_text(nonce: &[u8; 32], logon: &message::Logon) -> [u8; SIGNED_LENGTH] {

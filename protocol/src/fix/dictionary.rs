@@ -186,7 +186,7 @@ fields! {
     371 RefTagID Int;
     372 RefMsgType Text;
     373 SessionRejectReason Int;
-    378 ExecRestatementReason Int ["1" "5" "8" "12" "99"];
+    378 ExecRestatementReason Int ["1" "5" "8" "12" "13" "99"];
     379 BusinessRejectRefID Text;
     380 BusinessRejectReason Int;
     383 MaxMessageSize Unsigned;

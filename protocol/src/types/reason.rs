@@ -209,6 +209,8 @@ reasons! {
     AmendmentCapacity = 74, "Amended trade capacity of the trading day reached", tag 0, ord 3, cxl 99;
     /// An order of the trade has ended, and is not stated as it ended.
     OrderEnded = 75, "Order has ended otherwise than stated", tag 0, ord 99, cxl 99;
+    /// Canceled because its session logged out: an end, as those up to 19.
+    CanceledOnLogout = 76, "Canceled on logout", tag 0, ord 0, cxl 0;
     // 80..=99: reference data commands.
     /// Id or name already defined differently, or out of range.
     InvalidDefinition = 80, "Invalid definition", tag 0, ord 99, cxl 99;

@@ -585,6 +585,7 @@ impl Auditor {
         let unasked = [
             Reason::ExpireTimeReached,
             Reason::CanceledOnDisconnect,
+            Reason::CanceledOnLogout,
             Reason::CancelAfterElapsed,
         ];
         let unasked = unasked.iter().any(|reason| reason.code() == header.reason);
