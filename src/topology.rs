@@ -613,6 +613,10 @@ impl Venue {
             .sessions()
             .for_each(|session| reference.define_session(&session.definition));
 
+        engine
+            .risk_limits()
+            .for_each(|set| reference.set_limits(&set.limits));
+
         // Rings first know whom to wake, then move to their threads.
         let (engine_bell, engine_thread) = bell();
         let (journal_bell, journal_thread) = bell();

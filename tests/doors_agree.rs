@@ -8,8 +8,8 @@ use support::server::Server;
 use support::talk::{BinaryTalk, FixTalk};
 use trading_engine_protocol::binary::STATUS_REPLACED;
 use trading_engine_protocol::binary::message::{
-    CancelOrder, CancelRejected, Logout, OrderAccepted, OrderCanceled, OrderReplaced,
-    OrderStatusRequest, ReplaceOrder,
+    CancelOrder, CancelRejected, Logout, OrderAccepted, OrderCanceled, OrderRejected,
+    OrderReplaced, OrderStatusRequest, ReplaceOrder,
 };
 use trading_engine_protocol::binary::{logon_text, message::Logon, message::ServerHello};
 use trading_engine_protocol::types::{Decimal8, Reason};
@@ -180,5 +180,68 @@ fn an_order_that_ends_with_a_logout_says_so_and_one_of_a_lost_connection_that() 
         assert_eq!(canceled.get(150), Some("4"), "{canceled:?}");
         assert_eq!(canceled.get(378), Some(restated));
     }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// What the venue allows of a firm's messages, as it is at the time.
+#[test]
+fn a_logon_states_the_message_rate_of_its_firm() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), SETTINGS);
+    let told = |server: &Server, key: &str, comp_id: &str| {
+        let credentials = server.credentials();
+        let entry = credentials.binary(key).unwrap();
+        let talk = BinaryTalk::logged_on(server.binary, entry, 30_000);
+        let accepted = talk.accepted.unwrap();
+        let mut entries = credentials.fix.iter();
+        let entry = entries.find(|entry| entry.comp_id == comp_id).unwrap();
+        let mut fix = FixTalk::connect(server.fix, comp_id);
+        fix.logon(entry, 30, true);
+        let answer = fix.expect();
+        assert_eq!(answer.kind(), "A");
+        let number = |tag| answer.get(tag).map(|text| text.parse::<u32>().unwrap());
+        fix.send("5", &[]);
+        assert_eq!(fix.expect().kind(), "5");
+        fix.line.rest();
+        let in_fix = (number(35033), number(35034));
+        ((accepted.msg_burst, accepted.msg_rate), in_fix)
+    };
+    let alpha = |server: &Server| told(server, "alpha-1", "ALPHA1");
+    let none = ((0, 0), (None, None));
+    assert_eq!(alpha(&server), none);
+
+    let operator = Api::login(&server, "operator");
+    let rate =
+        |count: u32, ms: u32| json!({"firm": 1, "messages": {"count": count, "window_ms": ms}});
+    operator.put("/api/v1/limits", &rate(3, 60_000)).ok();
+    assert_eq!(alpha(&server), ((3, 0), (Some(3), Some(60_000))));
+    assert_eq!(told(&server, "beta-1", "BETA1"), none, "another firm's");
+    // It holds.
+    let mut talk = binary(&server);
+    for id in 1..=3 {
+        let order = talk.order(id, 1, 1, 50);
+        talk.send(&order);
+        assert_eq!(talk.expect_a::<OrderAccepted>().cl_ord_id, id);
+    }
+    let order = talk.order(4, 1, 1, 50);
+    talk.send(&order);
+    assert_eq!(
+        talk.expect_a::<OrderRejected>().reason,
+        Reason::LimitMessages.code()
+    );
+    drop(talk);
+
+    // A set of one instrument has no say in it.
+    let other = json!({"firm": 1, "instrument": "TEST-A", "quantity_lots": 10});
+    operator.put("/api/v1/limits", &other).ok();
+    operator.put("/api/v1/limits", &rate(500, 1_000)).ok();
+    let stated = ((500, 500), (Some(500), Some(1_000)));
+    assert_eq!(alpha(&server), stated);
+    server.kill();
+    let server = Server::start(data.path(), SETTINGS);
+    assert_eq!(alpha(&server), stated, "after a start");
+    let operator = Api::login(&server, "operator");
+    operator.put("/api/v1/limits", &json!({"firm": 1})).ok();
+    assert_eq!(alpha(&server), none, "taken away");
     assert_eq!(server.terminate(), Some(0));
 }

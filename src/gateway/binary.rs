@@ -309,7 +309,11 @@ impl BinaryDoor {
             generation: header.generation,
             epoch: header.epoch,
         });
+        let rate = ctx.reference.message_rate(header.session);
+        let a_second = u64::from(rate.messages) * 1_000 / u64::from(rate.window_ms.max(1));
         let accepted = LogonAccepted {
+            msg_rate: u32::try_from(a_second).unwrap_or(u32::MAX),
+            msg_burst: rate.messages,
             session_epoch: u64::from(header.epoch.0),
             next_seq,
             first_available_seq: 1,

@@ -369,6 +369,11 @@ impl FixDoor {
             writer.number(35002, u64::from(request.cancel_on_disconnect));
             writer.number(35003, u64::from(request.cancel_grace_ms));
         }
+        let rate = ctx.reference.message_rate(header.session);
+        if rate.messages != 0 {
+            writer.number(35033, u64::from(rate.messages));
+            writer.number(35034, u64::from(rate.window_ms));
+        }
         let told = request.next_expected != 0;
         if told {
             writer.number(789, answer.inbound);

@@ -1016,6 +1016,10 @@ impl Gateway {
                 self.tell_phases();
                 return;
             }
+            EventBody::LimitsSet(set) => {
+                self.reference.set_limits(&set.limits);
+                return;
+            }
             EventBody::PhaseChanged(changed) => {
                 let (id, since) = (changed.instrument, header.sequenced_at);
                 let phase = TradingPhase::try_from(changed.phase);

@@ -6,11 +6,11 @@
 use std::collections::HashMap;
 
 use trading_engine_protocol::types::{
-    Decimal8, InstrumentId, Price, Quantity, Reason, SessionId, SessionProtocol, TradingPhase,
-    UtcNanos,
+    Decimal8, FirmId, InstrumentId, Price, Quantity, Reason, SessionId, SessionProtocol,
+    TradingPhase, UtcNanos,
 };
 
-use crate::engine::command::{DefineInstrument, DefineSession, name_text};
+use crate::engine::command::{DefineInstrument, DefineSession, SetLimits, name_text};
 
 /// An instrument as the wires see it.
 #[derive(Clone, Debug)]
@@ -88,6 +88,15 @@ pub struct SessionEntry {
     pub definition: DefineSession,
 }
 
+/// The message rate of a firm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageRate {
+    /// New orders, replaces and mass quotes at once, 0 = as many as come.
+    pub messages: u32,
+    /// In so long, milliseconds, it takes as many again.
+    pub window_ms: u32,
+}
+
 /// Instruments and sessions by id and by name.
 #[derive(Clone, Debug, Default)]
 pub struct ReferenceData {
@@ -95,6 +104,8 @@ pub struct ReferenceData {
     by_symbol: HashMap<Box<[u8]>, InstrumentId>,
     sessions: Vec<Option<SessionEntry>>,
     by_name: HashMap<(u8, Box<[u8]>), SessionId>,
+    /// Message rates of firms that have one, by id.
+    rates: HashMap<FirmId, MessageRate>,
     /// Changes of phases so far.
     changes: u64,
     /// Whose was the last one.
@@ -130,6 +141,27 @@ impl ReferenceData {
             phase_since: UtcNanos(0),
             change: self.changes,
         });
+    }
+
+    /// Takes an accepted set of limits: what is a whole firm's may have its message rate.
+    pub fn set_limits(&mut self, set: &SetLimits) {
+        let alone = set.by_account == 0 && set.instrument == InstrumentId(0);
+        if alone && set.messages == 0 {
+            self.rates.remove(&set.firm);
+        } else if alone {
+            let rate = MessageRate {
+                messages: set.messages,
+                window_ms: set.messages_ms,
+            };
+            self.rates.insert(set.firm, rate);
+        }
+    }
+
+    /// The message rate that holds for a session.
+    pub fn message_rate(&self, session: SessionId) -> MessageRate {
+        let firm = self.session(session).map(|entry| entry.definition.firm);
+        let rate = firm.and_then(|firm| self.rates.get(&firm));
+        rate.copied().unwrap_or_default()
     }
 
     /// An instrument is in a phase from then on. Returns whether it was in another.

@@ -184,11 +184,12 @@ messages! {
         server_time: u64,
         /// Heartbeat interval in force.
         heartbeat_ms: u32,
-        /// Not stated, 0: a message rate is a firm's risk limit, which may change at any time.
+        /// Messages a second that the firm may send on, rounded down, if `msg_burst` is not 0; it may change at any
+        /// time.
         msg_rate: u32,
-        /// Not stated, 0, likewise.
+        /// Messages (new orders, replaces, mass quotes) that the firm may send at once, 0 = no limit.
         msg_burst: u32,
-        /// Not stated, 0, likewise.
+        /// 0: a mass quote is a message.
         quote_rate: u32,
         /// Cancel on disconnect: grace in force.
         cod_grace_ms: u32,

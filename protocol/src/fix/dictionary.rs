@@ -248,6 +248,8 @@ fields! {
     35030 ProtectionLimit Int ["1" "2" "3" "4"];
     35031 CancelAfterTime Unsigned;
     35032 CancelAt Timestamp;
+    35033 MessageBurst Unsigned;
+    35034 MessageWindow Unsigned;
 }
 
 /// Fields of the standard header, whatever the message.
@@ -348,7 +350,9 @@ pub const MESSAGES: &[MessageRule] = &[
         message_type: "A",
         name: "Logon",
         required: &[98, 108],
-        optional: &[95, 96, 141, 383, 464, 553, 554, 789, 35002, 35003],
+        optional: &[
+            95, 96, 141, 383, 464, 553, 554, 789, 35002, 35003, 35033, 35034,
+        ],
         groups: &[],
         inbound: true,
     },
