@@ -25,12 +25,11 @@ pub const FIRM_PREFIX: &str = "DEMO-";
 pub const MAKER_KEY_ID: &str = "maker-1";
 /// Sessions for load generation, per protocol.
 pub const LOAD_SESSIONS: u32 = 16;
-/// The firms' risk desks: FIX session and CompID, binary session and key id. A firm has its own, because the risk role
-/// reaches over all sessions of its firm and over no other.
-const DESKS: [((u32, &str), (u32, &str)); 2] = [
-    ((6, "ALPHARISK"), (7, "alpha-risk")),
-    ((8, "BETARISK"), (9, "beta-risk")),
-];
+/// The firms' risk desks: FIX session and CompID. A firm has its own, because the risk role reaches over all sessions of
+/// its firm and over no other.
+const FIX_DESKS: [(u32, &str); 2] = [(6, "ALPHARISK"), (8, "BETARISK")];
+/// Likewise: binary session and key id.
+const BINARY_DESKS: [(u32, &str); 2] = [(7, "alpha-risk"), (9, "beta-risk")];
 
 /// Whether a firm is a demo firm.
 pub fn is_demo(firm: &DefineFirm) -> bool {
@@ -143,10 +142,8 @@ pub fn demo(instruments: u32) -> Result<Demo, KeystoreError> {
         fix.push((100 + number, format!("LOAD{number:02}")));
         binary.push((200 + number, format!("load-{number:02}"), true));
     }
-    for ((fix_session, comp_id), (binary_session, key_id)) in DESKS {
-        fix.push((fix_session, comp_id.to_owned()));
-        binary.push((binary_session, key_id.to_owned(), true));
-    }
+    fix.extend(FIX_DESKS.map(|(session, comp_id)| (session, comp_id.to_owned())));
+    binary.extend(BINARY_DESKS.map(|(session, key_id)| (session, key_id.to_owned(), true)));
     for (session, comp_id) in fix {
         let password = encode_hex(&random()?[..12]);
         let username = comp_id.to_ascii_lowercase();
@@ -217,8 +214,8 @@ pub fn console() -> Result<Vec<ConsoleCredentials>, KeystoreError> {
 
 /// What a session may do beyond its own orders: nothing, unless it is a risk desk's.
 fn roles_of(session: u32) -> Vec<Role> {
-    let mut desks = DESKS.iter();
-    let is_desk = desks.any(|((fix, _), (binary, _))| [*fix, *binary].contains(&session));
+    let mut desks = FIX_DESKS.iter().chain(&BINARY_DESKS);
+    let is_desk = desks.any(|(desk, _)| *desk == session);
     Vec::from_iter(is_desk.then_some(Role::Risk))
 }
 
