@@ -723,9 +723,14 @@ fn every_write_is_in_the_audit_with_who_and_what_came_of_it_and_replay_agrees() 
         .rev()
         .filter_map(|row| Some((row["target"].as_u64().unwrap(), row["detail"].as_str()?)))
         .collect();
-    let [halt, _resume, kill, user] = details[..] else {
+    // Of all but the one that was refused.
+    let [halt, _resume, kill, limits, firm, table, user, day] = details[..] else {
         panic!("{details:?}");
     };
+    assert_eq!(limits.1, "firm 1: open_orders 100");
+    assert_eq!(firm, (9, "NINE"));
+    assert_eq!(table, (3, "from 0 by 5"));
+    assert_eq!(day.1, "20991231");
     assert_eq!(halt.1, "Halted");
     assert_eq!(kill, (1, "firm on"));
     assert_eq!(user, (0, "somebody-new: viewer, disabled"));

@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::json;
 use trading_engine_protocol::types::{
-    ClientOrderId, KillScope, Liquidity, Price, SessionId, Side, TradingPhase,
+    ClientOrderId, KillScope, Liquidity, Price, Quantity, SessionId, Side, TradingPhase,
 };
 
 use super::Sql;
 use super::rows::{RowSink, Table};
+use super::shapes::decimal;
 use crate::engine::command::{
-    AuditNote, CommandKind, DefineInstrument, NO_PRICE, OrderTerms, name_text,
+    AuditNote, CommandKind, DefineInstrument, NO_PRICE, OrderTerms, SetLimits, name_text,
 };
 use crate::engine::event::{
     EventBody, EventHeader, EventKind, Fill, KillSwitchDone, MassQuoteAnswered, OrderRejected,
@@ -393,6 +394,11 @@ impl<S: RowSink> Fold<S> {
                     audit.reason = header.reason;
                 }
             }
+        }
+        if !self.audits.is_empty()
+            && let Some((action, detail)) = asked_for(body)
+        {
+            self.tell_audit(header, action, detail);
         }
         let h = header;
         match body {
@@ -1053,6 +1059,21 @@ impl<S: RowSink> Fold<S> {
         }
     }
 
+    /// What was asked for, as the event of a command between two notes says it.
+    fn tell_audit(&mut self, h: &EventHeader, action: CommandKind, detail: String) {
+        let asked = h.received_at.0;
+        let open = self.audits.iter().find(|open| open.received_at == asked);
+        if let Some(at) = open.map(|open| open.at) {
+            let mut sql = Sql::new("UPDATE admin_audit SET detail = ");
+            sql.bind(detail);
+            end_audit_statement(&mut sql, at);
+            // A day that begins, say, changes more than itself.
+            sql.push(" AND action = ").bind(int(action as u8));
+            sql.push(" AND detail IS NULL");
+            self.batch.statements.push(sql);
+        }
+    }
+
     /// A row of the table of everything else.
     fn note(&mut self, h: &EventHeader, detail: &serde_json::Value) {
         let sink = &mut self.batch.events;
@@ -1191,6 +1212,149 @@ fn audit_detail(note: &AuditNote) -> Option<String> {
     } else {
         None
     }
+}
+
+/// What a command of the venue's people asked for, of those whose note does not say it: of one that was taken.
+/// Secrets are in no event.
+fn asked_for(body: &EventBody<'_>) -> Option<(CommandKind, String)> {
+    let told = match body {
+        EventBody::InstrumentDefined(event) => {
+            let d = &event.definition;
+            let price = |units| decimal(units, d.price_unit_e8, d.price_decimals);
+            let distance = |units: u64| price(signed(units));
+            let lots = |lots: Quantity| decimal(signed(lots.0), d.lot_size_e8, 0);
+            let mut text = format!(
+                "{}: price {} to {} by {}, quantity {} to {} by {}, protection {} ticks",
+                name_text(&d.symbol),
+                price(d.price_min.0),
+                price(d.price_max.0),
+                distance(d.tick),
+                lots(d.quantity_min),
+                lots(d.quantity_max),
+                lots(d.quantity_increment),
+                d.protection_ticks,
+            );
+            for (name, band) in [("static", d.static_band), ("dynamic", d.dynamic_band)] {
+                if band != 0 {
+                    text += &format!(", {name} band {}", distance(band));
+                }
+            }
+            for (name, number) in [
+                ("interruption_ms", d.interruption_ms),
+                ("product", d.product),
+                ("tick_table", u32::from(d.tick_table)),
+            ] {
+                if number != 0 {
+                    text += &format!(", {name} {number}");
+                }
+            }
+            (CommandKind::DefineInstrument, text)
+        }
+        EventBody::FirmDefined(event) => {
+            let name = name_text(&event.definition.name);
+            (CommandKind::DefineFirm, name.to_owned())
+        }
+        EventBody::SessionDefined(event) => {
+            let d = &event.definition;
+            let (firm, user, roles) = (d.firm.0, d.user, d.roles);
+            let text = format!(
+                "{}: firm {firm}, protocol {}, roles {roles}, user {user}",
+                name_text(&d.name),
+                d.protocol
+            );
+            (CommandKind::DefineSession, text)
+        }
+        EventBody::TickTableDefined(event) => {
+            let steps = event.definition.steps.iter().filter(|step| step.tick != 0);
+            let steps: Vec<String> = steps
+                .map(|step| format!("from {} by {}", step.from.0, step.tick))
+                .collect();
+            (CommandKind::DefineTickTable, steps.join(", "))
+        }
+        EventBody::ReferenceSet(event) => {
+            let text = format!("{} price units", event.price.0);
+            (CommandKind::SetReference, text)
+        }
+        EventBody::LimitsSet(event) => (CommandKind::SetLimits, limits_text(&event.limits)),
+        EventBody::TradeAmended(event) => {
+            let text = if event.new_price == NO_PRICE {
+                "busted".to_owned()
+            } else {
+                let (price, new_price) = (event.price.0, event.new_price.0);
+                format!("{new_price} price units in place of {price}")
+            };
+            (CommandKind::AmendTrade, text)
+        }
+        EventBody::DayRolled(event) => (CommandKind::DayRoll, event.trading_day.to_string()),
+        EventBody::AuditNoted(_)
+        | EventBody::LogonAnswered(_)
+        | EventBody::AdminMessage(_)
+        | EventBody::BusinessRejected(_)
+        | EventBody::OrderAccepted(_)
+        | EventBody::OrderReplaced(_)
+        | EventBody::OrderCanceled(_)
+        | EventBody::OrderRejected(_)
+        | EventBody::RequestRejected(_)
+        | EventBody::Fill(_)
+        | EventBody::OrderAcceptedWithTerms(_)
+        | EventBody::OrderReplacedWithTerms(_)
+        | EventBody::OrderTriggered(_)
+        | EventBody::OrderRestated(_)
+        | EventBody::MassCancelDone(_)
+        | EventBody::CancelAfterSet(_)
+        | EventBody::AuctionIndicative(_)
+        | EventBody::AuctionUncrossed(_)
+        | EventBody::MassQuoteAnswered(_)
+        | EventBody::QuoteCanceled(_)
+        | EventBody::QuoteFill(_)
+        | EventBody::QuoteCancelDone(_)
+        | EventBody::ProtectionSet(_)
+        | EventBody::ProtectionTripped(_)
+        | EventBody::OrderStatusReport(_)
+        | EventBody::QuoteStatusAnswered(_)
+        | EventBody::DefinitionRefused(_)
+        | EventBody::CommandRefused(_)
+        | EventBody::PhaseChanged(_)
+        | EventBody::KillSwitchDone(_)
+        | EventBody::SessionClosed(_) => return None,
+    };
+    Some(told)
+}
+
+fn limits_text(limits: &SetLimits) -> String {
+    let mut text = format!("firm {}", limits.firm.0);
+    if limits.by_account == 1 {
+        text += &format!(", account {}", limits.account.0);
+    }
+    if limits.instrument.0 != 0 {
+        text += &format!(", instrument {}", limits.instrument.0);
+    }
+    let all = [
+        ("quantity", limits.quantity.0),
+        ("notional_e8", limits.notional_e8),
+        ("position_limit", limits.position_limit.0),
+        ("gross_e8", limits.gross_e8),
+        ("net_e8", limits.net_e8),
+        ("collar_bp", limits.collar_bp.into()),
+        ("open_orders", limits.open_orders.into()),
+        ("duplicates", limits.duplicates.into()),
+        ("duplicates_ms", limits.duplicates_ms.into()),
+        ("executions", limits.executions.into()),
+        ("executions_ms", limits.executions_ms.into()),
+        ("messages", limits.messages.into()),
+        ("messages_ms", limits.messages_ms.into()),
+    ];
+    let set: Vec<String> = all
+        .iter()
+        .filter(|(_, number)| *number != 0)
+        .map(|(name, number)| format!("{name} {number}"))
+        .collect();
+    let set = if set.is_empty() {
+        "none".to_owned()
+    } else {
+        set.join(", ")
+    };
+    format!("{text}: {set}")
 }
 
 fn instrument_statement(at: Position, d: &DefineInstrument) -> Sql {

@@ -294,7 +294,8 @@ pub struct AuditRow {
     pub action: String,
     /// What it was about: an instrument, firm, session, ...; 0 = nothing that has a number.
     pub target: u64,
-    /// What was asked for: scope and state of a kill switch, a phase, a user and the role given.
+    /// What was asked for: scope and state of a kill switch, a phase, a user and the role given; of definitions,
+    /// limits, reference prices, amended trades and days what they are, once they were taken.
     pub detail: Option<String>,
     /// From where.
     pub address: String,
