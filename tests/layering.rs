@@ -96,6 +96,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "config",
         &[
             "admin::auth",
+            "admin::proxies",
             "agent",
             "engine::command",
             "gateway",
