@@ -1,6 +1,10 @@
 # Sourced by the checks that need a running venue: builds it, starts it on free ports with a data
 # folder of its own, and ends it with the script. VENUE names a program that is there already.
-[ -n "${VENUE:-}" ] || cargo build --release --locked --quiet --workspace
+if [ -n "${VENUE:-}" ]; then
+    cargo build --release --locked --quiet -p loadtest
+else
+    cargo build --release --locked --quiet --workspace
+fi
 venue=${VENUE:-target/release/trading-engine}
 loadtest=target/release/loadtest
 data=$(mktemp -d)

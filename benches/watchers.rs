@@ -468,9 +468,10 @@ fn main() {
         }
         _ => None,
     };
-    let whose = own.as_ref().map_or("nobody's own".to_owned(), |(core, _)| {
-        format!("{core} the core thread's own in calls and time")
-    });
+    let whose = own.as_ref().map_or_else(
+        || "nobody's own".to_owned(),
+        |(core, _)| format!("{core} the core thread's own in calls and time"),
+    );
     let scrape_ms = SCRAPE.as_millis();
     println!(
         "all: projector into PostgreSQL, Redis, {CONSOLES} consoles with two streams each, a scrape and a \

@@ -315,7 +315,9 @@ fn leave_pinned_cores(config: &Config) -> Result<Option<Vec<usize>>, ring::PinEr
     if config.cores.is_empty() {
         return Ok(None);
     }
-    ring::leave_cores(&config.cores).map(Some)
+    let pinned = topology::pinned_threads(config.preset, config.gateway_threads);
+    let cores = config.cores.iter().take(pinned).copied();
+    ring::leave_cores(&cores.collect::<Vec<_>>()).map(Some)
 }
 
 struct Failure {

@@ -471,6 +471,14 @@ impl fmt::Debug for Venue {
     }
 }
 
+/// How many threads are pinned, if there are cores for them: the first so many of `CORES`.
+pub fn pinned_threads(preset: Preset, gateway_threads: u8) -> usize {
+    match preset {
+        Preset::Single | Preset::Compact => 1,
+        Preset::Dedicated => usize::from(gateway_threads) + 2,
+    }
+}
+
 /// A doorbell that unparks a thread that does not exist yet.
 fn bell() -> (Arc<Doorbell>, Arc<OnceLock<Thread>>) {
     let thread: Arc<OnceLock<Thread>> = Arc::default();

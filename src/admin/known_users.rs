@@ -4,7 +4,8 @@
 //! Read whole at start and every [`READ_TIME`], by name at each login and refresh, and after each change.
 //! Logins and refreshes ask the database for [`ANSWER_TIME`] at most and then use the copy, which also tells
 //! what a token that is out may still do: nothing more than its user may. Changes need the database.
-//! The copy is in memory: a venue that starts without its database knows nobody until that answers.
+//! The copy is in memory: in a venue that starts without its database nobody can log in until that answers,
+//! and tokens from before do what they say.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -100,13 +101,23 @@ impl KnownUsers {
         Ok(users)
     }
 
-    /// Makes or changes somebody.
+    /// Somebody as the database has them now, and only so.
     ///
     /// # Errors
     /// The database is not to be had.
+    pub async fn kept(&self, name: &str) -> Result<Option<User>, StoreError> {
+        let asked = timeout(ANSWER_TIME, self.store.find_user(name)).await;
+        asked.unwrap_or_else(|_| Err(late(ANSWER_TIME)))
+    }
+
+    /// Makes or changes somebody.
+    ///
+    /// # Errors
+    /// The database is not to be had, or did not say in time whether it is done.
     pub async fn change(&self, user: &User) -> Result<(), StoreError> {
         let _turn = self.changing.lock().await;
-        self.store.upsert_user(user).await?;
+        let changed = timeout(LIST_TIME, self.store.upsert_user(user)).await;
+        changed.unwrap_or_else(|_| Err(late(LIST_TIME)))?;
         let mut copy = self.look();
         copy.set(user.clone());
         copy.version += 1;
@@ -165,20 +176,23 @@ impl KnownUsers {
         }
         // Who was made or changed elsewhere since everybody was read is not told so by an old copy.
         match self.find(&bearer.name).await {
-            Ok(_) => self.role_known(bearer),
-            // Nobody was ever read: the token is all there is.
-            Err(_) => Some(bearer.role),
+            Ok(found) => {
+                let user = found?;
+                allowed(&user, &password_mark(&user.password_hash), bearer)
+            }
+            Err(_) => self.role_known(bearer),
         }
     }
 
-    /// Likewise, by the copy alone.
+    /// Likewise, by the copy alone. Before everybody was read once, the token is all there is: who has one from
+    /// before a start without the database can still use the kill switch.
     pub fn role_known(&self, bearer: &Bearer) -> Option<Role> {
         let copy = self.look();
+        if copy.read_at.is_none() {
+            return Some(bearer.role);
+        }
         let (user, mark) = copy.users.get(&bearer.name)?;
-        // One that names no password is from before tokens did.
-        let is_same = bearer.password.is_empty() || bearer.password == *mark;
-        let role = role_of(user).min(bearer.role);
-        (is_same && !user.disabled).then_some(role)
+        allowed(user, mark, bearer)
     }
 
     /// How old the copy is; `None`: there is none.
@@ -214,6 +228,13 @@ impl KnownUsers {
     fn look(&self) -> MutexGuard<'_, Copy> {
         self.copy.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What of a token its user allows; `mark` is of the user's password.
+fn allowed(user: &User, mark: &str, bearer: &Bearer) -> Option<Role> {
+    // One that names no password is from before tokens did.
+    let is_same = bearer.password.is_empty() || bearer.password == mark;
+    (is_same && !user.disabled).then(|| role_of(user).min(bearer.role))
 }
 
 fn late(after: Duration) -> StoreError {

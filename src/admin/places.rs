@@ -21,6 +21,8 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 
+use super::proxies::counted_as;
+
 /// Connections of a port at once.
 pub const CONNECTIONS_MAX: usize = 64;
 /// Of them, those that only answer whether the venue is well.
@@ -101,7 +103,7 @@ impl Places {
     /// A place for somebody from there. The flag: an idle connection gave way, and wants its turn to end.
     /// `None`: there is no room at all.
     pub fn take(self: &Arc<Self>, from: IpAddr) -> Option<(Place, bool)> {
-        let taken = self.with(|table| table.take(from.to_canonical()));
+        let taken = self.with(|table| table.take(counted_as(from)));
         let Some((id, displaced)) = taken else {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
             return None;

@@ -3,11 +3,19 @@
 //! Behind a proxy every request comes from the proxy's address, so that one guesser would lock all logins, and
 //! the audit would name the proxy. A proxy that is trusted says in `X-Forwarded-For` who asked it; the
 //! newest address there that is no trusted proxy's itself is the client's. From anybody else the header is
-//! nothing: whoever asks can write it.
+//! nothing: whoever asks can write it. So can whoever connects from a trusted network: name the proxies alone.
 
 use std::net::IpAddr;
 
 use axum::http::HeaderMap;
+
+/// By what somebody at an address is counted: of IPv6 the first 64 bits, of which one host has all.
+pub fn counted_as(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        address => address,
+    }
+}
 
 /// Networks of proxies that are trusted; without any nobody is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +29,7 @@ struct Network {
 }
 
 impl TrustedProxies {
-    /// Addresses, and networks like `10.0.0.0/8`, with commas.
+    /// Addresses, and networks like `192.0.2.0/28`, with commas.
     pub fn parse(text: &str) -> Option<Self> {
         let networks = text.split(',').map(|one| Network::parse(one.trim()));
         networks.collect::<Option<Vec<_>>>().map(Self)
@@ -33,9 +41,15 @@ impl TrustedProxies {
         if !self.has(client) {
             return client;
         }
+        // What stands in front of what is looked at is somebody else's text, in any bytes.
         let said = headers.get_all("x-forwarded-for");
-        let said: Vec<&str> = said.iter().filter_map(|line| line.to_str().ok()).collect();
-        for one in said.iter().rev().flat_map(|line| line.rsplit(',')) {
+        let said: Vec<&[u8]> = said.iter().map(|line| line.as_bytes()).collect();
+        let words = said
+            .iter()
+            .rev()
+            .flat_map(|line| line.rsplit(|byte| *byte == b','));
+        for one in words {
+            let one = std::str::from_utf8(one).unwrap_or_default();
             let Ok(before) = one.trim().parse::<IpAddr>() else {
                 break;
             };
@@ -61,7 +75,9 @@ impl Network {
         let begin: IpAddr = begin.parse().ok()?;
         let most = if begin.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Some(most), |bits| bits.parse().ok())?;
-        (bits <= most).then_some(Self { begin, bits })
+        // Everybody is nobody's proxy, and addresses are compared as what they are.
+        let is_mapped = begin.to_canonical() != begin;
+        (bits <= most && bits > 0 && !is_mapped).then_some(Self { begin, bits })
     }
 
     fn has(&self, address: IpAddr) -> bool {
@@ -81,7 +97,16 @@ impl Network {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
+
+    #[test]
+    fn a_host_with_many_addresses_is_counted_once() {
+        let of = |text: &str| counted_as(text.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(of("::ffff:203.0.113.9"), "203.0.113.9");
+    }
 
     #[test]
     fn the_newest_address_that_is_no_trusted_proxys_is_the_clients() {
@@ -89,7 +114,8 @@ mod tests {
         let client = |peer: &str, said: &[&str]| {
             let mut headers = HeaderMap::new();
             for line in said {
-                headers.append("x-forwarded-for", line.parse().unwrap());
+                let line = HeaderValue::from_bytes(line.as_bytes()).unwrap();
+                headers.append("x-forwarded-for", line);
             }
             let client = trusted.client(peer.parse().unwrap(), &headers);
             client.to_string()
@@ -110,6 +136,7 @@ mod tests {
             ("192.0.2.8", &["203.0.113.9"], "192.0.2.8"),
             ("10.1.2.3", &["203.0.113.9, unknown"], "10.1.2.3"),
             ("10.1.2.3", &["10.9.9.9"], "10.9.9.9"),
+            ("10.1.2.3", &["\u{fe}, 203.0.113.9"], "203.0.113.9"),
         ] {
             assert_eq!(client(peer, said), expected, "{peer} {said:?}");
         }
@@ -120,10 +147,10 @@ mod tests {
             "10.0.0.0/x",
             "10.0.0.1,",
             "::1/129",
+            "0.0.0.0/0",
+            "::ffff:10.0.0.0/104",
         ] {
             assert_eq!(TrustedProxies::parse(wrong), None, "{wrong:?}");
         }
-        let all = TrustedProxies::parse("0.0.0.0/0").unwrap();
-        assert!(all.has("203.0.113.9".parse().unwrap()));
     }
 }

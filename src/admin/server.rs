@@ -136,6 +136,7 @@ async fn converse(
     );
     let in_time = tokio::select! {
         biased;
+        // An answer that is made may still be on its way to somebody slow: who comes is worth more.
         () = place.lost() => return,
         in_time = timeout(CONNECTION_TIME, connection.as_mut()) => in_time.is_ok(),
     };

@@ -244,7 +244,7 @@ pub const SETTINGS: &[Setting] = &[
         "TRUSTED_PROXIES",
         "trusted-proxies",
         Group::Ports,
-        text("IP addresses or networks like 10.0.0.0/8, comma-separated"),
+        text("IP addresses or networks like 192.0.2.0/28, comma-separated"),
         Initial::Unset,
         "Proxies before `PORT` whose `X-Forwarded-For` says where a request comes from, for the lockout of logins, \
          rates and the audit. Not set = nobody's.",

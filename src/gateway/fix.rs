@@ -948,7 +948,7 @@ fn security_status(status: &SecurityStatus, writer: &mut MessageWriter<'_>) {
 fn session_status(status: &SessionStatus, writer: &mut MessageWriter<'_>) {
     writer.character(325, if status.unsolicited { b'Y' } else { b'N' });
     writer.client_order_id(335, &status.request);
-    writer.text(336, TRADING_SESSION);
+    writer.text(336, symbol_text(&status.session));
     writer.number(340, u64::from(status.status));
     if status.status == statuses::REJECTED {
         writer.number(567, 1);

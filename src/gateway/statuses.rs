@@ -5,7 +5,7 @@
 
 use trading_engine_protocol::fix::{
     Content, SecurityStatus, SecurityStatusRequest, SessionStatus, SessionStatusRequest,
-    Subscription,
+    Subscription, TRADING_SESSION,
 };
 use trading_engine_protocol::types::{ClientOrderId, InstrumentId, TradingPhase, UtcNanos};
 
@@ -94,7 +94,9 @@ impl Statuses {
         };
         match asked.subscription {
             Subscription::Unsubscribe => {
-                self.session = None;
+                if asked.is_known {
+                    self.session = None;
+                }
                 return None;
             }
             Subscription::Subscribe if asked.is_known => {
@@ -105,6 +107,7 @@ impl Statuses {
         Some(Content::SessionStatus(SessionStatus {
             request: asked.request,
             unsolicited: false,
+            session: asked.session,
             status,
         }))
     }
@@ -155,9 +158,17 @@ impl Statuses {
         Some(Content::SessionStatus(SessionStatus {
             request: *request,
             unsolicited: true,
+            session: the_session(),
             status,
         }))
     }
+}
+
+/// The trading session that there is.
+fn the_session() -> [u8; 24] {
+    let mut session = [0; 24];
+    session[..TRADING_SESSION.len()].copy_from_slice(TRADING_SESSION);
+    session
 }
 
 fn status(instrument: &Instrument, request: ClientOrderId, unsolicited: bool) -> Content {

@@ -261,8 +261,12 @@ impl Store {
         limit: u32,
     ) -> Result<Page<OrderRow>, StoreError> {
         let mut list = List::of(ORDERS, &ORDER_KEYS);
-        list.by("o.session", wide(filter.session))
-            .is("o.firm", wide(filter.firm))
+        // The orders that are open have an index, and are the fewer ones.
+        match filter.open {
+            Some(true) => list.is("o.session", wide(filter.session)),
+            _ => list.by("o.session", wide(filter.session)),
+        };
+        list.is("o.firm", wide(filter.firm))
             .is("o.account", wide(filter.account))
             .is("o.instrument", wide(filter.instrument))
             .is("o.side", filter.side.map(i64::from))
@@ -270,8 +274,10 @@ impl Store {
             .between(filter.since, filter.until);
         // The index is by session and id.
         match filter.session {
-            Some(_) => list.by("o.client_order_id", filter.client_order_id.clone()),
-            None => list.is("o.client_order_id", filter.client_order_id.clone()),
+            Some(_) if filter.open != Some(true) => {
+                list.by("o.client_order_id", filter.client_order_id.clone())
+            }
+            _ => list.is("o.client_order_id", filter.client_order_id.clone()),
         };
         match filter.open {
             Some(true) => list.by_text("o.leaves > 0").is_text("o.is_quote = 0"),

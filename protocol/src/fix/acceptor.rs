@@ -124,6 +124,8 @@ pub struct SessionStatus {
     pub request: ClientOrderId,
     /// UnsolicitedIndicator(325): a change, not the answer.
     pub unsolicited: bool,
+    /// TradingSessionID(336), zero-padded: as asked for where the request is rejected.
+    pub session: [u8; SYMBOL_LENGTH_MAX],
     /// TradSesStatus(340): 0 unknown, 1 halted, 2 open, 3 closed, 4 pre-open, 5 pre-close, 6 the request is rejected
     /// because there is no such TradingSessionID(336).
     pub status: u8,

@@ -62,7 +62,9 @@ pub struct SecurityStatusRequest {
 pub struct SessionStatusRequest {
     /// TradSesReqID(335).
     pub request: ClientOrderId,
-    /// TradingSessionID(336) is absent, or the one that there is.
+    /// TradingSessionID(336), zero-padded; absent, it is the one that there is.
+    pub session: [u8; SYMBOL_LENGTH_MAX],
+    /// It is that one.
     pub is_known: bool,
     /// SubscriptionRequestType(263).
     pub subscription: Subscription,
@@ -157,10 +159,11 @@ pub(super) fn security_status(message: &Message, bytes: &[u8]) -> Result<Request
 }
 
 pub(super) fn session_status(message: &Message, bytes: &[u8]) -> Result<Request, Refusal> {
-    let session = message.get(bytes, 336);
+    let session = message.get(bytes, 336).unwrap_or(TRADING_SESSION);
     Ok(Request::SessionStatus(SessionStatusRequest {
         request: id(message, bytes, 335)?,
-        is_known: session.is_none_or(|session| session == TRADING_SESSION),
+        session: symbol(session),
+        is_known: session == TRADING_SESSION,
         subscription: subscription(message, bytes),
     }))
 }

@@ -19,6 +19,7 @@ use super::{Api, Role};
 use crate::admin::AdminState;
 use crate::admin::auth::{self, Bearer};
 use crate::admin::desk::Who;
+use crate::admin::proxies::counted_as;
 use crate::engine::command::name;
 
 /// A NUL character, as an address has it.
@@ -121,14 +122,17 @@ impl<const ROLE: usize> FromRequestParts<AdminState> for Caller<ROLE> {
         let Running(api) = Running::from_request_parts(parts, state).await?;
         let address = address(parts);
         let Some(mut bearer) = bearer(parts, &api) else {
-            return Err(stranger(&api, address).await);
+            counted_stranger(&api, address).await?;
+            return Err(without_token());
         };
+        if api.people.role_known(&bearer) != Some(bearer.role) {
+            // Whoever has a token that is no good any more is a stranger, and must not use up its user's
+            // requests, nor ask the database more often than strangers may.
+            counted_stranger(&api, address).await?;
+            bearer.role = api.people.role(&bearer).await.ok_or_else(without_token)?;
+        }
         let taken = api.throttle.take(&format!("user:{}", bearer.name)).await;
         taken.map_err(|after| too_many(after, "too many requests"))?;
-        let Some(role) = api.people.role(&bearer).await else {
-            return Err(stranger(&api, address).await);
-        };
-        bearer.role = role;
         if (bearer.role as usize) < ROLE {
             let needed = Role::ALL.get(ROLE).map_or("?", |role| role.name());
             return Err(Problem::new(
@@ -141,12 +145,18 @@ impl<const ROLE: usize> FromRequestParts<AdminState> for Caller<ROLE> {
     }
 }
 
+/// One more request without a valid token from that address. `Err`: there were too many.
+async fn counted_stranger(api: &Api, address: IpAddr) -> Result<()> {
+    let taken = api
+        .throttle
+        .take(&format!("token:{}", counted_as(address)))
+        .await;
+    taken.map_err(|after| too_many(after, "too many requests without a valid token"))
+}
+
 /// What somebody without a valid token is told.
-async fn stranger(api: &Api, address: IpAddr) -> Problem {
-    match api.throttle.take(&format!("token:{address}")).await {
-        Ok(()) => Problem::new(StatusCode::UNAUTHORIZED, "a valid bearer token is needed"),
-        Err(after) => too_many(after, "too many requests without a valid token"),
-    }
+fn without_token() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "a valid bearer token is needed")
 }
 
 fn too_many(after: Duration, why: &str) -> Problem {

@@ -672,7 +672,8 @@ list_params! {
 
 /// What became of mass quotes.
 ///
-/// The newest first, a row an entry.
+/// The newest first, a row an entry. A page looks at 50,000 rows at most: with a filter it
+/// may have few or none, and a `next` that goes on.
 #[utoipa::path(get, path = "/quotes", tag = "history", operation_id = "list_quotes",
     security(("bearer" = [])), params(QuotesParams),
     responses((status = 200, description = "Some of them.", body = Page<QuoteRow>)))]
@@ -707,7 +708,8 @@ list_params! {
 
 /// What the venue's people did.
 ///
-/// The newest first, refusals too.
+/// The newest first, refusals too. A page looks at 50,000 rows at most: with a filter it
+/// may have few or none, and a `next` that goes on.
 #[utoipa::path(get, path = "/audit", tag = "history", operation_id = "list_audit",
     security(("bearer" = [])), params(AuditParams),
     responses((status = 200, description = "Some of it.", body = Page<AuditRow>)))]

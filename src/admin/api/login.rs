@@ -10,6 +10,7 @@ use super::problem::{Problem, Result};
 use super::{Api, Role, unavailable};
 use crate::admin::auth::{self, LOGIN_TIME};
 use crate::admin::known_users::role_of;
+use crate::admin::proxies::counted_as;
 use crate::admin::users;
 use crate::store::users::User;
 use axum::extract::Extension;
@@ -51,7 +52,8 @@ pub async fn login(
     peer: Option<Extension<Peer>>,
     Body(login): Body<Login>,
 ) -> Result<Json<Token>> {
-    let address = peer.map_or_else(|| "?".to_owned(), |peer| peer.0.0.to_string());
+    let from = peer.map(|peer| peer.0.0);
+    let address = from.map_or_else(|| "?".to_owned(), |from| counted_as(from).to_string());
     if login.username.len() > TEXT_LENGTH_MAX || login.password.len() > TEXT_LENGTH_MAX {
         return Err(wrong());
     }
@@ -73,7 +75,8 @@ pub async fn login(
     let Some(user) = user.clone().filter(|_| right) else {
         // A name that nobody has may be a password in the wrong field.
         let name = user.map_or_else(String::new, |user| user.name);
-        tracing::warn!(user = name, address, "a login failed");
+        let address_said = from.map_or_else(|| "?".to_owned(), |from| from.to_string());
+        tracing::warn!(user = name, address = address_said, "a login failed");
         throttle.failed(&address, &login.username).await;
         return Err(wrong());
     };

@@ -3,11 +3,12 @@
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::extract::Named;
 use super::instruments::no_instrument;
 use super::problem::{Problem, Result};
 use crate::admin::AdminState;
@@ -77,7 +78,7 @@ fn levels(of: &[LevelView]) -> Vec<PublicLevel> {
     responses((status = 200, description = "It.", body = PublicBook)))]
 pub async fn book(
     State(state): State<AdminState>,
-    Path(symbol): Path<String>,
+    Named(symbol): Named<String>,
     query: std::result::Result<Query<PublicBookParams>, QueryRejection>,
 ) -> Result<Json<PublicBook>> {
     let market_data = market_data(&state)?;

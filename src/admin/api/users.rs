@@ -94,16 +94,21 @@ pub async fn put(
     if login == caller.bearer.name && (change.disabled || change.role != Role::Operator) {
         return Err(Problem::conflict("you cannot take your own role away"));
     }
+    let hashed = match change.password {
+        Some(password) => {
+            let hashed = api.turns.slowly(move || hash_password(&password)).await?;
+            Some(hashed.map_err(Problem::invalid)?)
+        }
+        None => None,
+    };
+    // Others' edits wait for this one, and must not for a database that says nothing.
     let _turn = api.desk.edit().await;
-    let known = api.store.find_user(&login).await;
+    let known = api.people.kept(&login).await;
     let known = known.map_err(|error| away(&error))?;
-    let password_hash = match (change.password, &known) {
+    let password_hash = match (hashed, &known) {
+        (Some(hashed), _) => hashed,
         (None, Some(known)) => known.password_hash.clone(),
         (None, None) => return Err(Problem::invalid("somebody new needs a password")),
-        (Some(password), _) => {
-            let hashed = api.turns.slowly(move || hash_password(&password)).await?;
-            hashed.map_err(Problem::invalid)?
-        }
     };
     let user = User {
         role: change.role.name().to_owned(),
