@@ -181,9 +181,35 @@ fn one_of_quotes(name: &str, count: usize) {
     let most = support::INSTRUCTION_COUNTS[1] as usize;
     let prepared = quotes::prepare(*instruments, *hash, most);
     let mut engine = quotes::engine(&prepared);
+    counted_quotes(&mut engine, &prepared, count);
+}
+
+/// Every message from the first, in a place that callgrind knows by its name.
+#[inline(never)]
+fn counted_quotes(engine: &mut Engine, prepared: &quotes::Prepared, count: usize) {
     let mut sink = Buffer::new();
     for words in &prepared.log[..count] {
-        quotes::apply(&mut engine, words, &mut sink);
+        quotes::apply(engine, words, &mut sink);
+    }
+}
+
+/// Likewise, commands of `full`.
+#[inline(never)]
+fn counted_full(engine: &mut Engine, prepared: &Prepared, sink: &mut Buffer, count: usize) {
+    let mut found = Found::default();
+    for at in 0..count {
+        prepared.look_ahead(engine, prepared.prefill + at, &mut found);
+        apply(engine, prepared.log.get(prepared.prefill + at), sink);
+    }
+}
+
+/// Likewise, of `bare`.
+#[inline(never)]
+fn counted_bare(book: &mut ours::Bare, prepared: &Prepared, trades: &mut Vec<Trade>, count: usize) {
+    for at in 0..count {
+        let at = prepared.prefill + at;
+        book.look_ahead(&prepared.asks, at);
+        black_box(book.ask(prepared.asks[at], trades));
     }
 }
 
@@ -305,21 +331,11 @@ fn one(name: &str, count: usize) {
     let mut trades: Vec<Trade> = Vec::with_capacity(1 << 20);
     let mut engine = engine(&prepared, &mut sink);
     let mut book = bare(&prepared, &mut trades);
-    let mut found = Found::default();
     trades.clear();
-    for at in 0..count {
-        if kind == "full" {
-            prepared.look_ahead(&engine, prepared.prefill + at, &mut found);
-            apply(
-                &mut engine,
-                prepared.log.get(prepared.prefill + at),
-                &mut sink,
-            );
-        } else {
-            let at = prepared.prefill + at;
-            book.look_ahead(&prepared.asks, at);
-            black_box(book.ask(prepared.asks[at], &mut trades));
-        }
+    if kind == "full" {
+        counted_full(&mut engine, &prepared, &mut sink, count);
+    } else {
+        counted_bare(&mut book, &prepared, &mut trades, count);
     }
 }
 
