@@ -1,8 +1,8 @@
 //! The console's users as the venue knows them: asked of the database, with a copy for when it does not
 //! answer. The users live in SQL alone, and the kill switch is needed most when something is down.
 //!
-//! Read whole at start and every [`READ_TIME`], by name at each login and refresh, and after each change.
-//! Logins and refreshes ask the database for [`ANSWER_TIME`] at most and then use the copy, which also tells
+//! Read whole at start and every `READ_TIME`, by name at each login and refresh, and after each change.
+//! Logins and refreshes ask the database for `ANSWER_TIME` at most and then use the copy, which also tells
 //! what a token that is out may still do: nothing more than its user may. Changes need the database.
 //! The copy is in memory: in a venue that starts without its database nobody can log in until that answers,
 //! and tokens from before do what they say.
