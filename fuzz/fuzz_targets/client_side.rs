@@ -12,6 +12,7 @@ fuzz_target!(|data: &[u8]| {
         heartbeat_ms: 1_000,
         epoch: 0,
         from_seq: 1,
+        flags: 0,
     };
     let mut initiator = Initiator::new(settings, 0);
     let mut out = Vec::new();
