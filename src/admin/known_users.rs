@@ -137,8 +137,7 @@ impl KnownUsers {
         let error = if pauses {
             None
         } else {
-            let asked = timeout(ANSWER_TIME, self.store.find_user(name)).await;
-            match asked.unwrap_or_else(|_| Err(late(ANSWER_TIME))) {
+            match self.kept(name).await {
                 Ok(found) => {
                     self.judge(None);
                     let mut copy = self.look();
@@ -150,12 +149,12 @@ impl KnownUsers {
                     }
                     return Ok(found);
                 }
-                Err(error) => Some(error),
+                Err(error) => {
+                    self.judge(Some(&error));
+                    Some(error)
+                }
             }
         };
-        if error.is_some() {
-            self.judge(error.as_ref());
-        }
         let copy = self.look();
         match (error, copy.read_at) {
             (Some(error), None) => Err(error),
@@ -167,14 +166,9 @@ impl KnownUsers {
     }
 
     /// What the bearer of a token may do by now: no more than the token says, and no more than its user
-    /// may. `None`: nothing at all.
+    /// may. `None`: nothing at all. Asks the database, for when the copy allows less than the token: who was made
+    /// or changed elsewhere since everybody was read is not told so by an old copy.
     pub async fn role(&self, bearer: &Bearer) -> Option<Role> {
-        if let Some(role) = self.role_known(bearer)
-            && role == bearer.role
-        {
-            return Some(role);
-        }
-        // Who was made or changed elsewhere since everybody was read is not told so by an old copy.
         match self.find(&bearer.name).await {
             Ok(found) => {
                 let user = found?;

@@ -103,15 +103,20 @@ impl Places {
     /// A place for somebody from there. The flag: an idle connection gave way, and wants its turn to end.
     /// `None`: there is no room at all.
     pub fn take(self: &Arc<Self>, from: IpAddr) -> Option<(Place, bool)> {
-        let taken = self.with(|table| table.take(counted_as(from)));
-        let Some((id, displaced)) = taken else {
+        let taken = self.with(|table| {
+            let (id, displaced) = table.take(counted_as(from))?;
+            let connection = table.open.get(&id)?;
+            Some((
+                id,
+                displaced,
+                connection.watches,
+                Arc::clone(&connection.end),
+            ))
+        });
+        let Some((id, displaced, watches, end)) = taken else {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         };
-        let (watches, end) = self.with(|table| {
-            let connection = table.open.get(&id)?;
-            Some((connection.watches, Arc::clone(&connection.end)))
-        })?;
         if displaced {
             self.counts.displaced.fetch_add(1, Ordering::Relaxed);
         }

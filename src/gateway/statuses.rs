@@ -158,27 +158,25 @@ impl Statuses {
         Some(Content::SessionStatus(SessionStatus {
             request: *request,
             unsolicited: true,
-            session: the_session(),
+            session: padded(TRADING_SESSION),
             status,
         }))
     }
 }
 
-/// The trading session that there is.
-fn the_session() -> [u8; 24] {
-    let mut session = [0; 24];
-    session[..TRADING_SESSION.len()].copy_from_slice(TRADING_SESSION);
-    session
+/// A name as contents have it; none is longer.
+fn padded(name: &[u8]) -> [u8; 24] {
+    let mut padded = [0; 24];
+    let length = name.len().min(padded.len());
+    padded[..length].copy_from_slice(&name[..length]);
+    padded
 }
 
 fn status(instrument: &Instrument, request: ClientOrderId, unsolicited: bool) -> Content {
-    let mut symbol = [0; 24];
-    let length = instrument.symbol.len().min(symbol.len());
-    symbol[..length].copy_from_slice(&instrument.symbol[..length]);
     Content::SecurityStatus(SecurityStatus {
         request,
         unsolicited,
-        symbol,
+        symbol: padded(&instrument.symbol),
         phase: Some(instrument.phase),
         since: instrument.phase_since,
     })
