@@ -93,6 +93,11 @@ fn both_doors_tell_of_a_halt_and_of_phases_for_all() {
     let rejected = fix.expect();
     assert_eq!(told(&rejected), "venue 6 N");
     assert_eq!(rejected.get(567), Some("1"));
+    fix.send("g", &[(263, "1"), (335, "S"), (338, "2")]);
+    expect_told(&mut fix, &["venue 6 N"]);
+    let night = [(55, "ACME"), (263, "1"), (324, "ACME"), (336, "NIGHT")];
+    fix.send("e", &night);
+    expect_told(&mut fix, &["ACME 20 - N"]);
 
     risk.ask("/api/v1/instruments/TEST-A/halt").ok();
     let status: TradingStatus = alpha.expect().read().unwrap();

@@ -52,7 +52,10 @@ impl Statuses {
         symbol: &[u8],
         asked: &SecurityStatusRequest,
     ) -> Option<Content> {
-        let Some(instrument) = reference.instrument_by_symbol(symbol) else {
+        let found = reference
+            .instrument_by_symbol(symbol)
+            .filter(|_| asked.is_known);
+        let Some(instrument) = found else {
             return (asked.subscription != Subscription::Unsubscribe).then_some(
                 Content::SecurityStatus(SecurityStatus {
                     request: asked.request,

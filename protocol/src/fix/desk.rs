@@ -53,6 +53,8 @@ pub struct SecurityStatusRequest {
     pub request: ClientOrderId,
     /// Symbol(55), zero-padded.
     pub symbol: [u8; SYMBOL_LENGTH_MAX],
+    /// TradingSessionID(336) is absent, or the one that there is.
+    pub is_known: bool,
     /// SubscriptionRequestType(263).
     pub subscription: Subscription,
 }
@@ -64,7 +66,7 @@ pub struct SessionStatusRequest {
     pub request: ClientOrderId,
     /// TradingSessionID(336), zero-padded; absent, it is the one that there is.
     pub session: [u8; SYMBOL_LENGTH_MAX],
-    /// It is that one.
+    /// It is that one, and TradSesMethod(338) is electronic(1), if given.
     pub is_known: bool,
     /// SubscriptionRequestType(263).
     pub subscription: Subscription,
@@ -72,6 +74,8 @@ pub struct SessionStatusRequest {
 
 /// TradingSessionID(336) of the one trading session that there is: the day.
 pub const TRADING_SESSION: &[u8] = b"1";
+/// TradSesMethod(338) of it.
+const ELECTRONIC: &[u8] = b"1";
 
 /// U1.
 #[derive(Clone, Copy, Debug)]
@@ -150,10 +154,15 @@ fn subscription(message: &Message, bytes: &[u8]) -> Subscription {
     }
 }
 
+fn is_or_absent(message: &Message, bytes: &[u8], tag: u32, value: &[u8]) -> bool {
+    message.get(bytes, tag).is_none_or(|given| given == value)
+}
+
 pub(super) fn security_status(message: &Message, bytes: &[u8]) -> Result<Request, Refusal> {
     Ok(Request::SecurityStatus(SecurityStatusRequest {
         request: id(message, bytes, 324)?,
         symbol: symbol(message.get(bytes, 55).unwrap_or_default()),
+        is_known: is_or_absent(message, bytes, 336, TRADING_SESSION),
         subscription: subscription(message, bytes),
     }))
 }
@@ -163,7 +172,7 @@ pub(super) fn session_status(message: &Message, bytes: &[u8]) -> Result<Request,
     Ok(Request::SessionStatus(SessionStatusRequest {
         request: id(message, bytes, 335)?,
         session: symbol(session),
-        is_known: session == TRADING_SESSION,
+        is_known: session == TRADING_SESSION && is_or_absent(message, bytes, 338, ELECTRONIC),
         subscription: subscription(message, bytes),
     }))
 }

@@ -177,6 +177,8 @@ fields! {
     326 SecurityTradingStatus Int ["2" "5" "17" "18" "20" "21" "22"];
     335 TradSesReqID Text;
     336 TradingSessionID Text;
+    338 TradSesMethod Int ["1" "2" "3"];
+    339 TradSesMode Int ["1" "2" "3"];
     340 TradSesStatus Int ["0" "1" "2" "3" "4" "5" "6"];
     347 MessageEncoding Text;
     354 EncodedTextLen Unsigned;
@@ -534,7 +536,7 @@ pub const MESSAGES: &[MessageRule] = &[
         message_type: "e",
         name: "SecurityStatusRequest",
         required: &[55, 263, 324],
-        optional: &[48, 167, 207],
+        optional: &[15, 48, 167, 200, 207, 336, 625],
         groups: &[],
         inbound: true,
     },
@@ -550,7 +552,7 @@ pub const MESSAGES: &[MessageRule] = &[
         message_type: "g",
         name: "TradingSessionStatusRequest",
         required: &[263, 335],
-        optional: &[336],
+        optional: &[336, 338, 339, 625],
         groups: &[],
         inbound: true,
     },
