@@ -104,8 +104,10 @@ impl Viewers {
         while !up.iter().all(|line| viewers.scrape().contains(line)) {
             std::thread::park_timeout(SCRAPE / 10);
         }
-        for _ in 0..CONSOLES {
-            let api = Api::login(server, "viewer");
+        // A user has so and so many streams, and each of them follows two consoles.
+        let users = ["viewer", "support", "risk", "operator"];
+        for console in 0..CONSOLES {
+            let api = Api::login(server, users[console % users.len()]);
             let token = api.token.expect("a login gives a token");
             // The two streams a console has open.
             for path in ["/stream?depth=1", "/stream?symbols=TEST-A&depth=20"] {
