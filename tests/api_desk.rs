@@ -156,6 +156,35 @@ fn limits_refuse_what_is_beyond_them() {
 }
 
 #[test]
+fn limits_say_that_fills_stopped_what_they_are_for() {
+    let world = World::start(&[]);
+    let set = json!({"firm": 1, "executions": {"count": 1, "window_ms": 60000}});
+    world.operator.put("/api/v1/limits", &set).ok();
+    accepted(&mut world.binary("alpha-1"), 1, 1, 1, 50);
+    accepted(&mut world.binary("beta-1"), 2, 2, 1, 50);
+    // Nobody sends anything more: the venue says it by itself.
+    let all = world.until("/api/v1/limits", |all| all["items"][0]["stopped"] == true);
+    let mut read = all["items"][0].clone();
+    rejected(
+        &mut world.binary("alpha-1"),
+        3,
+        1,
+        49,
+        Reason::LimitExecutions,
+    );
+    // What was read can be written, which does not release it.
+    let answer = world.operator.put("/api/v1/limits", &read).ok();
+    assert_eq!(answer["limits"], read);
+    let answer = world
+        .operator
+        .put("/api/v1/limits?release=true", &read)
+        .ok();
+    read.as_object_mut().unwrap().remove("stopped");
+    assert_eq!(answer["limits"], read);
+    accepted(&mut world.binary("alpha-1"), 4, 1, 1, 49);
+}
+
+#[test]
 fn a_halt_stops_an_instrument_and_all_phases_pass_it_over_until_it_is_resumed() {
     let world = World::start(&[]);
     let risk = Api::login(&world.server, "risk");

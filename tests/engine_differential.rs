@@ -2506,6 +2506,7 @@ const OFTEN: &[&str] = &[
     "logon within the grace",
     "deadline: disconnect",
     "deadline: cancel after",
+    "deadline: limits stopped",
     "deadline at the very time of a command",
     "deadline before a command",
     "commands of several steps",

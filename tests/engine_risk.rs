@@ -132,6 +132,8 @@ impl World {
         let number = |id: &ClientOrderId| id.as_u64().unwrap_or(0);
         venue::for_each_event(&self.out, |header, body| {
             let (kind, id) = match body {
+                // Told before the command whose answer is asked for.
+                EventBody::LimitsSet(_) if header.reason != 0 => return,
                 EventBody::OrderAccepted(e) => ("accepted", number(&e.order.client_order_id)),
                 EventBody::OrderAcceptedWithTerms(e) => {
                     ("accepted", number(&e.order.client_order_id))
@@ -1543,6 +1545,15 @@ impl Model {
         fits
     }
 
+    fn limits_stopped(&self, told: &LimitsSet) {
+        let limits = told.limits;
+        let account = (limits.by_account == 1).then_some(limits.account.0);
+        let set = &self.sets[&(limits.firm.0, account, limits.instrument.0)];
+        assert_eq!(told.stopped, 1);
+        assert!(set.stopped);
+        assert_eq!(limits.position, set.position);
+    }
+
     fn limits_set(&mut self, told: &LimitsSet, now: u64) {
         let limits = told.limits;
         let account = (limits.by_account == 1).then_some(limits.account.0);
@@ -1881,6 +1892,7 @@ impl Model {
             }
             EventBody::OrderCanceled(e) => self.update(&e.order),
             EventBody::OrderRestated(e) => self.update(&e.order),
+            EventBody::LimitsSet(e) if reason == Reason::LimitExecutions => self.limits_stopped(e),
             EventBody::LimitsSet(e) => self.limits_set(e, now),
             EventBody::ReferenceSet(e) => {
                 self.reference[e.instrument.0 as usize] = Some(e.price.0);

@@ -251,7 +251,8 @@ impl Desk {
         self.between_notes(who, &about, asks).await
     }
 
-    /// Notes that a user of the console is made or changed, and waits until that is durable.
+    /// Notes that a user of the console is made or changed, or (`failed`) that it was noted and the
+    /// database did not do it, and waits until that is durable.
     ///
     /// # Errors
     /// [`DeskError`].
@@ -261,10 +262,11 @@ impl Desk {
         user: Name,
         role: u8,
         disabled: bool,
+        failed: bool,
     ) -> Result<Outcome, DeskError> {
         let about = AuditNote {
             action: AuditNote::USER_CHANGED,
-            content: [role + 1, u8::from(disabled)],
+            content: [role + 1, u8::from(disabled) | u8::from(failed) << 1],
             ..AuditNote::default()
         };
         let subject = who.note(AuditNote {
@@ -463,6 +465,8 @@ fn said(header: &EventHeader, body: &EventBody<'_>) -> Option<Said> {
             reason,
             ended: what.ended,
         }),
+        // Those that stopped by themselves are told in a command that may be another's.
+        EventBody::LimitsSet(_) if reason != Reason::None => None,
         EventBody::LimitsSet(set) => Some(Said::Limits(**set)),
         EventBody::PhaseChanged(changed) => Some(Said::Phase(**changed)),
         EventBody::KillSwitchDone(_) if header.session.0 != 0 => None,

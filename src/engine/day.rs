@@ -35,6 +35,8 @@ impl Places for Owners<'_> {
             Whose::Order(id) => {
                 self.extra[(id & ((1 << ORDER_SLOT_BITS) - 1)) as usize].deadline = place;
             }
+            // It is added when there is something to tell and met when it is the first.
+            Whose::Limits => {}
         }
     }
 }
@@ -97,8 +99,9 @@ impl Engine {
                 Some(Whose::Instrument(code)) if met == 0 => {
                     return self.meet_instrument_deadline(code, sink);
                 }
+                Some(Whose::Limits) if met == 0 => return self.tell_stopped(sink),
                 // Its orders, too, have a step's room for themselves.
-                Some(Whose::Session(_) | Whose::Instrument(_)) => break,
+                Some(Whose::Session(_) | Whose::Instrument(_) | Whose::Limits) => break,
             }
         }
         self.work = Work::Deadlines;

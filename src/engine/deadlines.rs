@@ -20,6 +20,8 @@ pub(super) enum Whose {
     Instrument(u32),
     /// An order's expiry: its id, by which ties are broken, and so its slot.
     Order(u64),
+    /// Limits that stopped a firm and have to be told: the next command is at or after the trade's time.
+    Limits,
 }
 
 /// A deadline.
@@ -64,6 +66,7 @@ impl Deadlines {
                 Whose::Session(code) => (0, u64::from(code)),
                 Whose::Instrument(code) => (1, u64::from(code)),
                 Whose::Order(id) => (2, id),
+                Whose::Limits => (3, 0),
             };
             out.words([deadline.at.0, kind, code]);
         }

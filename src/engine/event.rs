@@ -121,7 +121,7 @@ pub enum EventKind {
     KillSwitchDone = 36,
     /// [`TradeAmended`]: one side of a trade is busted or corrected.
     TradeAmended = 37,
-    /// [`LimitsSet`]: unnumbered.
+    /// [`LimitsSet`]: unnumbered. With a reason, nobody set them: repeated executions stopped what they are for.
     LimitsSet = 38,
     /// [`MassQuoteAnswered`]: before anything that its new quotes do.
     MassQuoteAnswered = 40,

@@ -298,7 +298,10 @@ impl Engine {
             scratch: Vec::with_capacity(limits.orders as usize),
             merged: Vec::with_capacity(limits.orders as usize),
             deadlines: Deadlines::new(
-                limits.orders as usize + 2 * count(limits.sessions) + 2 * count(limits.instruments),
+                limits.orders as usize
+                    + 2 * count(limits.sessions)
+                    + 2 * count(limits.instruments)
+                    + 1,
             ),
             next_deadline: UtcNanos(u64::MAX),
             held: vec![0; COMMAND_LENGTH_MAX / 8].into(),

@@ -9,16 +9,19 @@ use trading_engine_protocol::types::{
 
 use super::collect::Place;
 use super::command::{AmendTrade, AmendedFill, CommandKind, EnterOrder, NO_PRICE, SetLimits};
+use super::deadlines::Whose;
 use super::event::{DefinitionRefused, EventSink, LimitsSet};
 use super::mass_cancel::Owners;
 use super::order::{Flags, NIL};
 use super::session::SessionState;
 use super::snapshot::{In, Out, SnapshotError};
 use super::{Engine, Progress, Work};
-use crate::limits::{RISK_WINDOW_MAX, STEP_VISITS_MAX};
+use crate::limits::{RISK_WINDOW_MAX, STEP_EVENTS_MAX, STEP_VISITS_MAX};
 
 const E8: u128 = 100_000_000;
 const WINDOW: usize = RISK_WINDOW_MAX as usize;
+/// Sets of limits that a step tells of.
+const TOLD_PER_STEP: usize = STEP_EVENTS_MAX - 2;
 /// More than a day's trades can come to; with all that can be open it is still a `u128`.
 const DONE_MAX: u128 = 1 << 120;
 
@@ -141,6 +144,8 @@ pub(super) struct RiskLimits {
     keys: Vec<(Key, u32)>,
     /// In the order in which they were set first, or restored.
     sets: Vec<Limits>,
+    /// Those that stopped, of which nobody was told yet.
+    untold: Vec<Key>,
     capacity: usize,
 }
 
@@ -150,6 +155,7 @@ impl RiskLimits {
         Self {
             keys: Vec::with_capacity(capacity),
             sets: Vec::with_capacity(capacity),
+            untold: Vec::with_capacity(capacity),
             capacity,
         }
     }
@@ -199,6 +205,11 @@ impl RiskLimits {
             .map(|(_, at)| self.sets[*at as usize].stated())
     }
 
+    /// Whether a set stopped and nobody was told yet.
+    pub fn has_untold(&self) -> bool {
+        !self.untold.is_empty()
+    }
+
     /// A new day: what was bought and sold was yesterday.
     pub fn roll(&mut self) {
         for set in &mut self.sets {
@@ -209,10 +220,12 @@ impl RiskLimits {
     /// All sets, with what they count.
     pub fn save(&self, out: &mut Out) {
         out.word(self.sets.len() as u64);
-        for set in self.keys.iter().map(|(_, at)| &self.sets[*at as usize]) {
+        for (key, at) in &self.keys {
+            let set = &self.sets[*at as usize];
+            let untold = self.untold.contains(key);
             out.part(&set.set);
             out.words([
-                u64::from(set.open_orders) << 1 | u64::from(set.stopped),
+                u64::from(set.open_orders) << 2 | u64::from(untold) << 1 | u64::from(set.stopped),
                 set.position.cast_unsigned(),
                 set.first_trade,
                 set.messages_until,
@@ -236,7 +249,7 @@ impl RiskLimits {
             let orders = input.word()?;
             let mut limits = Limits {
                 set,
-                open_orders: u32::try_from(orders >> 1)
+                open_orders: u32::try_from(orders >> 2)
                     .map_err(|_| SnapshotError::Damaged("open orders"))?,
                 stopped: orders & 1 == 1,
                 position: input.word()?.cast_signed(),
@@ -263,8 +276,13 @@ impl RiskLimits {
                 limits.fills.push(input.word()?);
             }
             let key = Key::of(&limits.set);
-            if self.keys.last().is_some_and(|(last, _)| *last >= key) {
+            let is_untold = orders >> 1 & 1 == 1;
+            let in_order = self.keys.last().is_none_or(|(last, _)| *last < key);
+            if !in_order || is_untold && !limits.stopped {
                 return Err(SnapshotError::Damaged("risk limits"));
+            }
+            if is_untold {
+                self.untold.push(key);
             }
             self.add(key, limits);
         }
@@ -641,6 +659,8 @@ impl Engine {
         let notional = self.notional(instrument, price, lots);
         let open = self.open_of(slot);
         let now = self.sequenced_at;
+        let mut stopped = [None; 4];
+        let mut places = stopped.iter_mut();
         self.each_set(slot, |limits| {
             limits.count(side, before, open);
             let done = &mut limits.done[at(side)];
@@ -656,8 +676,43 @@ impl Engine {
                 let fills = limits.fills.ring.iter();
                 let recent = fills.filter(|&&then| within(then, set.executions_ms, now));
                 limits.stopped = recent.count() >= set.executions as usize;
+                let place = places.next().filter(|_| limits.stopped);
+                if let Some(place) = place {
+                    *place = Some(Key::of(&limits.set));
+                }
             }
         });
+        for key in stopped.into_iter().flatten() {
+            self.tell_later(key);
+        }
+    }
+
+    /// A fill stopped what these limits are for. The command that traded has room for its own events, so
+    /// the next one tells it, whatever it is.
+    #[cold]
+    fn tell_later(&mut self, key: Key) {
+        if !self.risk.has_untold() {
+            self.add_deadline(self.sequenced_at, Whose::Limits);
+        }
+        self.risk.untold.push(key);
+    }
+
+    /// Tells of the limits that stopped, by firm, account and instrument. Theirs is the first deadline.
+    pub(super) fn tell_stopped(&mut self, sink: &mut impl EventSink) -> Progress {
+        self.risk
+            .untold
+            .sort_unstable_by(|one, other| other.cmp(one));
+        for _ in 0..TOLD_PER_STEP {
+            let Some(key) = self.risk.untold.pop() else {
+                break;
+            };
+            self.state_limits(key, Reason::LimitExecutions, sink);
+        }
+        if !self.risk.has_untold() {
+            self.remove_deadline(0);
+        }
+        self.work = Work::Deadlines;
+        Progress::More
     }
 
     /// Of a snapshot: limits count what is open of the firms that have them, and nothing else. What
@@ -726,7 +781,7 @@ impl Engine {
 
     pub(super) fn set_limits(&mut self, set: &SetLimits, sink: &mut impl EventSink) -> Progress {
         match self.define_limits(set) {
-            Ok(None) => self.state_limits(Key::of(set), sink),
+            Ok(None) => self.state_limits(Key::of(set), Reason::None, sink),
             Ok(Some(counting)) => return self.count_open_on(counting, sink),
             Err(reason) => {
                 let body = DefinitionRefused {
@@ -740,10 +795,10 @@ impl Engine {
         Progress::Done
     }
 
-    fn state_limits(&mut self, key: Key, sink: &mut impl EventSink) {
+    fn state_limits(&mut self, key: Key, why: Reason, sink: &mut impl EventSink) {
         if let Some(index) = self.risk.find(key) {
             let body = self.risk.sets[index].stated();
-            self.note(sink, SessionId(0), Reason::None, body);
+            self.note(sink, SessionId(0), why, body);
         }
     }
 
@@ -838,7 +893,7 @@ impl Engine {
             return Progress::More;
         }
         self.work = Work::Nothing;
-        self.state_limits(key, sink);
+        self.state_limits(key, Reason::None, sink);
         Progress::Done
     }
 

@@ -33,7 +33,8 @@ use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 /// Layout version of snapshots; those of others are passed over. 2: instruments can
 /// be held, names of quotes are given back, protection groups know their orders. 3: the hash is of
 /// all of it, and instruments know the last price before the day. 4: sessions know whether they logged out.
-pub const SNAPSHOT_VERSION: u64 = 4;
+/// 5: limits know whether their stop was told.
+pub const SNAPSHOT_VERSION: u64 = 5;
 /// As far as anything is counted: there is always a next number.
 const COUNT_MAX: u64 = 1 << 62;
 
@@ -771,6 +772,7 @@ impl Engine {
 
     fn load_deadlines(&mut self, input: &mut In<'_>) -> Result<(), SnapshotError> {
         let wrong = SnapshotError::Damaged("a deadline");
+        let mut tells_limits = false;
         for _ in 0..input.at_most(self.deadlines.capacity() as u64, "deadlines")? {
             let at = UtcNanos(input.word()?);
             let kind = input.word()?;
@@ -797,6 +799,10 @@ impl Engine {
                     }
                     self.orders.extra[slot as usize].deadline
                 }
+                3 if code == 0 && !tells_limits => {
+                    tells_limits = true;
+                    NOWHERE
+                }
                 _ => return Err(wrong),
             };
             // An owner has one of each kind.
@@ -806,7 +812,8 @@ impl Engine {
             let whose = match kind {
                 0 => Whose::Session(small?),
                 1 => Whose::Instrument(small?),
-                _ => Whose::Order(code),
+                2 => Whose::Order(code),
+                _ => Whose::Limits,
             };
             self.add_deadline(at, whose);
         }
@@ -814,6 +821,7 @@ impl Engine {
             let dated = self.orders.slots[slot as usize].hot.flags.any(Flags::DATED);
             !dated || self.orders.extra[slot as usize].deadline != NOWHERE
         });
+        let all = all && tells_limits == self.risk.has_untold();
         all.then_some(()).ok_or(wrong)
     }
 }

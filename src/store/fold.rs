@@ -396,7 +396,7 @@ impl<S: RowSink> Fold<S> {
             }
         }
         if !self.audits.is_empty()
-            && let Some((action, detail)) = asked_for(body)
+            && let Some((action, detail)) = asked_for(header, body)
         {
             self.tell_audit(header, action, detail);
         }
@@ -1207,8 +1207,14 @@ fn audit_detail(note: &AuditNote) -> Option<String> {
         Some(format!("{phase:?}"))
     } else if note.action == AuditNote::USER_CHANGED && note.stage == AuditNote::SUBJECT {
         let role = AuditNote::ROLES.get(usize::from(less))?;
-        let disabled = if how == 1 { ", disabled" } else { "" };
-        Some(format!("{}: {role}{disabled}", name_text(&note.actor)))
+        let disabled = if how & 1 == 1 { ", disabled" } else { "" };
+        let failed = if how & 2 == 2 {
+            "; the database failed at it"
+        } else {
+            ""
+        };
+        let name = name_text(&note.actor);
+        Some(format!("{name}: {role}{disabled}{failed}"))
     } else {
         None
     }
@@ -1216,7 +1222,7 @@ fn audit_detail(note: &AuditNote) -> Option<String> {
 
 /// What a command of the venue's people asked for, of those whose note does not say it: of one that was taken.
 /// Secrets are in no event.
-fn asked_for(body: &EventBody<'_>) -> Option<(CommandKind, String)> {
+fn asked_for(header: &EventHeader, body: &EventBody<'_>) -> Option<(CommandKind, String)> {
     let told = match body {
         EventBody::InstrumentDefined(event) => {
             let d = &event.definition;
@@ -1275,6 +1281,8 @@ fn asked_for(body: &EventBody<'_>) -> Option<(CommandKind, String)> {
             let text = format!("{} price units", event.price.0);
             (CommandKind::SetReference, text)
         }
+        // Fills stopped what these are for, before the command that was asked for.
+        EventBody::LimitsSet(_) if header.reason != 0 => return None,
         EventBody::LimitsSet(event) => (CommandKind::SetLimits, limits_text(&event.limits)),
         EventBody::TradeAmended(event) => {
             let text = if event.new_price == NO_PRICE {

@@ -809,6 +809,7 @@ impl Venue {
                 all.push((order.terms.expire_at.0, 2, order.number, 0));
             }
         }
+        all.extend(self.untold_limits().map(|at| (at, 3, 0, 0)));
         all
     }
 
@@ -841,6 +842,10 @@ impl Venue {
                 (1, _) => {
                     self.saw("deadline: interruption ends");
                     self.change_phase(id as usize - 1, CONTINUOUS, Reason::None, 0);
+                }
+                (3, _) => {
+                    self.saw("deadline: limits stopped");
+                    self.tell_stopped();
                 }
                 _ => {
                     let order = self.remove(id).expect("it is open");

@@ -76,6 +76,10 @@ pub struct LimitsView {
     /// New orders, replaces and mass quotes; only without account and instrument.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     messages: Option<Rate>,
+    /// Fills came faster than `executions`: nothing new is taken until `release`. A request's is not read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(read_only)]
+    stopped: bool,
 }
 
 /// What else to do with a set of limits.
@@ -126,6 +130,7 @@ impl LimitsView {
             duplicates: rate(l.duplicates, l.duplicates_ms),
             executions: rate(l.executions, l.executions_ms),
             messages: rate(l.messages, l.messages_ms),
+            stopped: set.stopped == 1,
         }
     }
 

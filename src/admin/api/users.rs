@@ -117,10 +117,18 @@ pub async fn put(
         created_at: known.map_or_else(|| api.clock.utc_now().0, |known| known.created_at),
         name: login,
     };
-    let note = (api.desk).note_user(&caller.who, subject, change.role as u8, change.disabled);
-    note.await?;
-    let changed = api.people.change(&user).await;
-    changed.map_err(|error| away(&error))?;
+    let note = async |failed| {
+        let (role, disabled) = (change.role as u8, change.disabled);
+        let note = (api.desk).note_user(&caller.who, subject, role, disabled, failed);
+        note.await
+    };
+    note(false).await?;
+    if let Err(error) = api.people.change(&user).await {
+        let problem = away(&error);
+        // The log has said it already.
+        note(true).await?;
+        return Err(problem);
+    }
     Ok(Json(user.into()))
 }
 

@@ -40,6 +40,8 @@ struct Limits {
     /// A position, and how much of the ledger it has in it already.
     position: (i64, usize),
     stopped: bool,
+    /// When it stopped, until that is told.
+    stopped_at: Option<u64>,
     /// When its orders were filled, the last few since it was released.
     fills: Vec<u64>,
     /// Orders it saw accepted, the last few.
@@ -148,6 +150,7 @@ impl Venue {
                 first_trade: self.trades + 1,
                 position: (0, self.risk.ledger.len()),
                 stopped: false,
+                stopped_at: None,
                 fills: Vec::new(),
                 accepted: Vec::new(),
                 worked_off_at: 0,
@@ -414,12 +417,36 @@ impl Venue {
             let window = u64::from(limits.set.executions_ms) * MILLISECOND;
             let recent = limits.fills.iter().filter(|at| *at + window > now).count();
             if limits.set.executions != 0 && recent >= limits.set.executions as usize {
-                stopped |= !limits.stopped;
+                if !limits.stopped {
+                    stopped = true;
+                    limits.stopped_at = Some(now);
+                }
                 limits.stopped = true;
             }
         }
         if stopped {
             self.saw("limits: stopped after executions");
+        }
+    }
+
+    /// When those are told that stopped and were not told of yet.
+    pub(super) fn untold_limits(&self) -> Option<u64> {
+        self.risk.sets.iter().filter_map(|one| one.stopped_at).min()
+    }
+
+    /// Tells them, by firm, account and instrument; a set for all accounts before those of one.
+    pub(super) fn tell_stopped(&mut self) {
+        let mut untold: Vec<usize> = (0..self.risk.sets.len())
+            .filter(|at| self.risk.sets[*at].stopped_at.take().is_some())
+            .collect();
+        untold.sort_by_key(|at| {
+            let set = &self.risk.sets[*at].set;
+            let account = (set.by_account == 1).then_some(set.account.0);
+            (set.firm.0, account, set.instrument.0)
+        });
+        for at in untold {
+            let (limits, stopped) = self.limits_as_stated(at);
+            self.tell(0, Reason::LimitExecutions, What::LimitsSet(limits, stopped));
         }
     }
 

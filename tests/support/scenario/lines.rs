@@ -79,7 +79,11 @@ pub fn line(view: &View<'_>, header: &EventHeader, body: EventBody<'_>) -> Strin
             let price = view.price(event.instrument, event.price);
             format!("reference of {} is {price}", view.symbol(event.instrument))
         }
-        EventBody::LimitsSet(event) => format!("limits of firm {} set", event.limits.firm.0),
+        EventBody::LimitsSet(event) => {
+            let firm = event.limits.firm.0;
+            let what = if header.reason == 0 { "set" } else { "stopped" };
+            format!("limits of firm {firm} {what}")
+        }
         EventBody::AuditNoted(event) => format!("noted action {}", event.note.action),
         EventBody::PhaseChanged(event) => phase_changed(view, header, event),
         EventBody::AuctionIndicative(event) => {
