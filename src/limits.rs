@@ -87,6 +87,26 @@ pub struct EngineLimits {
     pub risk_limits: u32,
 }
 
+impl EngineLimits {
+    /// Whether an engine can be made with them: what names things has the bits for them, and memory
+    /// is not asked for by numbers that nobody meant.
+    pub fn are_possible(&self) -> bool {
+        let up_to = |count: u32, bits: u32| (1..=1 << bits).contains(&count);
+        up_to(self.orders, ORDER_SLOT_BITS)
+            && up_to(self.client_order_ids, 28)
+            && self.client_order_ids >= self.orders
+            && up_to(self.price_pages, 22)
+            && (1..=u32::from(u16::MAX)).contains(&self.instruments)
+            && up_to(self.firms, 20)
+            && up_to(self.sessions, 20)
+            && up_to(self.quotes, 22)
+            && up_to(self.quotes_per_firm, 22)
+            && up_to(self.protection_groups, 16)
+            && up_to(self.protection_groups_per_firm, 16)
+            && up_to(self.risk_limits, 16)
+    }
+}
+
 impl Default for EngineLimits {
     /// A small venue: the process then holds about 275 MiB, all of it touched at the start; 60 of
     /// them it holds whatever orders, ids and pages are.

@@ -23,6 +23,7 @@ use trading_engine::clock::Clock;
 use trading_engine::config::{
     self, Config, Environment, FileText, JwtKeys, Pprof, Problem, Secret, ServiceUrl, Sources,
 };
+use trading_engine::engine::snapshot::SnapshotError;
 use trading_engine::gateway::GatewaySettings;
 use trading_engine::gateway::keystore::{Keystore, LiveKeystore};
 use trading_engine::journal::disk::{Disk, OsDisk};
@@ -346,6 +347,32 @@ impl From<JournalError> for Failure {
     }
 }
 
+/// The journal's state is larger than a setting allows.
+fn too_small(error: SnapshotError) -> Failure {
+    let SnapshotError::Limit(what) = error else {
+        return Failure {
+            code: EXIT_DATA,
+            message: format!("the journal's state: {error}"),
+        };
+    };
+    let variable = match what {
+        "orders" => "MAX_ORDERS",
+        "client order ids" => "MAX_CLIENT_ORDER_IDS",
+        "price levels" => "MAX_PRICE_PAGES",
+        "quotes" => "MAX_QUOTES",
+        "protection groups" => "MAX_PROTECTION_GROUPS",
+        "risk limits" => "MAX_RISK_LIMITS",
+        _ => "the build's own capacity",
+    };
+    Failure {
+        code: EXIT_CONFIG,
+        message: format!(
+            "configuration: {variable} is too small: the journal holds more {what}; allowed is what it holds, \
+             or more"
+        ),
+    }
+}
+
 fn say(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
@@ -592,6 +619,7 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
     let genesis = demo::genesis(clock.utc_now()).map_err(io_failure("genesis"))?;
     let recovered = topology::recover(disk, Arc::new(event_disk), &settings, genesis.body.log_id)?;
     report(&recovered);
+    recovered.fits(config.limits).map_err(too_small)?;
     let (keystore, credentials, mut commands) = world(config, &recovered, genesis.to_bytes())?;
     // A day that began while nobody was here begins before anybody is.
     let mut today = config.trading_day_start.day_at(clock.utc_now());

@@ -36,9 +36,10 @@ use crate::agent::{self, Agent, EngineAgent, Idle, NextDue, ThreadPlan};
 use crate::clock::Clock;
 use crate::config::Preset;
 use crate::engine::command::{
-    self, Command, DayRoll, DefineFirm, DefineSession, SessionDisconnected,
+    self, Command, DayRoll, DefineFirm, DefineSession, RULES, SessionDisconnected, SetCapacities,
 };
 use crate::engine::event::{EventBody, EventHeader};
+use crate::engine::snapshot::SnapshotError;
 use crate::engine::{Engine, Progress};
 use crate::gateway::authenticator::Authenticator;
 use crate::gateway::keystore::LiveKeystore;
@@ -131,8 +132,8 @@ pub fn recover(
     new_log_id: u64,
 ) -> Result<Recovered, JournalError> {
     let started = Instant::now();
-    let fresh = || {
-        let engine = Engine::new(settings.limits);
+    let fresh = |logged: Option<EngineLimits>| {
+        let engine = Engine::new(logged.unwrap_or(settings.limits));
         engine.memory(prefer_large_pages);
         engine
     };
@@ -156,7 +157,7 @@ pub fn recover(
         let not_after = last.sequence.min(event_log.sequence());
         snapshots::restore(disk.as_ref(), log_id, not_after, fresh)?.engine
     } else {
-        fresh()
+        fresh(None)
     };
     let mut market = market_of(&engine);
     let from_snapshot = engine.sequence().0;
@@ -187,6 +188,8 @@ pub fn recover(
     if let Some(error) = failed {
         return Err(error);
     }
+    // A log may have said other capacities than the settings, or a snapshot, whose memory is new then.
+    engine.memory(prefer_large_pages);
     event_log.complete(engine.sequence().0)?;
     // Who follows the events finds all of the journal's.
     event_log.flush()?;
@@ -335,6 +338,17 @@ impl Recovered {
     /// Hash of the recovered state.
     pub fn state_hash(&self) -> u64 {
         self.engine.state_hash()
+    }
+
+    /// Whether the state has its place within these capacities.
+    ///
+    /// # Errors
+    /// What there is more of.
+    pub fn fits(&self, limits: EngineLimits) -> Result<(), SnapshotError> {
+        if limits == self.engine.limits() {
+            return Ok(());
+        }
+        self.engine.with_room_for(limits).map(drop)
     }
 
     /// Starts every thread. `commands` are sequenced first (a new log's genesis and definitions).
@@ -532,7 +546,14 @@ impl Venue {
 
         // Recovery ended where the last life did; whoever was connected then is not now.
         let gone = disconnects(&engine);
-        let opens_at = Sequence(sequence.0 + (commands.len() + gone.len()) as u64);
+        let room = capacities(&engine, settings.limits);
+        // Nothing is before a genesis.
+        let (genesis, others) = commands.split_at(usize::from(sequence.0 == 0).min(commands.len()));
+        let first: Vec<&Vec<u8>> = (genesis.iter().chain(&room))
+            .chain(others)
+            .chain(&gone)
+            .collect();
+        let opens_at = Sequence(sequence.0 + first.len() as u64);
 
         let dedicated = settings.preset == Preset::Dedicated;
         let single = settings.preset == Preset::Single;
@@ -744,7 +765,7 @@ impl Venue {
 
         {
             let mut outbox = locked(&commands_of_venue);
-            for bytes in commands.iter().chain(&gone) {
+            for bytes in first {
                 outbox.send_bytes(bytes);
             }
             outbox.publish();
@@ -939,6 +960,12 @@ impl Venue {
     pub fn metrics(&self) -> VenueMetrics {
         self.metrics.clone()
     }
+}
+
+/// The command that says what there is room for, if the log does not say that yet.
+fn capacities(engine: &Engine, limits: EngineLimits) -> Option<Vec<u8>> {
+    let is_said = engine.rules() == RULES && engine.limits() == limits;
+    (!is_said).then(|| Command::new(SetCapacities::of(&limits)).to_bytes())
 }
 
 /// Commands that close what a crash left open.

@@ -12,7 +12,9 @@ use support::busy::{Busy, LIMITS};
 use support::settings::{number, seed};
 use support::venue::{self, Driver, SESSION};
 use support::workload::Random;
-use trading_engine::engine::command::{DefineTickTable, Genesis, TickStep};
+use trading_engine::engine::command::{
+    Command, CommandError, DefineTickTable, Genesis, RULES, SetCapacities, TickStep,
+};
 use trading_engine::engine::event::EventBody;
 use trading_engine::engine::snapshot::{SNAPSHOT_VERSION, SnapshotError};
 use trading_engine::engine::{Engine, Progress};
@@ -48,6 +50,16 @@ fn larger() -> EngineLimits {
         risk_limits: 64,
     }
 }
+
+/// A command's bytes, aligned.
+fn words(bytes: &[u8]) -> Vec<u64> {
+    let mut words = vec![0; bytes.len() / 8];
+    words.as_mut_bytes().copy_from_slice(bytes);
+    words
+}
+
+/// Where a snapshot says what there is room for: behind its version.
+const ROOM: std::ops::Range<usize> = 8..8 + size_of::<SetCapacities>();
 
 /// Whether something was refused for lack of room.
 fn lacks_room(events: &[u8]) -> bool {
@@ -122,10 +134,10 @@ fn restored_engines_go_on_byte_by_byte() {
         assert_eq!(again.next_deadline(), engine.next_deadline());
         assert!(again.risk_limits().eq(engine.risk_limits()));
         let restored = Engine::restore(larger(), &bytes).unwrap();
-        assert!(
-            restored.save().unwrap() == bytes,
-            "larger limits, another snapshot"
-        );
+        let mut in_larger = restored.save().unwrap();
+        assert!(in_larger != bytes, "it says what there is room for");
+        in_larger[ROOM].copy_from_slice(&bytes[ROOM]);
+        assert!(in_larger == bytes, "larger limits, another state");
         roomy = Some(restored);
         saves += 1;
     }
@@ -134,6 +146,101 @@ fn restored_engines_go_on_byte_by_byte() {
     assert!(
         kinds.len() >= 30,
         "nearly every kind of event came: {kinds:?}"
+    );
+}
+
+/// Whatever an engine is made for, it answers as the one that the log is of: capacities decide what is refused, so
+/// they are in the log, where a setting that was changed cannot change what was answered.
+#[test]
+fn capacities_are_what_the_log_says() {
+    let mut random = Random::new(seed());
+    let mut busy = Busy::new(random.next());
+    let mut engine = Engine::new(LIMITS);
+    let tiny = EngineLimits {
+        orders: 1,
+        client_order_ids: 1,
+        price_pages: 1,
+        instruments: 1,
+        firms: 1,
+        sessions: 1,
+        quotes: 1,
+        quotes_per_firm: 1,
+        protection_groups: 1,
+        protection_groups_per_firm: 1,
+        risk_limits: 1,
+    };
+    let mut others = [tiny, larger()].map(Engine::new);
+    let (mut events, mut again) = (Vec::new(), Vec::new());
+    let (mut changed, mut refused) = (0, 0);
+    for at in 0..number("COMMANDS").unwrap_or(20_000) {
+        let asked = match (at, random.below(100)) {
+            // The first is its genesis.
+            (1, _) => Some(LIMITS),
+            (2.., 0) => Some(LIMITS),
+            (2.., 1) => Some(larger()),
+            (2.., 2) => Some(EngineLimits {
+                orders: 1 + random.below(u64::from(LIMITS.orders)) as u32,
+                price_pages: 1 + random.below(u64::from(LIMITS.price_pages)) as u32,
+                risk_limits: 1 + random.below(8) as u32,
+                ..LIMITS
+            }),
+            _ => None,
+        };
+        let command = match asked {
+            None => busy.next(&engine),
+            Some(limits) => {
+                let mut command = Command::new(SetCapacities::of(&limits));
+                command.header.sequence.0 = engine.sequence().0 + 1;
+                command.header.sequenced_at = engine.sequenced_at();
+                words(&command.to_bytes())
+            }
+        };
+        apply(&mut engine, &command, &mut events);
+        let mut done = false;
+        venue::for_each_event(&events, |_, body| match body {
+            EventBody::CapacitiesSet(_) => done = true,
+            EventBody::DefinitionRefused(_) if asked.is_some() => refused += 1,
+            _ => {}
+        });
+        if let Some(limits) = asked.filter(|_| done) {
+            changed += 1;
+            assert_eq!(engine.limits(), limits);
+        }
+        busy.saw(&events);
+        for other in &mut others {
+            apply(other, &command, &mut again);
+            assert!(again == events, "other events in another engine at {at}");
+        }
+    }
+    println!("{changed} changes of capacities, {refused} refused");
+    assert!(changed > 20 && refused > 20, "{changed} and {refused}");
+    let state = engine.save().unwrap();
+    for other in others {
+        assert!(other.save().unwrap() == state, "another state");
+    }
+}
+
+/// Rules of a newer build are no rules of this one: neither in a log nor in a snapshot.
+#[test]
+fn rules_of_a_newer_build_are_refused() {
+    let mut engine = Driver::world(LIMITS, 1, 1).engine;
+    let mut command = Command::new(SetCapacities {
+        rules: RULES + 1,
+        ..SetCapacities::of(&LIMITS)
+    });
+    command.header.sequence.0 = engine.sequence().0 + 1;
+    let bytes = words(&command.to_bytes());
+    let before = engine.save().unwrap();
+    assert_eq!(
+        engine.replay_bytes(bytes.as_bytes(), &mut Vec::new()),
+        Err(CommandError::Rules(RULES + 1))
+    );
+    assert!(engine.save().unwrap() == before);
+    let mut newer = before;
+    newer[8..12].copy_from_slice(&(RULES + 1).to_le_bytes());
+    assert_eq!(
+        Engine::restore(LIMITS, &newer).err(),
+        Some(SnapshotError::Rules(RULES + 1))
     );
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use support::server::{self, Server};
 use support::talk::{BinaryTalk, FixTalk};
-use trading_engine_protocol::binary::message::{Fill, Logout, OrderAccepted};
+use trading_engine_protocol::binary::message::{Fill, Logout, OrderAccepted, OrderRejected};
 use trading_engine_protocol::types::Reason;
 
 struct Ended {
@@ -261,6 +261,52 @@ fn a_damaged_journal_refuses_to_start_and_names_the_place() {
     assert_eq!(verify.status.code(), Some(65));
 }
 
+/// What was refused for lack of room stays refused, whatever the venue is started with later; and what is open is not
+/// dropped.
+#[test]
+fn a_changed_capacity_is_for_what_comes() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = |orders| [("MAX_ORDERS", orders), ("MAKER_BOT", "false")];
+    let order = |talk: &mut BinaryTalk, id: u64| {
+        let order = talk.order(id, 1, 1, 50);
+        talk.send(&order);
+        talk.expect()
+    };
+    let talk = |server: &Server| {
+        let credentials = server.credentials();
+        BinaryTalk::logged_on(
+            server.binary,
+            credentials.binary("alpha-1").unwrap(),
+            30_000,
+        )
+    };
+    let server = Server::start(data.path(), &settings("2"));
+    let mut alpha = talk(&server);
+    for id in [1, 2] {
+        assert!(order(&mut alpha, id).read::<OrderAccepted>().is_some());
+    }
+    let full = Reason::OrderCapacity.code();
+    let rejected: OrderRejected = order(&mut alpha, 3).read().unwrap();
+    assert_eq!(rejected.reason, full);
+    server.kill();
+
+    let ended = refused(data.path(), &settings("1"));
+    assert_eq!(ended.code, Some(64), "{}", ended.complained);
+    assert!(
+        ended.complained.contains("MAX_ORDERS is too small"),
+        "{}",
+        ended.complained
+    );
+
+    let server = Server::start(data.path(), &settings("3"));
+    // Two are open: there is room for one.
+    let mut alpha = talk(&server);
+    assert!(order(&mut alpha, 4).read::<OrderAccepted>().is_some());
+    let rejected: OrderRejected = order(&mut alpha, 5).read().unwrap();
+    assert_eq!(rejected.reason, full);
+    assert_eq!(server.terminate(), Some(0));
+}
+
 #[test]
 fn health_and_metrics_say_what_the_venue_does() {
     let data = tempfile::tempdir().unwrap();
@@ -285,7 +331,7 @@ fn health_and_metrics_say_what_the_venue_does() {
     alpha.expect_a::<OrderAccepted>();
     // The same id again is refused.
     alpha.send(&order);
-    alpha.expect_a::<trading_engine_protocol::binary::message::OrderRejected>();
+    alpha.expect_a::<OrderRejected>();
     let mut fix = FixTalk::logged_on(server.fix, &credentials.fix[1], 30);
     fix.order("F-1", "2", "4", "100");
     assert_eq!(fix.expect().get(150), Some("0"));

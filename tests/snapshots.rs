@@ -250,7 +250,7 @@ fn one_that_is_damaged_is_passed_over_for_the_older_one() {
     let read = |content: &[u8]| {
         let disk = SimDisk::default();
         put(&disk, newest, content);
-        let restored = snapshots::restore(&disk, LOG_ID, u64::MAX, || Engine::new(LIMITS));
+        let restored = snapshots::restore(&disk, LOG_ID, u64::MAX, |_| Engine::new(LIMITS));
         restored.unwrap().engine.sequence().0
     };
     assert_eq!(read(&sound), newest);

@@ -478,6 +478,7 @@ fn said(header: &EventHeader, body: &EventBody<'_>) -> Option<Said> {
         EventBody::SessionClosed(_) => Some(Said::Closed(header.session)),
         EventBody::DayRolled(rolled) => Some(Said::DayRolled(rolled.trading_day)),
         EventBody::AuditNoted(_)
+        | EventBody::CapacitiesSet(_)
         | EventBody::LogonAnswered(_)
         | EventBody::AdminMessage(_)
         | EventBody::BusinessRejected(_)

@@ -308,6 +308,7 @@ impl Reference {
             | EventBody::MassCancelDone(_)
             | EventBody::CancelAfterSet(_)
             | EventBody::AuditNoted(_)
+            | EventBody::CapacitiesSet(_)
             | EventBody::AuctionIndicative(_)
             | EventBody::TradeAmended(_)
             | EventBody::MassQuoteAnswered(_)

@@ -10,7 +10,7 @@ use trading_engine_protocol::types::{
 };
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
-use crate::limits::NAME_LENGTH_MAX;
+use crate::limits::{EngineLimits, NAME_LENGTH_MAX};
 
 /// Layout version of all commands, in every header. 2: `SessionLogon` grew at its end. 3:
 /// `DefineInstrument` did.
@@ -130,6 +130,8 @@ pub enum CommandKind {
     ResetProtection = 43,
     /// [`OrderStatusRequest`].
     OrderStatusRequest = 44,
+    /// [`SetCapacities`].
+    SetCapacities = 50,
 }
 
 impl CommandKind {
@@ -166,8 +168,13 @@ impl CommandKind {
         Self::ConfigureProtection,
         Self::ResetProtection,
         Self::OrderStatusRequest,
+        Self::SetCapacities,
     ];
 }
+
+/// The rules that this build answers by. They go up when the same commands get other answers, and a build
+/// still answers by older ones as far as a log says that those hold.
+pub const RULES: u32 = 1;
 
 layout!(
     /// First command of a log.
@@ -941,6 +948,65 @@ impl OrderTerms {
     };
 }
 
+layout!(
+    /// What the core has room for from here on, and the rules it answers by: a log says so behind its genesis, and
+    /// again when a venue starts with other settings. Capacities decide answers, so they are part of the log.
+    SetCapacities, 48 {
+        /// [`RULES`].
+        rules: u32,
+        /// As in [`EngineLimits`], and so are the others.
+        orders: u32,
+        client_order_ids: u32,
+        price_pages: u32,
+        instruments: u32,
+        firms: u32,
+        sessions: u32,
+        quotes: u32,
+        quotes_per_firm: u32,
+        protection_groups: u32,
+        protection_groups_per_firm: u32,
+        risk_limits: u32,
+    }
+);
+
+impl SetCapacities {
+    /// These, and this build's rules.
+    pub fn of(limits: &EngineLimits) -> Self {
+        Self {
+            rules: RULES,
+            orders: limits.orders,
+            client_order_ids: limits.client_order_ids,
+            price_pages: limits.price_pages,
+            instruments: limits.instruments,
+            firms: limits.firms,
+            sessions: limits.sessions,
+            quotes: limits.quotes,
+            quotes_per_firm: limits.quotes_per_firm,
+            protection_groups: limits.protection_groups,
+            protection_groups_per_firm: limits.protection_groups_per_firm,
+            risk_limits: limits.risk_limits,
+        }
+    }
+
+    /// What an engine is made with; `None` if none can be.
+    pub fn limits(&self) -> Option<EngineLimits> {
+        let limits = EngineLimits {
+            orders: self.orders,
+            client_order_ids: self.client_order_ids,
+            price_pages: self.price_pages,
+            instruments: self.instruments,
+            firms: self.firms,
+            sessions: self.sessions,
+            quotes: self.quotes,
+            quotes_per_firm: self.quotes_per_firm,
+            protection_groups: self.protection_groups,
+            protection_groups_per_firm: self.protection_groups_per_firm,
+            risk_limits: self.risk_limits,
+        };
+        limits.are_possible().then_some(limits)
+    }
+}
+
 /// A command read in place.
 #[derive(Clone, Copy, Debug)]
 pub enum CommandBody<'a> {
@@ -976,6 +1042,7 @@ pub enum CommandBody<'a> {
     ConfigureProtection(&'a ConfigureProtection),
     ResetProtection(&'a ResetProtection),
     OrderStatusRequest(&'a OrderStatusRequest),
+    SetCapacities(&'a SetCapacities),
 }
 
 /// Bytes that are no command.
@@ -994,6 +1061,8 @@ pub enum CommandError {
     Version(u8),
     /// A kind this build does not know.
     Kind(u8),
+    /// Rules this build does not know.
+    Rules(u32),
 }
 
 impl core::fmt::Display for CommandError {
@@ -1005,6 +1074,10 @@ impl core::fmt::Display for CommandError {
             }
             Self::Version(version) => write!(f, "command layout version {version} is unknown"),
             Self::Kind(kind) => write!(f, "command kind {kind} is unknown"),
+            Self::Rules(rules) => write!(
+                f,
+                "a newer build wrote it: its rules are {rules}, this one knows {RULES} and older"
+            ),
         }
     }
 }
@@ -1165,6 +1238,7 @@ bodies!(
     SetLimits,
     DefineTickTable,
     SetReference,
+    SetCapacities,
     AuditNote
 );
 

@@ -9,8 +9,8 @@ use super::Engine;
 use super::command::{CommandBody, CommandKind, DefineFirm, DefineInstrument, DefineSession};
 use super::command::{Name, name, name_text};
 use super::event::{
-    DefinitionRefused, EventSink, FirmDefined, InstrumentDefined, ReferenceSet, SessionDefined,
-    TickTableDefined,
+    CapacitiesSet, DefinitionRefused, EventSink, FirmDefined, InstrumentDefined, ReferenceSet,
+    SessionDefined, TickTableDefined,
 };
 use super::instrument::Instrument;
 use super::session::{Blocks, Firm, SessionState};
@@ -34,6 +34,18 @@ impl Engine {
                 }
                 None
             }
+            CommandBody::SetCapacities(set) => match self.set_capacities(set) {
+                Ok(()) => {
+                    self.note(
+                        sink,
+                        nobody,
+                        Reason::None,
+                        CapacitiesSet { capacities: *set },
+                    );
+                    None
+                }
+                Err(reason) => Some((CommandKind::SetCapacities, 0, reason)),
+            },
             CommandBody::DefineInstrument(definition) => match self.define_instrument(definition) {
                 Ok(()) => {
                     let body = InstrumentDefined {

@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::command::{
     AuditNote, DefineFirm, DefineInstrument, DefineSession, DefineTickTable, Name, OrderTerms,
-    SetLimits, layout,
+    SetCapacities, SetLimits, layout,
 };
 use crate::limits::{EVENT_LENGTH_MAX, SHORT_EVENT_LENGTH_MAX};
 
@@ -109,6 +109,8 @@ pub enum EventKind {
     TickTableDefined = 6,
     /// [`ReferenceSet`]: unnumbered.
     ReferenceSet = 7,
+    /// [`CapacitiesSet`]: unnumbered.
+    CapacitiesSet = 9,
     /// [`AuditNoted`]: unnumbered.
     AuditNoted = 8,
     /// [`PhaseChanged`]: unnumbered. With reason `VolatilityInterruption` the core did it.
@@ -492,6 +494,13 @@ layout!(
     }
 );
 layout!(
+    /// See [`EventKind::CapacitiesSet`].
+    CapacitiesSet, 48 {
+        /// As the command has them.
+        capacities: SetCapacities,
+    }
+);
+layout!(
     /// See [`EventKind::LimitsSet`].
     LimitsSet, 112 {
         /// As they are now; `position` is what it is now.
@@ -855,6 +864,7 @@ pub enum EventBody<'a> {
     DayRolled(&'a DayRolled),
     TickTableDefined(&'a TickTableDefined),
     ReferenceSet(&'a ReferenceSet),
+    CapacitiesSet(&'a CapacitiesSet),
     AuditNoted(&'a AuditNoted),
     LimitsSet(&'a LimitsSet),
     PhaseChanged(&'a PhaseChanged),
@@ -957,6 +967,7 @@ bodies!(
     QuoteStatusAnswered,
     TickTableDefined,
     ReferenceSet,
+    CapacitiesSet,
     AuditNoted,
     LimitsSet,
     PhaseChanged,

@@ -22,6 +22,7 @@
 
 mod amend;
 mod auction;
+mod capacities;
 mod client_ids;
 mod collect;
 pub mod command;
@@ -250,6 +251,10 @@ pub struct Engine {
     trades: u64,
     trading_day: u32,
     log_id: u64,
+    /// See [`command::RULES`]; 0 = the log has not said.
+    rules: u32,
+    /// Its memory is resident.
+    touched: bool,
     work: Work,
     cause: Cause,
     /// Inbound number and session of the command at work.
@@ -328,6 +333,8 @@ impl Engine {
             trades: 0,
             trading_day: 0,
             log_id: 0,
+            rules: 0,
+            touched: false,
             work: Work::Nothing,
             cause: Cause::default(),
             asking: (SessionId(0), 0),
@@ -347,6 +354,7 @@ impl Engine {
     /// Makes the tables resident, so that no command pays for a page of memory. Once, before the
     /// first command.
     pub fn touch(&mut self) {
+        self.touched = true;
         self.orders.touch();
         self.ladders.touch();
         self.ids.touch();
@@ -477,6 +485,11 @@ impl Engine {
         sink: &mut impl EventSink,
     ) -> Result<Progress, CommandError> {
         let (header, body) = command::read(bytes)?;
+        if let CommandBody::SetCapacities(set) = body
+            && set.rules > command::RULES
+        {
+            return Err(CommandError::Rules(set.rules));
+        }
         Ok(self.apply(header, body, sink))
     }
 
@@ -697,6 +710,7 @@ impl Engine {
                 self.due_at_once()
             }
             CommandBody::Genesis(_)
+            | CommandBody::SetCapacities(_)
             | CommandBody::DefineInstrument(_)
             | CommandBody::DefineFirm(_)
             | CommandBody::DefineSession(_)

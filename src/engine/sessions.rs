@@ -31,6 +31,7 @@ impl Engine {
                 }
             }
             CommandBody::Genesis(_)
+            | CommandBody::SetCapacities(_)
             | CommandBody::DefineInstrument(_)
             | CommandBody::DefineFirm(_)
             | CommandBody::DefineSession(_)

@@ -15,7 +15,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::amend::{is_notional_of, is_state};
 use super::command::{
-    DefineFirm, DefineInstrument, DefineSession, DefineTickTable, Name, OrderTerms,
+    DefineFirm, DefineInstrument, DefineSession, DefineTickTable, Name, OrderTerms, RULES,
+    SetCapacities,
 };
 use super::deadlines::{NOWHERE, Whose};
 use super::definitions::is_name;
@@ -33,7 +34,7 @@ use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 /// Layout version of snapshots; those of others are passed over. 2: instruments can
 /// be held, names of quotes are given back, protection groups know their orders. 3: the hash is of
 /// all of it, and instruments know the last price before the day. 4: sessions know whether they logged out.
-/// 5: limits know whether their stop was told.
+/// 5: limits know whether their stop was told; what there is room for is stated, which the hash is not of.
 pub const SNAPSHOT_VERSION: u64 = 5;
 /// As far as anything is counted: there is always a next number.
 const COUNT_MAX: u64 = 1 << 62;
@@ -45,6 +46,8 @@ pub enum SnapshotError {
     Length,
     /// Another layout version.
     Version(u64),
+    /// Rules this build does not know.
+    Rules(u32),
     /// More of something than this engine's limits allow.
     Limit(&'static str),
     /// A part that no engine writes.
@@ -58,6 +61,7 @@ impl core::fmt::Display for SnapshotError {
         match self {
             Self::Length => f.write_str("snapshot has the wrong length"),
             Self::Version(version) => write!(f, "snapshot layout version {version} is unknown"),
+            Self::Rules(rules) => write!(f, "snapshot's rules {rules} are unknown"),
             Self::Limit(what) => write!(f, "snapshot holds more {what} than this engine may"),
             Self::Damaged(what) => write!(f, "snapshot is damaged: {what}"),
             Self::StateHash => f.write_str("snapshot gives another state than was saved"),
@@ -148,6 +152,30 @@ impl In<'_> {
     }
 }
 
+/// What the engine that was saved had room for.
+///
+/// # Errors
+/// Bytes that are no snapshot.
+pub fn capacities(bytes: &[u8]) -> Result<EngineLimits, SnapshotError> {
+    let mut input = In { bytes };
+    let version = input.word()?;
+    if version != SNAPSHOT_VERSION {
+        return Err(SnapshotError::Version(version));
+    }
+    let capacities = capacities_in(&mut input)?;
+    capacities
+        .limits()
+        .ok_or(SnapshotError::Damaged("capacities"))
+}
+
+fn capacities_in(input: &mut In<'_>) -> Result<SetCapacities, SnapshotError> {
+    let capacities: SetCapacities = input.part()?;
+    if capacities.rules > RULES {
+        return Err(SnapshotError::Rules(capacities.rules));
+    }
+    Ok(capacities)
+}
+
 const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
 
 impl Engine {
@@ -158,6 +186,7 @@ impl Engine {
         }
         let mut out = Out::Bytes(Vec::with_capacity(1 << 20));
         out.word(SNAPSHOT_VERSION);
+        out.part(&self.capacities());
         self.save_head(&mut out);
         self.ids.save(&mut out);
         self.save_orders(&self.ids.places(), &mut out);
@@ -166,6 +195,13 @@ impl Engine {
         match out {
             Out::Bytes(bytes) => Some(bytes),
             Out::Hash(_) => None,
+        }
+    }
+
+    fn capacities(&self) -> SetCapacities {
+        SetCapacities {
+            rules: self.rules,
+            ..SetCapacities::of(&self.limits)
         }
     }
 
@@ -214,6 +250,8 @@ impl Engine {
         if version != SNAPSHOT_VERSION {
             return Err(SnapshotError::Version(version));
         }
+        // What there is room for is this engine's own.
+        self.rules = capacities_in(input)?.rules;
         self.log_id = input.word()?;
         self.sequence.0 = input.count()?;
         self.sequenced_at.0 = input.word()?;

@@ -1172,6 +1172,7 @@ pub(super) fn encode(
         | EventBody::DayRolled(_)
         | EventBody::TickTableDefined(_)
         | EventBody::ReferenceSet(_)
+        | EventBody::CapacitiesSet(_)
         | EventBody::AuditNoted(_)
         | EventBody::LimitsSet(_)
         | EventBody::PhaseChanged(_)

@@ -1630,6 +1630,7 @@ fn write_body(
         | EventBody::DayRolled(_)
         | EventBody::TickTableDefined(_)
         | EventBody::ReferenceSet(_)
+        | EventBody::CapacitiesSet(_)
         | EventBody::AuditNoted(_)
         | EventBody::LimitsSet(_)
         | EventBody::PhaseChanged(_)

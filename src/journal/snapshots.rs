@@ -19,7 +19,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::JournalError;
 use super::disk::Disk;
 use super::recovery;
-use crate::engine::{Engine, Progress};
+use crate::engine::{Engine, Progress, snapshot};
 use crate::limits::EngineLimits;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"TE-SNAP1");
@@ -188,7 +188,8 @@ pub struct Restored {
     refused: Vec<u64>,
 }
 
-/// Puts the newest usable snapshot that is not ahead of `not_after` into an engine that `fresh` makes.
+/// Puts the newest usable snapshot that is not ahead of `not_after` into an engine that `fresh` makes,
+/// with the capacities that it had, if there is one.
 ///
 /// # Errors
 /// The disk's own, when it cannot be listed.
@@ -196,7 +197,7 @@ pub fn restore(
     disk: &dyn Disk,
     log_id: u64,
     not_after: u64,
-    fresh: impl Fn() -> Engine,
+    fresh: impl Fn(Option<EngineLimits>) -> Engine,
 ) -> Result<Restored, JournalError> {
     let mut refused = Vec::new();
     for sequence in list(disk)? {
@@ -214,7 +215,7 @@ pub fn restore(
         }
         refused.push(sequence);
     }
-    let engine = fresh();
+    let engine = fresh(None);
     Ok(Restored { engine, refused })
 }
 
@@ -222,9 +223,10 @@ fn load(
     state: &[u8],
     sequence: u64,
     log_id: u64,
-    fresh: impl Fn() -> Engine,
+    fresh: impl Fn(Option<EngineLimits>) -> Engine,
 ) -> Result<Engine, String> {
-    let mut engine = fresh();
+    let capacities = snapshot::capacities(state).map_err(|error| error.to_string())?;
+    let mut engine = fresh(Some(capacities));
     engine.load(state).map_err(|error| error.to_string())?;
     if engine.sequence().0 != sequence || engine.log_id() != log_id {
         return Err("it is not what its name says".into());
@@ -243,7 +245,9 @@ pub fn advance(
     limits: EngineLimits,
     stop: &AtomicBool,
 ) -> Result<Option<u64>, JournalError> {
-    let restored = restore(disk, log_id, u64::MAX, || Engine::new(limits))?;
+    let restored = restore(disk, log_id, u64::MAX, |logged| {
+        Engine::new(logged.unwrap_or(limits))
+    })?;
     let mut engine = restored.engine;
     // They would be among the newest for good.
     for refused in restored.refused {

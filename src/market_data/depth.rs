@@ -316,6 +316,7 @@ impl Depth {
             | EventBody::CancelAfterSet(_)
             | EventBody::TickTableDefined(_)
             | EventBody::ReferenceSet(_)
+            | EventBody::CapacitiesSet(_)
             | EventBody::AuditNoted(_)
             | EventBody::LimitsSet(_)
             | EventBody::AuctionIndicative(_)

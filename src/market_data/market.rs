@@ -297,6 +297,7 @@ impl Market {
             | EventBody::CancelAfterSet(_)
             | EventBody::TickTableDefined(_)
             | EventBody::AuditNoted(_)
+            | EventBody::CapacitiesSet(_)
             | EventBody::LimitsSet(_)
             | EventBody::MassQuoteAnswered(_)
             | EventBody::QuoteCanceled(_)

@@ -513,6 +513,24 @@ impl<S: RowSink> Fold<S> {
                 end_upsert(&mut sql, at, "tick_table", &["steps"]);
                 self.batch.statements.push(sql);
             }
+            EventBody::CapacitiesSet(event) => {
+                let c = &event.capacities;
+                let detail = json!({
+                    "rules": c.rules,
+                    "orders": c.orders,
+                    "client_order_ids": c.client_order_ids,
+                    "price_pages": c.price_pages,
+                    "instruments": c.instruments,
+                    "firms": c.firms,
+                    "sessions": c.sessions,
+                    "quotes": c.quotes,
+                    "quotes_per_firm": c.quotes_per_firm,
+                    "protection_groups": c.protection_groups,
+                    "protection_groups_per_firm": c.protection_groups_per_firm,
+                    "risk_limits": c.risk_limits,
+                });
+                self.note(h, &detail);
+            }
             EventBody::ReferenceSet(event) => {
                 let mut sql = Sql::new("UPDATE instruments SET reference_price = ");
                 sql.bind(event.price.0);
@@ -1295,6 +1313,7 @@ fn asked_for(header: &EventHeader, body: &EventBody<'_>) -> Option<(CommandKind,
         }
         EventBody::DayRolled(event) => (CommandKind::DayRoll, event.trading_day.to_string()),
         EventBody::AuditNoted(_)
+        | EventBody::CapacitiesSet(_)
         | EventBody::LogonAnswered(_)
         | EventBody::AdminMessage(_)
         | EventBody::BusinessRejected(_)

@@ -320,6 +320,7 @@ impl Tally {
             | EventBody::DayRolled(_)
             | EventBody::TickTableDefined(_)
             | EventBody::ReferenceSet(_)
+            | EventBody::CapacitiesSet(_)
             | EventBody::AuditNoted(_)
             | EventBody::LimitsSet(_)
             | EventBody::PhaseChanged(_)
@@ -428,7 +429,7 @@ impl Source for Business {
 }
 
 /// What the kinds are called.
-const EVENT_KINDS: [(EventKind, &str); 39] = {
+const EVENT_KINDS: [(EventKind, &str); 40] = {
     use EventKind as K;
     [
         (K::InstrumentDefined, "instrument_defined"),
@@ -437,6 +438,7 @@ const EVENT_KINDS: [(EventKind, &str); 39] = {
         (K::DefinitionRefused, "definition_refused"),
         (K::TickTableDefined, "tick_table_defined"),
         (K::ReferenceSet, "reference_set"),
+        (K::CapacitiesSet, "capacities_set"),
         (K::AuditNoted, "audit_noted"),
         (K::LimitsSet, "limits_set"),
         (K::LogonAnswered, "logon_answered"),

@@ -410,6 +410,7 @@ impl Projected {
             | EventBody::CancelAfterSet(_)
             | EventBody::DayRolled(_)
             | EventBody::ReferenceSet(_)
+            | EventBody::CapacitiesSet(_)
             | EventBody::AuctionUncrossed(_)
             | EventBody::QuoteCancelDone(_) => self.other(h),
         }
