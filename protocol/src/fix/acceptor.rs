@@ -512,7 +512,10 @@ impl Acceptor {
             self.keep(seq, bytes);
         }
         if self.gap_until >= self.expected {
-            self.gap_until = self.gap_until.max(seq);
+            // What found no room has to be asked for when it is its turn.
+            if keep {
+                self.gap_until = self.gap_until.max(seq);
+            }
             return self.follow_ups.pop_front().unwrap_or(Action::Handled);
         }
         self.gap_until = seq;
