@@ -1375,9 +1375,8 @@ struct Model {
     phases: Vec<u8>,
     orders: BTreeMap<u64, Open>,
     sets: BTreeMap<Key, Set>,
-    /// Last trade and reference price by instrument.
-    last: Vec<Option<i64>>,
-    reference: Vec<Option<i64>>,
+    /// Last trade or reference price, the newer of both, by instrument.
+    center: Vec<Option<i64>>,
     /// Nanoseconds in a firm's bucket of messages, and when that was.
     buckets: BTreeMap<u32, (u64, u64)>,
     /// A released stop whose next event says whether it passed.
@@ -1480,8 +1479,7 @@ impl Model {
             }
         }
         let whole = self.notional(asked.instrument, asked.price, asked.quantity);
-        let center = self.last[asked.instrument as usize]
-            .or(self.reference[asked.instrument as usize])
+        let center = self.center[asked.instrument as usize]
             .filter(|_| limits.collar_bp != 0 && asked.states_limit);
         let collar = center.is_some_and(|center| {
             let distance = (i128::from(asked.price) - i128::from(center)).abs();
@@ -1793,7 +1791,7 @@ impl Model {
     fn filled(&mut self, order: &OrderState, price: i64, lots: u64, now: u64) {
         let instrument = order.instrument.0;
         let notional = self.notional(instrument, price, lots);
-        self.last[instrument as usize] = Some(price);
+        self.center[instrument as usize] = Some(price);
         let firm = self.orders[&order.order_id.0].firm;
         for key in Self::keys(firm, order.account.0, instrument) {
             let Some(set) = self.sets.get_mut(&key) else {
@@ -1895,7 +1893,7 @@ impl Model {
             EventBody::LimitsSet(e) if reason == Reason::LimitExecutions => self.limits_stopped(e),
             EventBody::LimitsSet(e) => self.limits_set(e, now),
             EventBody::ReferenceSet(e) => {
-                self.reference[e.instrument.0 as usize] = Some(e.price.0);
+                self.center[e.instrument.0 as usize] = Some(e.price.0);
             }
             EventBody::PhaseChanged(e) => self.phases[e.instrument.0 as usize] = e.phase,
             EventBody::DayRolled(_) => {
@@ -2184,8 +2182,7 @@ impl Run {
             model: Model {
                 instruments: vec![DefineInstrument::default()],
                 phases: vec![TradingPhase::Continuous.as_u8(); 4],
-                last: vec![None; 4],
-                reference: vec![None; 4],
+                center: vec![None; 4],
                 ..Model::default()
             },
             stream: Stream {

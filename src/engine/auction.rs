@@ -191,10 +191,7 @@ impl Engine {
             lowest = self.on_table_above(id, lowest, highest).unwrap_or(lowest);
             highest = self.on_table_below(id, highest, lowest).unwrap_or(highest);
         }
-        let reference = match instrument.traded {
-            0 => instrument.reference,
-            traded => traded,
-        };
+        let reference = instrument.center;
         let wanted = match reference.checked_sub(1) {
             Some(reference) => reference.clamp(lowest, highest),
             None => match (open_below, open_above) {
@@ -277,6 +274,7 @@ impl Engine {
         let instrument = &mut self.instruments[usize::from(id)];
         instrument.traded = crossing.tick;
         instrument.reference = crossing.tick;
+        instrument.center = crossing.tick;
         let body = AuctionUncrossed {
             instrument: InstrumentId(u32::from(id)),
             price: instrument.price_of(tick),

@@ -291,7 +291,7 @@ layout!(
         net_e8: u64,
         /// Lots, long is positive.
         position: i64,
-        /// Limits may be so far from the last trade, 1/100 of a per cent of it.
+        /// Limits may be so far from the last trade, or from a reference price set after it, 1/100 of a per cent of it.
         collar_bp: u32,
         /// Open orders.
         open_orders: u32,

@@ -19,7 +19,10 @@ pub(super) struct Instrument {
     pub stops: u32,
     /// Tick of the last trade + 1, 0 = none yet.
     pub traded: u32,
-    /// Likewise when the day began; what follows the venue is told so after a start.
+    /// Tick of the last trade or of the reference price, whichever is newer, + 1; 0 = neither is known:
+    /// collars and the dynamic band are around it, and ties of an auction go to it.
+    pub center: u32,
+    /// As `traded` when the day began; what follows the venue is told so after a start.
     pub closed: u32,
     /// What may happen in its book.
     pub phase: TradingPhase,
@@ -72,6 +75,7 @@ impl Default for Instrument {
             last_tick: 0,
             stops: 0,
             traded: 0,
+            center: 0,
             closed: 0,
             blocked: false,
             phase: TradingPhase::Continuous,

@@ -1,7 +1,7 @@
 //! Trading phases: what a transition does to the orders of an instrument, stage by stage.
 //!
 //! A transition is asked for by the venue, due at a time, or caused by an order that would trade
-//! too far from the last trade. It takes as many steps as it needs; nothing comes in between.
+//! too far from where the market is. It takes as many steps as it needs; nothing comes in between.
 
 use trading_engine_protocol::types::{
     InstrumentId, OrderId, OrderStatus, Reason, SessionId, TradingPhase, UtcNanos,
@@ -162,7 +162,7 @@ impl Engine {
         }
     }
 
-    /// The order at work would trade too far from the last trade: it ends, and an auction is to
+    /// The order at work would trade outside a band: it ends, and an auction is to
     /// find the price.
     #[inline(never)]
     pub(super) fn interrupt(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {

@@ -142,15 +142,13 @@ impl Engine {
         ticks.find(|&tick| self.is_auction_tick(id, tick))
     }
 
-    /// The dynamic band of an order that begins to match is around the last trade before it.
+    /// The dynamic band of an order that begins to match is around what its instrument's center is
+    /// before it.
     #[inline(always)]
     pub(super) fn anchor(&mut self, id: u16) {
         let instrument = &self.instruments[usize::from(id)];
         if instrument.definition.dynamic_band != 0 {
-            self.anchor = match instrument.traded {
-                0 => instrument.reference,
-                traded => traded,
-            };
+            self.anchor = instrument.center;
         }
     }
 
@@ -189,7 +187,10 @@ impl Engine {
             .defined(set.instrument)?
             .tick_of(set.price)
             .map_err(|_| Reason::InvalidDefinition)?;
-        self.instruments[set.instrument.0 as usize].reference = tick + 1;
+        let instrument = &mut self.instruments[set.instrument.0 as usize];
+        instrument.reference = tick + 1;
+        // The venue's word is newer than the last trade, which may be wrong or of another day.
+        instrument.center = tick + 1;
         Ok(())
     }
 }

@@ -518,11 +518,8 @@ impl Engine {
             .instead_of
             .is_none_or(|slot| self.orders.slots[slot as usize].cold.state.account == new.account);
         let instrument = &self.instruments[new.instrument.0 as usize];
-        let center = match (instrument.traded, instrument.reference) {
-            (0, 0) => None,
-            (0, reference) => Some(instrument.price_of(reference - 1).0),
-            (traded, _) => Some(instrument.price_of(traded - 1).0),
-        };
+        let center = instrument.center.checked_sub(1);
+        let center = center.map(|tick| instrument.price_of(tick).0);
         let notional = |lots| self.notional(new.instrument, new.price, lots);
         for index in self.risk.holding(firm, new.account, new.instrument) {
             let set = &self.risk.sets[index];

@@ -34,7 +34,8 @@ use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 /// Layout version of snapshots; those of others are passed over. 2: instruments can
 /// be held, names of quotes are given back, protection groups know their orders. 3: the hash is of
 /// all of it, and instruments know the last price before the day. 4: sessions know whether they logged out.
-/// 5: limits know whether their stop was told; what there is room for is stated, which the hash is not of.
+/// 5: limits know whether their stop was told, instruments which of last trade and reference price is newer; what there
+/// is room for is stated, which the hash is not of.
 pub const SNAPSHOT_VERSION: u64 = 5;
 /// As far as anything is counted: there is always a next number.
 const COUNT_MAX: u64 = 1 << 62;
@@ -326,6 +327,7 @@ impl Engine {
             out.words([
                 u64::from(instrument.stops),
                 u64::from(instrument.traded),
+                u64::from(instrument.center),
                 u64::from(instrument.closed),
                 u64::from(instrument.blocked),
                 u64::from(instrument.phase.as_u8()),
@@ -433,6 +435,7 @@ impl Engine {
         check_name(&definition.symbol)?;
         instrument.stops = input.small("stops")?;
         instrument.traded = input.small("a tick")?;
+        instrument.center = input.small("a tick")?;
         instrument.closed = input.small("a tick")?;
         instrument.blocked = input.flag()?;
         instrument.phase = TradingPhase::try_from(input.small::<u8>("a phase")?)
@@ -456,6 +459,12 @@ impl Engine {
         ];
         if ticks.iter().any(|&tick| tick > instrument.last_tick + 1) {
             return Err(SnapshotError::Damaged("a tick"));
+        }
+        // It is one of them, and there is none only if there is neither.
+        if ![instrument.traded, instrument.reference].contains(&instrument.center)
+            || instrument.center == 0 && instrument.traded | instrument.reference != 0
+        {
+            return Err(SnapshotError::Damaged("a center"));
         }
         let place = self.instruments.get_mut(id).filter(|_| id != 0);
         *place.ok_or(SnapshotError::Limit("instruments"))? = instrument;

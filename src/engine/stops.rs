@@ -60,6 +60,7 @@ impl Engine {
         }
         let instrument = &mut self.instruments[usize::from(instrument)];
         instrument.traded = last + 1;
+        instrument.center = last + 1;
         if instrument.stops > 0 {
             let (low, high) = self.traded.ticks.unwrap_or((first, first));
             let (low, high) = (low.min(first), high.max(first));

@@ -361,6 +361,8 @@ pub struct Book {
     /// Price of the last trade.
     pub last: Option<i64>,
     pub reference: Option<i64>,
+    /// The newer of both.
+    center: Option<i64>,
     /// When it is looked whether there is a new indicative price.
     indicative_at: Option<u64>,
     /// What was published last in this phase.
@@ -720,7 +722,7 @@ impl Venue {
     /// Prices that the next order's trades may have.
     fn dynamic_band(&self, instrument: &DefineInstrument) -> (i64, i64) {
         let book = &self.books[instrument.instrument.0 as usize - 1];
-        match book.last.or(book.reference) {
+        match book.center {
             Some(around) if instrument.dynamic_band != 0 => {
                 let band = instrument.dynamic_band as i64;
                 (around - band, around + band)
@@ -1481,6 +1483,7 @@ impl Venue {
         self.fill(order, price, lots, Liquidity::Removed);
         let book = self.book(&resting);
         book.last = Some(price);
+        book.center = Some(price);
         let (low, high) = book.traded.unwrap_or((price, price));
         book.traded = Some((low.min(price), high.max(price)));
         let filled = resting.clone();

@@ -311,7 +311,8 @@ pub struct ReferencePrice {
 
 /// Set the reference price of an instrument.
 ///
-/// Static bands are around it, and auctions look at it.
+/// Static bands are around it. Set after the last trade it is also, until the next one, what dynamic bands, collars and
+/// auctions go by instead of that trade: the way back from one that was a mistake.
 #[utoipa::path(post, path = "/instruments/{symbol}/reference", tag = "instruments",
     security(("bearer" = [])), request_body = ReferencePrice,
     params(("symbol" = String, Path, description = "Symbol(55).", min_length = 1, max_length = 24)),

@@ -59,7 +59,7 @@ pub struct LimitsView {
     /// Bought less sold today or the other way round, if all open orders of a side traded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     net: Option<Amount>,
-    /// Limits may be so far from the last trade, 1/100 of a per cent of it.
+    /// Limits may be so far from the last trade, or from a reference price set after it, 1/100 of a per cent of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     collar_basis_points: Option<u32>,

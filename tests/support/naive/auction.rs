@@ -204,6 +204,7 @@ impl Venue {
         assert_eq!(traded, found.lots, "what crosses is what was announced");
         self.books[at].last = Some(found.price);
         self.books[at].reference = Some(found.price);
+        self.books[at].center = Some(found.price);
     }
 
     /// What the auction would trade at now, by trying every price.
@@ -261,7 +262,7 @@ impl Venue {
             (high, "surplus to buy")
         } else if all_to_sell && !low_is_open {
             (low, "surplus to sell")
-        } else if let Some(reference) = book.last.or(book.reference) {
+        } else if let Some(reference) = book.center {
             let away = |one: &&(i64, u64, i64)| (one.0 - reference).abs();
             let nearest = all.iter().min_by_key(away).expect("some").0;
             let how = if low_is_open || high_is_open {

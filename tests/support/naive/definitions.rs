@@ -226,7 +226,13 @@ impl Venue {
             }
         };
         let answer = answer.map(|()| {
-            self.books[at].reference = Some(request.price.0);
+            let book = &mut self.books[at];
+            let newer = book.last.is_some() && book.last != Some(request.price.0);
+            book.reference = Some(request.price.0);
+            book.center = Some(request.price.0);
+            if newer {
+                self.saw("a reference price after a trade");
+            }
             What::ReferenceSet(request.instrument.0, request.price.0)
         });
         let of = (CommandKind::SetReference, request.instrument.0);

@@ -314,7 +314,7 @@ impl Venue {
             return Err(Reason::LimitNotional);
         }
         let book = &self.books[order.instrument as usize - 1];
-        if let Some(market) = book.last.or(book.reference)
+        if let Some(market) = book.center
             && set.collar_bp != 0
             && states_limit
         {

@@ -180,6 +180,8 @@ pub struct Auditor {
     /// Instruments that were halted by name.
     held: BTreeSet<u32>,
     references: BTreeMap<u32, i64>,
+    /// The last trade's price or the reference price, whichever is newer.
+    centers: BTreeMap<u32, i64>,
     /// What the dynamic band of the incoming order is around.
     base: Option<i64>,
     uncrossing: Option<Uncrossing>,
@@ -294,8 +296,7 @@ impl Auditor {
             }
         }
         self.incoming = Some(id);
-        let known = self.last.get(&instrument);
-        self.base = known.or_else(|| self.references.get(&instrument)).copied();
+        self.base = self.centers.get(&instrument).copied();
     }
 
     fn phase(&self, instrument: u32) -> TradingPhase {
@@ -523,8 +524,7 @@ impl Auditor {
         let open_low = Some(first) == all.first().map(|one| one.0) && !priced(first);
         let to_buy = best.iter().all(|(_, buy, sell)| buy > sell);
         let to_sell = best.iter().all(|(_, buy, sell)| sell > buy);
-        let known = self.last.get(&instrument);
-        let near = known.or_else(|| self.references.get(&instrument));
+        let near = self.centers.get(&instrument);
         let price = if to_buy && !open_high {
             last
         } else if to_sell && !open_low {
@@ -727,6 +727,7 @@ impl Auditor {
             }
             EventBody::ReferenceSet(event) => {
                 self.references.insert(event.instrument.0, event.price.0);
+                self.centers.insert(event.instrument.0, event.price.0);
                 Ok(())
             }
             EventBody::AuditNoted(_) => Ok(()),
@@ -1766,6 +1767,7 @@ impl Auditor {
             );
         }
         self.last.insert(order.instrument.0, price);
+        self.centers.insert(order.instrument.0, price);
         let range = self
             .traded
             .entry(order.instrument.0)
@@ -1817,6 +1819,7 @@ impl Auditor {
         if at.left == 0 {
             self.uncrossing = None;
             self.last.insert(order.instrument.0, fill.last_price.0);
+            self.centers.insert(order.instrument.0, fill.last_price.0);
         }
         Ok(())
     }
