@@ -275,6 +275,9 @@ impl Engine {
         instrument.traded = crossing.tick;
         instrument.reference = crossing.tick;
         instrument.center = crossing.tick;
+        if instrument.stops > 0 {
+            instrument.unreleased.add(tick, tick);
+        }
         let body = AuctionUncrossed {
             instrument: InstrumentId(u32::from(id)),
             price: instrument.price_of(tick),

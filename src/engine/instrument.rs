@@ -6,6 +6,7 @@ use super::command::{DefineInstrument, NO_PRICE, name_text};
 use super::deadlines::NOWHERE;
 use super::ladder::SIDES;
 use super::order::NIL;
+use super::stops::TradedRange;
 use crate::limits::{PRICE_TICKS_MAX, QUANTITY_MAX, TICK_TABLES_MAX};
 
 /// One instrument. `definition.instrument` 0 = not defined.
@@ -39,6 +40,9 @@ pub(super) struct Instrument {
     /// At-the-close orders that wait for their auction, in the order of entry.
     pub first_parked: u32,
     pub last_parked: u32,
+    /// What traded while stops waited that could not be released since; nothing in continuous
+    /// trading between two commands.
+    pub unreleased: TradedRange,
     /// What was published last in this phase.
     pub indicative: Indicative,
     /// Where its deadlines are: the next indicative price, the end of an interruption.
@@ -85,6 +89,7 @@ impl Default for Instrument {
             reference: 0,
             first_parked: NIL,
             last_parked: NIL,
+            unreleased: TradedRange::default(),
             indicative: Indicative::default(),
             deadlines: [NOWHERE; 2],
         }

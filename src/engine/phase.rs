@@ -33,7 +33,7 @@ pub(super) enum Stage {
     End { next: usize },
     /// Parked orders come into the book.
     Bring,
-    /// Stops that the last trade reached are released.
+    /// Stops that were reached are released, if they can be.
     Release,
 }
 
@@ -240,10 +240,7 @@ impl Engine {
                 }
             }
             Stage::Release => {
-                self.traded.ticks = None;
-                if phase == TradingPhase::Continuous {
-                    self.recall_last_trade(id);
-                }
+                self.recall_trades(id, phase == TradingPhase::Continuous);
                 return self.after_match(id, sink);
             }
         };

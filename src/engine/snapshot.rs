@@ -34,8 +34,8 @@ use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 /// Layout version of snapshots; those of others are passed over. 2: instruments can
 /// be held, names of quotes are given back, protection groups know their orders. 3: the hash is of
 /// all of it, and instruments know the last price before the day. 4: sessions know whether they logged out.
-/// 5: limits know whether their stop was told, instruments which of last trade and reference price is newer; what there
-/// is room for is stated, which the hash is not of.
+/// 5: limits know whether their stop was told, instruments which of last trade and reference price is newer and what
+/// traded that stops were not released for; what there is room for is stated, which the hash is not of.
 pub const SNAPSHOT_VERSION: u64 = 5;
 /// As far as anything is counted: there is always a next number.
 const COUNT_MAX: u64 = 1 << 62;
@@ -338,6 +338,10 @@ impl Engine {
                 instrument.indicative.imbalance,
                 u64::from(instrument.indicative.side),
             ]);
+            let unreleased = instrument.unreleased.ticks;
+            out.words(
+                unreleased.map_or([0; 2], |(low, high)| [low, high].map(|t| u64::from(t) + 1)),
+            );
         }
     }
 
@@ -451,7 +455,15 @@ impl Engine {
             imbalance: input.word()?,
             side: input.small("a side")?,
         };
+        let (low, high): (u32, u32) = (input.small("a tick")?, input.small("a tick")?);
+        instrument.unreleased.ticks = low.checked_sub(1).zip(high.checked_sub(1));
+        let none = (low, high) == (0, 0);
+        let is_range = low != 0 && low <= high && instrument.phase != TradingPhase::Continuous;
+        if !none && !is_range {
+            return Err(SnapshotError::Damaged("what traded"));
+        }
         let ticks = [
+            high,
             instrument.traded,
             instrument.closed,
             instrument.reference,

@@ -1,7 +1,8 @@
 //! Stop orders: they wait beside the book for a trade at or through their stop price.
 //!
-//! Within one command, every price that traded since the last stable state counts, so a stop whose
-//! price was passed is released even if later trades of the same command went back. Released one at
+//! Every price that traded since stops were released last counts, so a stop whose price was passed is
+//! released even if later trades went back: trades of the same command, or, where trading was
+//! interrupted before stops could be released, of the auctions until they can be. Released one at
 //! a time, in the order of their stop prices and then of their waiting, until none is left to
 //! release; each is released once, so this ends.
 
@@ -12,11 +13,20 @@ use super::instrument::stop_side;
 use super::order::{Flags, Hot, NIL};
 use super::{Engine, Progress, Work};
 
-/// Ticks that traded in the command at work.
+/// Ticks that traded while stops waited that may have to be released for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TradedRange {
     /// Lowest and highest, `None` = no trade.
     pub ticks: Option<(u32, u32)>,
+}
+
+impl TradedRange {
+    #[inline(always)]
+    pub fn add(&mut self, one: u32, other: u32) {
+        let (low, high) = self.ticks.unwrap_or((one, one));
+        let (low, high) = (low.min(one), high.max(one));
+        self.ticks = Some((low.min(other), high.max(other)));
+    }
 }
 
 impl Engine {
@@ -62,9 +72,7 @@ impl Engine {
         instrument.traded = last + 1;
         instrument.center = last + 1;
         if instrument.stops > 0 {
-            let (low, high) = self.traded.ticks.unwrap_or((first, first));
-            let (low, high) = (low.min(first), high.max(first));
-            self.traded.ticks = Some((low.min(last), high.max(last)));
+            self.traded.add(first, last);
         }
     }
 
@@ -87,13 +95,27 @@ impl Engine {
         self.settled(sink)
     }
 
-    /// The last trade may have reached stops that could not be released before.
-    pub(super) fn recall_last_trade(&mut self, instrument: u16) {
-        let instrument = &self.instruments[usize::from(instrument)];
-        self.traded.ticks = match instrument.traded.checked_sub(1) {
-            Some(last) if instrument.stops > 0 => Some((last, last)),
-            _ => None,
-        };
+    /// At the end of a transition: what traded before it, or in it, may have reached stops that
+    /// cannot be released yet. It counts when they can be (`releases`), as the last trade does.
+    pub(super) fn recall_trades(&mut self, instrument: u16, releases: bool) {
+        let at_work = std::mem::take(&mut self.traded);
+        let instrument = &mut self.instruments[usize::from(instrument)];
+        let mut unreleased = std::mem::take(&mut instrument.unreleased);
+        // Nobody has waited for it; who comes later goes by what trades then.
+        if instrument.stops == 0 {
+            return;
+        }
+        if let Some((low, high)) = at_work.ticks {
+            unreleased.add(low, high);
+        }
+        if !releases {
+            instrument.unreleased = unreleased;
+            return;
+        }
+        if let Some(last) = instrument.traded.checked_sub(1) {
+            unreleased.add(last, last);
+        }
+        self.traded = unreleased;
     }
 
     /// The stop to release next: buy stops from the lowest price up, then sell stops from the

@@ -371,7 +371,7 @@ pub struct Book {
     noted: Vec<(u64, i64, u64, u64)>,
     /// Orders that were not in the book then.
     aside: Vec<(u64, u64)>,
-    /// Lowest and highest price that traded while there may be stops to release.
+    /// Lowest and highest price that traded while stops waited, since stops were released last.
     traded: Option<(i64, i64)>,
 }
 
@@ -477,6 +477,14 @@ impl Book {
             }
         }
         levels
+    }
+
+    /// Stops that wait may be released for a price, now or when they can be.
+    fn note_price(&mut self, price: i64) {
+        if !self.waiting.is_empty() {
+            let (low, high) = self.traded.unwrap_or((price, price));
+            self.traded = Some((low.min(price), high.max(price)));
+        }
     }
 
     /// The next stop that what traded releases.
@@ -1359,7 +1367,10 @@ impl Venue {
             2..=4 => self.saw("stops released in a cascade"),
             _ => self.saw("stops released in a long cascade"),
         }
-        self.books[at].traded = None;
+        // Otherwise it is for when they can be released.
+        if self.books[at].phase == CONTINUOUS {
+            self.books[at].traded = None;
+        }
     }
 
     fn release(&mut self, mut order: Order) {
@@ -1484,8 +1495,7 @@ impl Venue {
         let book = self.book(&resting);
         book.last = Some(price);
         book.center = Some(price);
-        let (low, high) = book.traded.unwrap_or((price, price));
-        book.traded = Some((low.min(price), high.max(price)));
+        book.note_price(price);
         let filled = resting.clone();
         self.put_back(resting);
         self.count_fill(&filled, lots, order)

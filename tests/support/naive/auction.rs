@@ -104,7 +104,6 @@ impl Venue {
         let book = &mut self.books[at];
         book.phase = phase;
         book.until = until;
-        book.traded = None;
         book.indicative_at = publishes.then_some(due);
         // That nothing would trade goes without saying.
         book.published = Some(Indication::NOTHING);
@@ -132,11 +131,32 @@ impl Venue {
             }
         }
         if phase == CONTINUOUS {
-            self.books[at].traded = self.books[at].last.map(|last| (last, last));
+            let book = &mut self.books[at];
+            let last = book.last;
+            let passed = book.traded;
+            if let Some(last) = last {
+                book.note_price(last);
+            }
+            let alone = (book.waiting.iter()).find(|stop| {
+                let at = stop.terms.stop_price.0;
+                let reached = |(low, high)| {
+                    if stop.side == BUY {
+                        at <= high
+                    } else {
+                        at >= low
+                    }
+                };
+                passed.is_some_and(reached) && !last.is_some_and(|last| reached((last, last)))
+            });
+            if alone.is_some() {
+                self.saw("stop released by a trade before an interruption");
+            }
             self.release_stops(at);
-            self.books[at].traded = None;
         }
         let book = &mut self.books[at];
+        if book.waiting.is_empty() {
+            book.traded = None;
+        }
         book.noted = book.fingerprint();
         book.aside = (book.waiting.iter().map(|one| (one.number, one.client))).collect();
     }
@@ -205,6 +225,7 @@ impl Venue {
         self.books[at].last = Some(found.price);
         self.books[at].reference = Some(found.price);
         self.books[at].center = Some(found.price);
+        self.books[at].note_price(found.price);
     }
 
     /// What the auction would trade at now, by trying every price.

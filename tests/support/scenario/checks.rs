@@ -171,6 +171,8 @@ pub struct Auditor {
     entering: Option<u64>,
     /// Lowest and highest price that traded in the command, by instrument.
     traded: BTreeMap<u32, (i64, i64)>,
+    /// The same of what traded while stops waited that could not be released yet.
+    unreleased: BTreeMap<u32, (i64, i64)>,
     /// The last trade's price.
     last: BTreeMap<u32, i64>,
     /// From and tick of their steps.
@@ -563,6 +565,11 @@ impl Auditor {
         multiple(step.unwrap_or(&steps[0]).1) && multiple(tick)
     }
 
+    fn stops_wait(&self, instrument: u32) -> bool {
+        let mut orders = self.orders.values();
+        orders.any(|tracked| tracked.waiting && tracked.state.instrument.0 == instrument)
+    }
+
     /// The waiting stop that is released next, by the prices that traded in this command.
     fn next_release(&self, instrument: u32) -> Option<u64> {
         let range = self.traded.get(&instrument).copied();
@@ -900,10 +907,20 @@ impl Auditor {
             "what crosses trades before the phase changes: {left:?}"
         );
         self.phases.insert(instrument, event.phase);
-        if phase == TradingPhase::Continuous {
-            match self.last.get(&instrument) {
-                Some(last) => self.traded.insert(instrument, (*last, *last)),
-                None => self.traded.remove(&instrument),
+        let last = self.last.get(&instrument).map(|last| (*last, *last));
+        let ranges = [
+            self.traded.remove(&instrument),
+            self.unreleased.remove(&instrument),
+            last.filter(|_| phase == TradingPhase::Continuous),
+        ];
+        let range = ranges
+            .into_iter()
+            .flatten()
+            .reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
+        if let Some(range) = range.filter(|_| self.stops_wait(instrument)) {
+            match phase {
+                TradingPhase::Continuous => self.traded.insert(instrument, range),
+                _ => self.unreleased.insert(instrument, range),
             };
         }
         Ok(())
@@ -1820,6 +1837,12 @@ impl Auditor {
             self.uncrossing = None;
             self.last.insert(order.instrument.0, fill.last_price.0);
             self.centers.insert(order.instrument.0, fill.last_price.0);
+            if self.stops_wait(order.instrument.0) {
+                let price = fill.last_price.0;
+                let range = self.unreleased.entry(order.instrument.0);
+                let range = range.or_insert((price, price));
+                *range = (range.0.min(price), range.1.max(price));
+            }
         }
         Ok(())
     }
