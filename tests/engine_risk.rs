@@ -20,8 +20,8 @@ use trading_engine::engine::command::{
 use trading_engine::engine::event::{EventBody, EventHeader, LimitsSet, OrderState};
 use trading_engine::limits::EngineLimits;
 use trading_engine_protocol::types::{
-    AccountId, ClientOrderId, FirmId, InstrumentId, OrderType, Price, Quantity, Reason, SessionId,
-    SessionProtocol, TradingPhase, UtcNanos,
+    AccountId, ClientOrderId, FirmId, InstrumentId, Liquidity, OrderType, Price, Quantity, Reason,
+    SessionId, SessionProtocol, TradingPhase, UtcNanos,
 };
 
 const VENUE: SessionId = SessionId(0);
@@ -383,7 +383,7 @@ fn a_limit_may_be_so_far_from_the_last_trade() {
     assert_eq!(world.sell(5, 211, 1), rejected(Reason::LimitCollar));
     assert_eq!(world.sell(6, 210, 1), ACCEPTED);
     assert_eq!(world.replace(7, 4, 189, 1), refused(Reason::LimitCollar));
-    // Nobody's limit: it is where the market is.
+    // The best price is the collar's end: it takes that.
     let market = enter(8, 1, BUY, IOC, NO_PRICE.0, 1);
     assert_eq!(world.apply(ONE, market), ACCEPTED);
     assert_eq!(world.apply(ONE, stop(9, BUY, 300, 1)), ACCEPTED);
@@ -396,6 +396,165 @@ fn a_limit_may_be_so_far_from_the_last_trade() {
     );
     world.set(collar(0));
     assert_eq!(world.buy(11, 1, 1), ACCEPTED);
+}
+
+/// What an order with any term that it could have does against a book that reaches beyond the collar:
+/// the answer, the prices at which it trades, and the reason of its end.
+fn outcome(world: &World, id: u64) -> (Vec<i64>, Option<Reason>) {
+    let (mut prices, mut end) = (Vec::new(), None);
+    venue::for_each_event(&world.out, |header, body| match body {
+        EventBody::Fill(e) if e.order.client_order_id.as_u64() == Some(id) => {
+            prices.push(e.last_price.0);
+        }
+        EventBody::OrderCanceled(e) if e.order.client_order_id.as_u64() == Some(id) => {
+            end = Some(Reason::try_from(header.reason).unwrap());
+        }
+        _ => {}
+    });
+    (prices, end)
+}
+
+/// Around 1,000, 5 per cent: whatever an order is, and however it comes to trade, it trades at no
+/// price beyond 1,050 (950), and nothing of it rests there.
+#[test]
+fn a_collar_holds_for_every_type_and_after_a_trigger() {
+    let order = |order_type, side, time| EnterOrder {
+        order_type,
+        ..enter(1, 1, side, time, NO_PRICE.0, 30)
+    };
+    let remainder = Some(Reason::MarketRemainder);
+    for side in [BUY, SELL] {
+        // So far from the center, to the side to which the order pushes the price.
+        let at = |beyond: i64| 1_000 + if side == BUY { beyond } else { -beyond };
+        let against = 3 - side;
+        let world = |asks: &[i64]| {
+            let mut world = World::limited(SetLimits {
+                collar_bp: 500,
+                ..firm()
+            });
+            for (nth, beyond) in asks.iter().enumerate() {
+                let maker = enter(80 + nth as u64, 1, against, GTC, at(*beyond), 5);
+                assert_eq!(world.apply(OTHER, maker), ACCEPTED);
+            }
+            let reference = SetReference {
+                instrument: InstrumentId(1),
+                price: Price(1_000),
+                ..SetReference::default()
+            };
+            world.apply(VENUE, reference);
+            world
+        };
+        let reaches = [40, 50, 51, 60];
+        let inside = vec![at(40), at(50)];
+        let market = |time| order(MARKET, side, time);
+        let mut one = world(&reaches);
+        assert_eq!(one.apply(ONE, market(IOC)), ACCEPTED);
+        assert_eq!(outcome(&one, 1), (inside.clone(), remainder));
+        let mut one = world(&reaches);
+        assert_eq!(one.apply(ONE, market(FOK)), ACCEPTED, "30 are not there");
+        let unfilled = Some(Reason::FillOrKillUnfilled);
+        assert_eq!(outcome(&one, 1), (Vec::new(), unfilled));
+        // Where even the best price is beyond, nobody goes.
+        for asks in [&[51, 60][..], &[60]] {
+            let mut one = world(asks);
+            let to_limit = order(MARKET_TO_LIMIT, side, DAY);
+            assert_eq!(one.apply(ONE, market(IOC)), rejected(Reason::LimitCollar));
+            let answer = one.apply(
+                ONE,
+                EnterOrder {
+                    client_order_id: ClientOrderId::from_u64(2),
+                    ..to_limit
+                },
+            );
+            assert_eq!(answer, rejected(Reason::LimitCollar));
+        }
+        let mut one = world(&reaches);
+        assert_eq!(one.apply(ONE, order(MARKET_TO_LIMIT, side, DAY)), ACCEPTED);
+        assert_eq!(outcome(&one, 1), (vec![at(40)], None));
+        for (beyond, answer) in [(50, ACCEPTED), (51, rejected(Reason::LimitCollar))] {
+            let mut one = world(&reaches);
+            let limit = enter(1, 1, side, DAY, at(beyond), 30);
+            assert_eq!(one.apply(ONE, limit), answer);
+        }
+        // A stop is taken whatever it would do now, and asked for it when it is released.
+        let released: [(i64, &[i64], _); 5] = [
+            (NO_PRICE.0, &reaches, (inside.clone(), remainder)),
+            (
+                NO_PRICE.0,
+                &[51, 60],
+                (Vec::new(), Some(Reason::LimitCollar)),
+            ),
+            (at(50), &reaches, (inside.clone(), None)),
+            (at(51), &reaches, (Vec::new(), Some(Reason::LimitCollar))),
+            (at(-51), &reaches, (Vec::new(), Some(Reason::LimitCollar))),
+        ];
+        for (limit, asks, expected) in released {
+            for at_once in [false, true] {
+                let mut one = world(asks);
+                let stop = if limit == NO_PRICE.0 {
+                    stop(1, side, 1_000, 30)
+                } else {
+                    stop_limit(1, side, 1_000, limit, 30)
+                };
+                if at_once {
+                    one.trade_of_others(1_000);
+                    assert_eq!(one.apply(ONE, stop), ACCEPTED);
+                } else {
+                    assert_eq!(one.apply(ONE, stop), ACCEPTED);
+                    one.trade_of_others(1_000);
+                }
+                assert_eq!(outcome(&one, 1), expected, "{side} {limit} {asks:?}");
+            }
+        }
+        // The narrowest of all that hold is the one.
+        let mut one = world(&reaches);
+        one.set(SetLimits {
+            collar_bp: 450,
+            ..in_one()
+        });
+        assert_eq!(one.apply(ONE, market(IOC)), ACCEPTED);
+        assert_eq!(outcome(&one, 1), (vec![at(40)], remainder));
+        // So many per cent of nothing is nothing: there is no collar then.
+        let mut one = World::new();
+        let around_zero = DefineInstrument {
+            price_min: Price(-1_000),
+            price_max: Price(1_000),
+            ..venue::instrument(3)
+        };
+        one.apply(VENUE, around_zero);
+        one.set(SetLimits {
+            collar_bp: 500,
+            ..firm()
+        });
+        let zero = SetReference {
+            instrument: InstrumentId(3),
+            ..SetReference::default()
+        };
+        one.apply(VENUE, zero);
+        assert_eq!(one.apply(ONE, enter(1, 3, side, DAY, 500, 1)), ACCEPTED);
+    }
+}
+
+/// A trade that was a mistake is busted, and the price that holds is set: collars are around that.
+#[test]
+fn a_reference_price_after_the_last_trade_moves_the_collar() {
+    let mut world = World::limited(SetLimits {
+        collar_bp: 500,
+        ..firm()
+    });
+    world.trade_of_others(180);
+    assert_eq!(world.buy(1, 100, 1), rejected(Reason::LimitCollar));
+    let reference = SetReference {
+        instrument: InstrumentId(1),
+        price: Price(100),
+        ..SetReference::default()
+    };
+    world.apply(VENUE, reference);
+    assert_eq!(world.buy(2, 100, 1), ACCEPTED);
+    assert_eq!(world.buy(3, 106, 1), rejected(Reason::LimitCollar));
+    world.trade_of_others(110);
+    assert_eq!(world.buy(4, 104, 1), rejected(Reason::LimitCollar));
+    assert_eq!(world.buy(5, 105, 1), ACCEPTED);
 }
 
 #[test]
@@ -1325,6 +1484,8 @@ struct Open {
     waits: bool,
     /// An at-the-close order outside the book.
     parked: bool,
+    /// The furthest price that collars let it trade at as it came in, if there are any.
+    furthest: Option<i64>,
 }
 
 /// What the duplicate check compares: session, account, instrument, side, price, lots.
@@ -1354,7 +1515,8 @@ struct Asked {
     price: i64,
     quantity: u64,
     open: u64,
-    states_limit: bool,
+    /// A price that is to be within the collar, and whether on both sides.
+    collared: Option<(i64, bool)>,
     /// What a new order is the same as.
     same: Option<Same>,
     instead_of: Option<u64>,
@@ -1385,6 +1547,9 @@ struct Model {
     seen: [[u64; 10]; 3],
     /// Questions that were answered with yes.
     passed: [u64; 3],
+    /// Market orders and stops that a collar ended, and fills of incoming orders that a collar held.
+    ended_by_collar: u64,
+    held_by_collar: u64,
 }
 
 fn is_risk(reason: Reason) -> bool {
@@ -1479,11 +1644,11 @@ impl Model {
             }
         }
         let whole = self.notional(asked.instrument, asked.price, asked.quantity);
-        let center = self.center[asked.instrument as usize]
-            .filter(|_| limits.collar_bp != 0 && asked.states_limit);
-        let collar = center.is_some_and(|center| {
-            let distance = (i128::from(asked.price) - i128::from(center)).abs();
-            distance * 10_000 > i128::from(center).abs() * i128::from(limits.collar_bp)
+        let ends = self.collar_ends(limits, asked.instrument);
+        let collar = ends.zip(asked.collared).is_some_and(|(ends, collared)| {
+            let (price, both) = collared;
+            let above = price > ends.1 && (both || asked.side == BUY);
+            above || price < ends.0 && (both || asked.side == SELL)
         });
         let long = i128::from(set.position) * if asked.side == BUY { 1 } else { -1 };
         let worst = long + i128::from(lots[at]);
@@ -1522,6 +1687,61 @@ impl Model {
         ];
         let first = checks.iter().find(|(fails, _)| *fails);
         first.map_or(Reason::None, |(_, reason)| *reason)
+    }
+
+    /// Lowest and highest price within a set's collar.
+    fn collar_ends(&self, limits: &SetLimits, instrument: u32) -> Option<(i64, i64)> {
+        let center = self.center[instrument as usize].filter(|center| *center != 0)?;
+        let width = center.abs() * i64::from(limits.collar_bp) / 10_000;
+        (limits.collar_bp != 0).then_some((center - width, center + width))
+    }
+
+    /// The furthest price at which all collars let an order that comes in trade.
+    fn furthest_price(&self, firm: u32, order: (u32, u32, u8)) -> Option<i64> {
+        let (account, instrument, side) = order;
+        let keys = Self::keys(firm, account, instrument);
+        let sets = keys.iter().filter_map(|key| self.sets.get(key));
+        let ends = sets.filter_map(|set| self.collar_ends(&set.limits, instrument));
+        if side == BUY {
+            ends.map(|ends| ends.1).min()
+        } else {
+            ends.map(|ends| ends.0).max()
+        }
+    }
+
+    /// Best price that an order could trade at.
+    fn best_for(&self, instrument: InstrumentId, side: u8) -> Option<i64> {
+        let book = self.orders.values().filter(|other| {
+            let state = &other.state;
+            !other.waits && !other.parked && state.instrument == instrument && state.side != side
+        });
+        let prices = book.map(|other| other.state.price.0);
+        if side == BUY {
+            prices.min()
+        } else {
+            prices.max()
+        }
+    }
+
+    /// How far an order of that firm goes that takes the best price and those behind it.
+    fn protection(&mut self, firm: u32, order: (u32, u32, u8)) -> Option<i64> {
+        let (_, instrument, side) = order;
+        let best = self.best_for(InstrumentId(instrument), side)?;
+        let d = &self.instruments[instrument as usize];
+        let reach = d.protection_ticks as i64 * d.tick as i64;
+        let protection = if side == BUY {
+            (best + reach).min(d.price_max.0)
+        } else {
+            (best - reach).max(d.price_min.0)
+        };
+        let end = self.furthest_price(firm, order).unwrap_or(protection);
+        let held = if side == BUY {
+            protection.min(end)
+        } else {
+            protection.max(end)
+        };
+        self.ended_by_collar += u64::from(held != protection);
+        Some(held)
     }
 
     /// Whether the firm's bucket of messages takes another.
@@ -1579,25 +1799,13 @@ impl Model {
     }
 
     /// The price at which a new order counts; none if it was refused for want of a market.
-    fn entry_price(&self, order: &EnterOrder, terms: &OrderTerms) -> Option<i64> {
-        let d = &self.instruments[order.instrument.0 as usize];
+    fn entry_price(&mut self, firm: u32, order: &EnterOrder, terms: &OrderTerms) -> Option<i64> {
         let for_auction = [2, AT_THE_CLOSE].contains(&order.time_in_force);
-        let book = self.orders.values().filter(|other| {
-            let state = &other.state;
-            !other.waits
-                && !other.parked
-                && state.instrument == order.instrument
-                && state.side != order.side
-        });
-        let prices = book.map(|other| other.state.price.0);
-        let buys = order.side == BUY;
-        let best = if buys { prices.min() } else { prices.max() };
-        let reach = d.protection_ticks as i64 * d.tick as i64;
+        let of = (order.account.0, order.instrument.0, order.side);
         match order.order_type {
             MARKET if for_auction => Some(self.furthest(order.instrument.0)),
-            MARKET if buys => Some((best? + reach).min(d.price_max.0)),
-            MARKET => Some((best? - reach).max(d.price_min.0)),
-            MARKET_TO_LIMIT => best,
+            MARKET => self.protection(firm, of),
+            MARKET_TO_LIMIT => self.best_for(order.instrument, order.side),
             STOP => Some(terms.stop_price.0),
             _ => Some(order.price.0),
         }
@@ -1629,7 +1837,20 @@ impl Model {
         if !is_risk(reason) && !is_after_risk(reason) {
             return;
         }
-        let price = self.entry_price(order, terms).expect("it was looked for");
+        let firm = FIRMS[session as usize];
+        let price = self.entry_price(firm, order, terms);
+        let price = price.expect("it was looked for");
+        let for_auction = [2, AT_THE_CLOSE].contains(&order.time_in_force);
+        let collared = match order.order_type {
+            MARKET if for_auction => None,
+            MARKET => {
+                let best = self.best_for(order.instrument, order.side);
+                best.map(|best| (best, false))
+            }
+            // When they are released.
+            STOP | STOP_LIMIT => None,
+            _ => Some((price, true)),
+        };
         let takes_any = [MARKET, MARKET_TO_LIMIT].contains(&order.order_type);
         let same = (
             session,
@@ -1640,14 +1861,14 @@ impl Model {
             order.quantity.0,
         );
         let asked = Asked {
-            firm: FIRMS[session as usize],
+            firm,
             account: order.account.0,
             instrument: order.instrument.0,
             side: order.side,
             price,
             quantity: order.quantity.0,
             open: order.quantity.0,
-            states_limit: order.price != NO_PRICE,
+            collared,
             same: Some(same),
             instead_of: None,
         };
@@ -1732,7 +1953,7 @@ impl Model {
             price,
             quantity: request.quantity.0,
             open: request.quantity.0 - state.cumulative.0,
-            states_limit: request.price != NO_PRICE,
+            collared: (!open.waits && !no_price).then_some((price, true)),
             same: None,
             instead_of: Some(order),
         };
@@ -1741,16 +1962,25 @@ impl Model {
 
     /// A stop is released: its next event says what the limits said.
     fn triggered(&mut self, order: &OrderState, now: u64) {
-        let open = &self.orders[&order.order_id.0];
+        let firm = self.orders[&order.order_id.0].firm;
+        let of = (order.account.0, order.instrument.0, order.side);
+        let best = self.best_for(order.instrument, order.side);
+        if order.order_type == STOP && best.is_some() {
+            let held = self.protection(firm, of);
+            assert_eq!(Some(order.price.0), held, "a released stop's protection");
+        }
         let asked = Asked {
-            firm: open.firm,
+            firm,
             account: order.account.0,
             instrument: order.instrument.0,
             side: order.side,
             price: order.price.0,
             quantity: order.quantity.0,
             open: order.leaves.0,
-            states_limit: order.order_type == STOP_LIMIT,
+            collared: match order.order_type {
+                STOP_LIMIT => Some((order.price.0, true)),
+                _ => best.map(|best| (best, false)),
+            },
             same: None,
             instead_of: Some(order.order_id.0),
         };
@@ -1788,11 +2018,20 @@ impl Model {
         }
     }
 
-    fn filled(&mut self, order: &OrderState, price: i64, lots: u64, now: u64) {
+    fn filled(&mut self, order: &OrderState, price: i64, lots: u64, taker: bool, now: u64) {
         let instrument = order.instrument.0;
         let notional = self.notional(instrument, price, lots);
         self.center[instrument as usize] = Some(price);
-        let firm = self.orders[&order.order_id.0].firm;
+        let Open { firm, furthest, .. } = self.orders[&order.order_id.0];
+        if let Some(furthest) = furthest.filter(|_| taker) {
+            let held = if order.side == BUY {
+                price <= furthest
+            } else {
+                price >= furthest
+            };
+            assert!(held, "{order:?} at {price}, beyond {furthest}");
+            self.held_by_collar += 1;
+        }
         for key in Self::keys(firm, order.account.0, instrument) {
             let Some(set) = self.sets.get_mut(&key) else {
                 continue;
@@ -1818,8 +2057,22 @@ impl Model {
             stop_price: terms.stop_price.0,
             waits: [STOP, STOP_LIMIT].contains(&order.order_type),
             parked: order.time_in_force == AT_THE_CLOSE && !closing,
+            furthest: None,
         };
         self.orders.insert(order.order_id.0, open);
+        self.comes_in(order);
+    }
+
+    /// An order may trade from now on, as far as collars allow now.
+    fn comes_in(&mut self, order: &OrderState) {
+        let of = (order.account.0, order.instrument.0, order.side);
+        let open = self.orders.get(&order.order_id.0);
+        if let Some(firm) = open.map(|open| open.firm) {
+            let furthest = self.furthest_price(firm, of);
+            self.orders
+                .entry(order.order_id.0)
+                .and_modify(|open| open.furthest = furthest);
+        }
     }
 
     /// Everything that a command of a session caused.
@@ -1884,9 +2137,11 @@ impl Model {
                 let order = self.orders.get_mut(&e.order.order_id.0).unwrap();
                 order.waits &= reason != Reason::StopTriggered;
                 order.parked = false;
+                self.comes_in(&e.order);
             }
             EventBody::Fill(e) => {
-                self.filled(&e.order, e.last_price.0, e.last_quantity.0, now);
+                let taker = e.liquidity == Liquidity::Removed.as_u8();
+                self.filled(&e.order, e.last_price.0, e.last_quantity.0, taker, now);
             }
             EventBody::OrderCanceled(e) => self.update(&e.order),
             EventBody::OrderRestated(e) => self.update(&e.order),
@@ -1941,6 +2196,7 @@ impl Model {
             open.stop_price = terms.stop_price.0;
         }
         self.update(order);
+        self.comes_in(order);
     }
 }
 
@@ -2374,6 +2630,8 @@ fn a_random_stream_is_refused_where_sums_from_scratch_say_so() {
     assert_eq!(state, again.driver.engine.state_hash(), "twice");
     let model = &run.model;
     println!("{:?} passed {:?}", model.seen, model.passed);
+    let by_collars = (model.ended_by_collar, model.held_by_collar);
+    println!("collars ended {} and held {}", by_collars.0, by_collars.1);
     assert_eq!(
         ALLOCATIONS.get(),
         0,
@@ -2382,6 +2640,7 @@ fn a_random_stream_is_refused_where_sums_from_scratch_say_so() {
     if commands < 200_000 {
         return;
     }
+    assert!(by_collars.0 > 100 && by_collars.1 > 1_000, "{by_collars:?}");
     for (at, what) in ["new orders", "replaces", "released stops"]
         .iter()
         .enumerate()

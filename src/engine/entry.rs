@@ -13,6 +13,7 @@ use super::command::{CommandKind, EnterOrder, NO_PRICE, OrderTerms, RefuseOrder}
 use super::event::{EventSink, OrderAccepted, OrderAcceptedWithTerms, OrderRejected};
 use super::instrument::{Instrument, ladder_side, stop_side};
 use super::order::{Flags, NIL};
+use super::risk::Collar;
 use super::{Engine, Progress};
 
 /// An order that passed every check.
@@ -295,7 +296,7 @@ impl Engine {
                 stop_tick = self.stop_tick(instrument, terms.stop_price)?;
             }
         }
-        let tick = match order_type {
+        let mut tick = match order_type {
             OrderType::Limit | OrderType::StopLimit if order.price == NO_PRICE => {
                 return Err(Reason::PriceMissing);
             }
@@ -319,6 +320,18 @@ impl Engine {
             OrderType::Stop => 0,
         };
         if self.is_limited(self.asking.0) {
+            let collar = match order_type {
+                OrderType::Limit | OrderType::MarketToLimit => Collar::Limit,
+                // It takes the auction's price, whatever that is.
+                OrderType::Market if for_auction => Collar::Free,
+                OrderType::Market => {
+                    let (session, account) = (self.asking.0, order.account);
+                    tick = self.collared_tick(session, account, order.instrument, side, tick);
+                    self.collar_of_best(instrument, side)
+                }
+                // When it is released.
+                OrderType::Stop | OrderType::StopLimit => Collar::Free,
+            };
             let price = match order_type {
                 OrderType::Stop => terms.stop_price,
                 OrderType::Market if for_auction => instrument.furthest_price(),
@@ -327,7 +340,7 @@ impl Engine {
                 | OrderType::StopLimit
                 | OrderType::MarketToLimit => instrument.price_of(tick),
             };
-            self.check_new(order, side, price)?;
+            self.check_new(order, side, price, collar)?;
             flags = flags.with(Flags::LIMITED);
         }
         if !self.orders.has_room() {

@@ -23,7 +23,7 @@ use super::instrument::ladder_side;
 use super::mass_cancel::Owners;
 use super::order::{Cold, Flags};
 use super::quote_book::{Found, QuoteName};
-use super::risk::Candidate;
+use super::risk::{Candidate, Collar};
 use super::{Engine, Progress, Work};
 use crate::limits::STEP_EVENTS_MAX;
 
@@ -394,7 +394,7 @@ impl Engine {
                 quantity: Quantity(lots),
                 open: lots,
                 seen: None,
-                states_limit: true,
+                collar: Collar::Limit,
                 instead_of: old,
             })?;
         }

@@ -9,7 +9,7 @@ use super::command::{CancelOrder, CommandKind, NO_PRICE, OrderTerms, RefuseReque
 use super::event::{EventSink, OrderReplaced, OrderReplacedWithTerms, RequestRejected};
 use super::instrument::{ladder_side, stop_side};
 use super::order::Flags;
-use super::risk::Candidate;
+use super::risk::{Candidate, Collar};
 use super::{Engine, Progress};
 
 /// A `time_in_force` byte that states nothing.
@@ -299,7 +299,12 @@ impl Engine {
                 quantity: replace.quantity,
                 open: replace.quantity.0 - cold.state.cumulative.0,
                 seen: None,
-                states_limit: replace.price != NO_PRICE,
+                // A stop's is for when it is released.
+                collar: if waiting || cold.is_market() {
+                    Collar::Free
+                } else {
+                    Collar::Limit
+                },
                 instead_of: Some(slot),
             })?;
         }

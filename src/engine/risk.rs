@@ -11,6 +11,7 @@ use super::collect::Place;
 use super::command::{AmendTrade, AmendedFill, CommandKind, EnterOrder, NO_PRICE, SetLimits};
 use super::deadlines::Whose;
 use super::event::{DefinitionRefused, EventSink, LimitsSet};
+use super::instrument::Instrument;
 use super::mass_cancel::Owners;
 use super::order::{Flags, NIL};
 use super::session::SessionState;
@@ -110,6 +111,17 @@ pub(super) struct Open {
     notional: u128,
 }
 
+/// What of an order collars hold for.
+#[derive(Clone, Copy)]
+pub(super) enum Collar {
+    /// Nothing, yet or at all: a stop that waits, a market order that takes an auction's price.
+    Free,
+    /// Its limit, which its client states or at which it would rest.
+    Limit,
+    /// How far it goes: [`Engine::collared_tick`] ends that, and this is the best price there is for it.
+    Best(Price),
+}
+
 /// An order, or what it is to become, before the limits.
 #[derive(Clone, Copy)]
 pub(super) struct Candidate {
@@ -125,10 +137,30 @@ pub(super) struct Candidate {
     pub open: u64,
     /// What the duplicate check compares of a new order.
     pub seen: Option<Seen>,
-    /// Whether its limit is its client's, so that the collar is for it.
-    pub states_limit: bool,
+    pub collar: Collar,
     /// The open order that it is to replace.
     pub instead_of: Option<u32>,
+}
+
+impl Candidate {
+    /// Whether it is further from the center than a collar allows, 1/100 of a per cent of it.
+    fn is_beyond(&self, center: Price, collar_bp: u32) -> bool {
+        let price = match (self.collar, self.side) {
+            (Collar::Free, _) => return false,
+            (Collar::Limit, _) => self.price,
+            // A better price than the market's is none to be kept from.
+            (Collar::Best(price), Side::Buy) => price.max(center),
+            (Collar::Best(price), Side::Sell) => price.min(center),
+        };
+        let distance = u128::from(price.0.abs_diff(center.0)) * 10_000;
+        distance > u128::from(center.0.unsigned_abs()) * u128::from(collar_bp)
+    }
+}
+
+/// What collars are around. Nothing is so many per cent of a price of zero: then there are none.
+fn collar_center(instrument: &Instrument) -> Option<Price> {
+    let center = instrument.price_of(instrument.center.checked_sub(1)?);
+    (center.0 != 0).then_some(center)
 }
 
 fn at(side: Side) -> usize {
@@ -339,7 +371,7 @@ impl Limits {
         new: &Candidate,
         notional: impl Fn(u64) -> u128,
         instead: Open,
-        collar_center: Option<i64>,
+        collar_center: Option<Price>,
         now: UtcNanos,
     ) -> Result<(), Reason> {
         let set = &self.set;
@@ -353,11 +385,10 @@ impl Limits {
         if beyond(set.notional_e8, notional(new.quantity.0)) {
             return Err(Reason::LimitNotional);
         }
-        if let Some(center) = collar_center.filter(|_| set.collar_bp != 0 && new.states_limit) {
-            let distance = u128::from(new.price.0.abs_diff(center)) * 10_000;
-            if distance > u128::from(center.unsigned_abs()) * u128::from(set.collar_bp) {
-                return Err(Reason::LimitCollar);
-            }
+        if let Some(center) = collar_center.filter(|_| set.collar_bp != 0)
+            && new.is_beyond(center, set.collar_bp)
+        {
+            return Err(Reason::LimitCollar);
         }
         let orders = self.open_orders - instead.orders + 1;
         if beyond(set.open_orders.into(), orders.into()) {
@@ -518,8 +549,7 @@ impl Engine {
             .instead_of
             .is_none_or(|slot| self.orders.slots[slot as usize].cold.state.account == new.account);
         let instrument = &self.instruments[new.instrument.0 as usize];
-        let center = instrument.center.checked_sub(1);
-        let center = center.map(|tick| instrument.price_of(tick).0);
+        let center = collar_center(instrument);
         let notional = |lots| self.notional(new.instrument, new.price, lots);
         for index in self.risk.holding(firm, new.account, new.instrument) {
             let set = &self.risk.sets[index];
@@ -531,6 +561,42 @@ impl Engine {
         Ok(())
     }
 
+    /// How far a market order, or a stop that is released as one, may go: `tick`, or where the
+    /// narrowest collar ends before it.
+    #[inline(never)]
+    pub(super) fn collared_tick(
+        &self,
+        session: SessionId,
+        account: AccountId,
+        id: InstrumentId,
+        side: Side,
+        tick: u32,
+    ) -> u32 {
+        let firm = self.sessions[session.0 as usize].definition.firm.0;
+        let instrument = &self.instruments[id.0 as usize];
+        let Some(center) = collar_center(instrument) else {
+            return tick;
+        };
+        let from = instrument.center - 1;
+        let sets = self.risk.holding(firm, account, id);
+        let collars = sets.map(|index| self.risk.sets[index].set.collar_bp);
+        collars.filter(|&bp| bp != 0).fold(tick, |tick, bp| {
+            let width = u128::from(center.0.unsigned_abs()) * u128::from(bp) / 10_000;
+            let ticks = width / u128::from(instrument.definition.tick);
+            let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+            match side {
+                Side::Buy => tick.min(from.saturating_add(ticks)),
+                Side::Sell => tick.max(from.saturating_sub(ticks)),
+            }
+        })
+    }
+
+    /// What collars hold for of an order that takes the best price and those behind it.
+    pub(super) fn collar_of_best(&self, instrument: &Instrument, side: Side) -> Collar {
+        let best = self.best_tick(instrument.id(), instrument, side.opposite());
+        best.map_or(Collar::Free, |tick| Collar::Best(instrument.price_of(tick)))
+    }
+
     /// A new order, before it is accepted.
     #[inline(never)]
     pub(super) fn check_new(
@@ -538,6 +604,7 @@ impl Engine {
         order: &EnterOrder,
         side: Side,
         price: Price,
+        collar: Collar,
     ) -> Result<(), Reason> {
         let seen = Seen {
             at: 0,
@@ -557,13 +624,18 @@ impl Engine {
             quantity: order.quantity,
             open: order.quantity.0,
             seen: Some(seen),
-            states_limit: order.price != NO_PRICE,
+            collar,
             instead_of: None,
         })
     }
 
     /// A stop that is about to be in the market.
-    pub(super) fn check_released(&self, slot: u32, price: Price) -> Result<(), Reason> {
+    pub(super) fn check_released(
+        &self,
+        slot: u32,
+        price: Price,
+        collar: Collar,
+    ) -> Result<(), Reason> {
         let cold = &self.orders.slots[slot as usize].cold;
         self.check_limits(&Candidate {
             session: cold.session,
@@ -574,7 +646,7 @@ impl Engine {
             quantity: cold.state.quantity,
             open: self.orders.open(slot),
             seen: None,
-            states_limit: cold.state.order_type == OrderType::StopLimit.as_u8(),
+            collar,
             instead_of: Some(slot),
         })
     }

@@ -11,6 +11,7 @@ use trading_engine_protocol::types::{OrderStatus, OrderType, Price, Reason, Side
 use super::event::{EventSink, OrderTriggered};
 use super::instrument::stop_side;
 use super::order::{Flags, Hot, NIL};
+use super::risk::Collar;
 use super::{Engine, Progress, Work};
 
 /// Ticks that traded while stops waited that may have to be released for it.
@@ -148,6 +149,19 @@ impl Engine {
         }
     }
 
+    /// Where a collar ends a released stop's protection.
+    fn collared_stop(&self, slot: u32, tick: u32) -> u32 {
+        let cold = &self.orders.slots[slot as usize].cold;
+        let state = &cold.state;
+        self.collared_tick(
+            cold.session,
+            state.account,
+            state.instrument,
+            cold.side(),
+            tick,
+        )
+    }
+
     /// A stop that waits no more is a market or a limit order from now on.
     fn release_stop(&mut self, slot: u32, sink: &mut impl EventSink) -> Progress {
         let at = slot as usize;
@@ -159,10 +173,15 @@ impl Engine {
         } = self.orders.slots[at].hot;
         let is_limit = self.orders.slots[at].cold.state.order_type == OrderType::StopLimit.as_u8();
         let instrument = &self.instruments[usize::from(id)];
+        let limited = flags.any(Flags::LIMITED);
         let limit = if is_limit {
             Ok(self.orders.slots[at].hot.tick)
         } else {
-            self.protection_tick(id, instrument, side)
+            let protection = self.protection_tick(id, instrument, side);
+            protection.map(|tick| match limited {
+                true => self.collared_stop(slot, tick),
+                false => tick,
+            })
         };
         let price = limit.map_or(Price(0), |tick| instrument.price_of(tick));
         let limit = limit.map_err(|reason| (OrderStatus::Expired, reason));
@@ -172,8 +191,13 @@ impl Engine {
             if is_limit {
                 self.check_band(id, price).map_err(refused)?;
             }
-            if flags.any(Flags::LIMITED) {
-                self.check_released(slot, price).map_err(refused)?;
+            if limited {
+                let collar = if is_limit {
+                    Collar::Limit
+                } else {
+                    self.collar_of_best(instrument, side)
+                };
+                self.check_released(slot, price, collar).map_err(refused)?;
             }
             Ok(tick)
         });

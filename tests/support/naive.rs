@@ -29,7 +29,7 @@ use trading_engine_protocol::types::{
 pub use auction::Indication;
 pub use desk::Block;
 pub use quotes::{Protection, QuoteOf, QuoteSide};
-use risk::Risk;
+use risk::{Collared, Risk};
 
 const BUY: u8 = Side::Buy as u8;
 const MARKET: u8 = OrderType::Market as u8;
@@ -1242,7 +1242,7 @@ impl Venue {
                 _ => best.ok_or(Reason::NoLiquidity)?,
             }
         };
-        let order = Order {
+        let mut order = Order {
             number: 0,
             session,
             firm: self.sessions[session as usize].firm,
@@ -1264,7 +1264,16 @@ impl Venue {
             group: entry.protection_group,
             quote: None,
         };
-        self.within_limits(&order, entry.price != NO_PRICE, true)?;
+        let collared = match (entry.order_type, best) {
+            (MARKET, Some(best)) if !in_an_auction => {
+                order.price = self.up_to_collars(&order, limit);
+                Collared::Best(best)
+            }
+            (LIMIT | MARKET_TO_LIMIT, _) => Collared::Limit,
+            // An auction's price is what it is; a stop is asked when it is released.
+            _ => Collared::Nothing,
+        };
+        self.within_limits(&order, collared, true)?;
         if self.open_orders().len() >= self.order_capacity {
             return Err(Reason::OrderCapacity);
         }
@@ -1380,7 +1389,8 @@ impl Venue {
         if order.order_type == STOP
             && let Some(best) = best
         {
-            order.price = self.protection(&instrument, order.side, best);
+            let furthest = self.protection(&instrument, order.side, best);
+            order.price = self.up_to_collars(&order, furthest);
         }
         let what = What::Triggered {
             order: order.state(order.open_status()),
@@ -1396,7 +1406,11 @@ impl Venue {
             return;
         }
         // It may be more than it was while it waited, and limits may have changed.
-        if let Err(why) = self.within_limits(&order, order.order_type == STOP_LIMIT, false) {
+        let collared = match best {
+            Some(best) if order.order_type == STOP => Collared::Best(best),
+            _ => Collared::Limit,
+        };
+        if let Err(why) = self.within_limits(&order, collared, false) {
             self.end(order, OrderStatus::Canceled, why, 0);
             return;
         }
@@ -1794,7 +1808,11 @@ impl Venue {
         }
         moved.quantity = request.quantity.0;
         if request.quantity.0 > order.filled && !shrinks {
-            self.within_limits(&moved, states_limit, false)
+            let collared = match states_limit && !moved.is_waiting() {
+                true => Collared::Limit,
+                false => Collared::Nothing,
+            };
+            self.within_limits(&moved, collared, false)
                 .map_err(refused)?;
         }
         let is_aside = book.parked.iter().any(|one| one.number == order.number);

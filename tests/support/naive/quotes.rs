@@ -11,6 +11,7 @@ use trading_engine_protocol::types::{
     SelfTradePrevention,
 };
 
+use super::risk::Collared;
 use super::{
     BUY, Book, CLOSED, CONTINUOUS, DAY, HALTED, LIMIT, MILLISECOND, Order, Venue, What, lots,
     number_of,
@@ -531,7 +532,7 @@ impl Venue {
         if kept.is_none() {
             check = check
                 .and_then(|()| self.limit(&instrument, price))
-                .and_then(|()| self.within_limits(&order, true, false));
+                .and_then(|()| self.within_limits(&order, Collared::Limit, false));
         }
         if new {
             check = check.and(Err(Reason::OrderCapacity));

@@ -7,7 +7,7 @@ use trading_engine_protocol::types::Reason;
 
 use super::{
     AT_THE_CLOSE, AT_THE_OPENING, BUY, Book, MARKET, MARKET_TO_LIMIT, MILLISECOND, Order, STOP,
-    Venue, What,
+    Venue, What, better,
 };
 
 /// Orders and fills that a set remembers.
@@ -30,6 +30,15 @@ struct Booked {
 /// An order as the duplicate check compares it: who, account, instrument, side, price if it has one,
 /// and quantity.
 type Terms = (u32, u32, u32, u8, Option<i64>, u64);
+
+/// What of an order has to be within a collar.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Collared {
+    Nothing,
+    Limit,
+    /// The best price there is for it; it goes no further than the collar from there.
+    Best(i64),
+}
 
 /// One set of limits.
 #[derive(Clone, Debug)]
@@ -278,25 +287,55 @@ impl Venue {
     }
 
     /// Whether limits let an order be what it is to become. It is no more counted as what it was.
-    /// `states_limit`: its client says at which price it trades. `is_new`: it may be one too many of
-    /// the same.
+    /// `is_new`: it may be one too many of the same.
     pub(super) fn within_limits(
         &self,
         order: &Order,
-        states_limit: bool,
+        collared: Collared,
         is_new: bool,
     ) -> Result<(), Reason> {
         for limits in self.holding(order) {
-            self.within(limits, order, states_limit, is_new)?;
+            self.within(limits, order, collared, is_new)?;
         }
         Ok(())
+    }
+
+    /// Whether a price is outside a set's collar, on either side.
+    fn is_too_far(&self, limits: &Limits, order: &Order, price: i64) -> bool {
+        let bp = i128::from(limits.set.collar_bp);
+        let market = self.books[order.instrument as usize - 1].center;
+        market.is_some_and(|market| {
+            let away = i128::from((price - market).abs()) * 10_000;
+            bp != 0 && market != 0 && away > i128::from(market.abs()) * bp
+        })
+    }
+
+    /// Whether a price is outside on the side to which the order pushes it.
+    fn goes_too_far(&self, limits: &Limits, order: &Order, price: i64) -> bool {
+        let market = self.books[order.instrument as usize - 1].center;
+        let pushes = market.is_some_and(|market| better(order.side, price, market));
+        pushes && self.is_too_far(limits, order, price)
+    }
+
+    /// The price up to which every collar lets an order go that would go to `furthest`.
+    pub(super) fn up_to_collars(&mut self, order: &Order, furthest: i64) -> i64 {
+        let tick = self.instruments[order.instrument as usize - 1].tick as i64;
+        let back = if order.side == BUY { -tick } else { tick };
+        let mut price = furthest;
+        while (self.holding(order).iter()).any(|limits| self.goes_too_far(limits, order, price)) {
+            price += back;
+        }
+        if price != furthest {
+            self.saw("a collar ends how far an order goes");
+        }
+        price
     }
 
     fn within(
         &self,
         limits: &Limits,
         order: &Order,
-        states_limit: bool,
+        collared: Collared,
         is_new: bool,
     ) -> Result<(), Reason> {
         let set = &limits.set;
@@ -313,15 +352,13 @@ impl Venue {
         if beyond(set.notional_e8, whole) {
             return Err(Reason::LimitNotional);
         }
-        let book = &self.books[order.instrument as usize - 1];
-        if let Some(market) = book.center
-            && set.collar_bp != 0
-            && states_limit
-        {
-            let away = i128::from((order.price - market).abs()) * 10_000;
-            if away > i128::from(market.abs()) * i128::from(set.collar_bp) {
-                return Err(Reason::LimitCollar);
-            }
+        let outside = match collared {
+            Collared::Nothing => false,
+            Collared::Limit => self.is_too_far(limits, order, order.price),
+            Collared::Best(best) => self.goes_too_far(limits, order, best),
+        };
+        if outside {
+            return Err(Reason::LimitCollar);
         }
         let but = order.number;
         let others = self.open_in(limits, but).count();
