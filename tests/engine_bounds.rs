@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use support::venue::{self, Driver, enter, for_each_event};
 use trading_engine::engine::Progress;
 use trading_engine::engine::command::{
-    Body, ConfigureProtection, DayRoll, DefineInstrument, DefineSession, EnterOrder, KillSwitch,
-    MassCancel, MassQuoteHead, QuoteEntry, SetLimits, SetReference,
+    Body, ConfigureProtection, DayRoll, DefineInstrument, DefineSession, EnterOrder,
+    EnterOrderWithTerms, KillSwitch, MassCancel, MassQuoteHead, OrderTerms, QuoteEntry, SetLimits,
+    SetReference,
 };
 use trading_engine::engine::event::EventBody;
 use trading_engine::limits::{EngineLimits, FEASIBILITY_VISITS_MAX, STEP_VISITS_MAX};
@@ -267,8 +268,8 @@ fn fok_among_many_own_orders_looks_at_so_many_and_no_more() {
     });
     let mut driver = Driver::world_of(limits, 1, &sessions);
     let most = FEASIBILITY_VISITS_MAX as u64;
-    // The other firm's order is the last one that is looked at.
-    for id in 1..most {
+    // The other firm's order is the last one that is looked at; the level was the first.
+    for id in 1..most - 1 {
         driver.apply(MAKER, enter(id, 1, SELL, 0, 1_000, 1), &mut Vec::new());
     }
     driver.apply(OTHER, enter(1, 1, SELL, 0, 1_000, 2), &mut Vec::new());
@@ -299,13 +300,72 @@ fn fok_among_many_own_orders_looks_at_so_many_and_no_more() {
     let killed = Reason::FillOrKillUnfilled;
     assert_eq!(ask(&mut driver, passes, 3), killed, "one lot too few");
     driver.apply(MAKER, enter(most, 1, SELL, 0, 999, 1), &mut Vec::new());
-    assert_eq!(ask(&mut driver, passes, 1), killed, "one too many in front");
-    // With one order less it is reached again.
+    assert_eq!(ask(&mut driver, passes, 1), killed, "two too many in front");
+    // With one order and its level less it is reached again.
     driver.apply(MAKER, venue::cancel(1 << 20, most), &mut Vec::new());
     let orders = u64::from(driver.engine.open_orders());
     assert_eq!(ask(&mut driver, passes, 1), Reason::None);
     // All of its own that was in front is gone: it was passed over.
-    assert_eq!(u64::from(driver.engine.open_orders()), orders - (most - 1));
+    assert_eq!(u64::from(driver.engine.open_orders()), orders - (most - 2));
+}
+
+/// Among 199,000 levels an order that needs no self-trade prevention looked at all of them, in one step.
+#[test]
+fn fok_and_minimum_quantity_over_many_levels_look_at_so_many_and_no_more() {
+    let limits = EngineLimits {
+        orders: 1 << 13,
+        client_order_ids: 1 << 14,
+        ..EngineLimits::default()
+    };
+    let sessions = [1, 2].map(|id| DefineSession {
+        firm: FirmId(id),
+        ..venue::session(id, SessionProtocol::Binary)
+    });
+    let mut driver = Driver::world_of(limits, 1, &sessions);
+    let most = FEASIBILITY_VISITS_MAX as u64;
+    for id in 1..=most + 1 {
+        let price = 1_000 + id as i64;
+        driver.apply(MAKER, enter(id, 1, SELL, 0, price, 1), &mut Vec::new());
+    }
+    let answer = |driver: &mut Driver, minimum: bool, id, lots| {
+        let order = enter(
+            id,
+            1,
+            BUY,
+            if minimum {
+                TimeInForce::ImmediateOrCancel.as_u8()
+            } else {
+                TimeInForce::FillOrKill.as_u8()
+            },
+            150_000,
+            lots,
+        );
+        let mut events = Vec::new();
+        if minimum {
+            let terms = OrderTerms {
+                minimum: Quantity(lots),
+                ..OrderTerms::NONE
+            };
+            let order = EnterOrderWithTerms { order, terms };
+            driver.apply(OTHER, order, &mut events);
+        } else {
+            driver.apply(OTHER, order, &mut events);
+        }
+        let mut reason = Reason::None;
+        for_each_event(&events, |header, body| {
+            if let EventBody::OrderCanceled(_) = body {
+                reason = Reason::try_from(header.reason).unwrap();
+            }
+        });
+        reason
+    };
+    let killed = Reason::FillOrKillUnfilled;
+    assert_eq!(answer(&mut driver, false, 1, most + 1), killed);
+    let unavailable = Reason::MinimumQuantityUnavailable;
+    assert_eq!(answer(&mut driver, true, 2, most + 1), unavailable);
+    assert_eq!(u64::from(driver.engine.open_orders()), most + 1);
+    assert_eq!(answer(&mut driver, false, 3, most), Reason::None);
+    assert_eq!(driver.engine.open_orders(), 1);
 }
 
 /// How long the steps of a command take.

@@ -71,6 +71,10 @@ impl Engine {
         let mut visits = 0;
         let keys = self.ladders.keys(reach.opposite);
         for key in keys.take_while(|&key| key >= reach.worst) {
+            if visits == FEASIBILITY_VISITS_MAX {
+                return false;
+            }
+            visits += 1;
             let level = self.ladders.level(reach.opposite, key);
             let Some((on_meeting, firm_wide)) = own else {
                 let lots = level.lots + level.hidden;

@@ -441,10 +441,15 @@ impl Book {
             .iter()
             .take_while(|resting| order.reaches(resting.price) && within(band, resting.price))
             .collect();
-        let mut counts = reached.len();
-        if order.self_trade_prevention != 0 {
-            counts = counts.min(FEASIBILITY_VISITS_MAX);
-        }
+        // A price that is looked at is a visit, and so is each order whose owner is asked for.
+        let (mut visits, mut price) = (0, None);
+        let mut counts = (reached.iter())
+            .take_while(|resting| {
+                visits += usize::from(price.replace(resting.price) != Some(resting.price));
+                visits += usize::from(order.self_trade_prevention != 0);
+                visits <= FEASIBILITY_VISITS_MAX
+            })
+            .count();
         if !passes_own && let Some(own) = reached.iter().position(|other| order.may_not_meet(other))
         {
             counts = counts.min(own);
