@@ -129,7 +129,8 @@ fn orders(message: &Received) -> Option<Value> {
 
 fn status(m: &OrderStatus) -> Value {
     if m.order_id == 0 {
-        return json!({"event": "status", "requestId": m.request_id, "total": m.total});
+        return json!({"event": "status", "requestId": m.request_id, "total": m.total,
+               "reason": reason(m.reason), "code": m.reason});
     }
     let mut value = json!({"event": "status", "requestId": m.request_id, "total": m.total,
            "last": m.is_last == 1, "clOrdId": m.cl_ord_id, "orderId": m.order_id,

@@ -303,7 +303,7 @@ layout!(
         executions: u32,
         /// See there.
         executions_ms: u32,
-        /// New orders, replaces and mass quotes in `messages_ms`; only without account and instrument.
+        /// New orders, replaces, mass quotes and status requests in `messages_ms`; only without account and instrument.
         messages: u32,
         /// See there.
         messages_ms: u32,

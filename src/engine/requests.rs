@@ -154,7 +154,7 @@ impl Engine {
         Ok(())
     }
 
-    fn refusal(&self, slot: u32, reason: Reason) -> Refusal {
+    pub(super) fn refusal(&self, slot: u32, reason: Reason) -> Refusal {
         Refusal {
             reason,
             order_id: self.orders.order_id(slot),

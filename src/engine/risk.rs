@@ -538,6 +538,27 @@ impl Engine {
         Ok(())
     }
 
+    /// So many more messages, of a request that was taken for one and is answered with many: as many
+    /// as a full bucket holds at most, so that nothing waits for longer than a window.
+    #[inline(never)]
+    pub(super) fn take_more_messages(&mut self, more: u32) {
+        let firm = self.sessions[self.asking.0.0 as usize].definition.firm.0;
+        let Some(index) = self.risk.find(Key {
+            firm,
+            ..Key::default()
+        }) else {
+            return;
+        };
+        let limits = &mut self.risk.sets[index];
+        let (each, _) = rate(&limits.set);
+        let more = u64::from(more.min(limits.set.messages.saturating_sub(1)));
+        if more == 0 {
+            return;
+        }
+        let until = limits.messages_until.max(self.sequenced_at.0);
+        limits.messages_until = until.saturating_add(each.saturating_mul(more));
+    }
+
     /// Asks every set of limits that holds.
     #[inline(never)]
     pub(super) fn check_limits(&self, new: &Candidate) -> Result<(), Reason> {

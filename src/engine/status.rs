@@ -24,6 +24,7 @@ impl Engine {
         request: &OrderStatusRequest,
         sink: &mut impl EventSink,
     ) -> Progress {
+        let rate = self.check_rate();
         self.status = OrderStatusReport {
             request: request.client_order_id,
             total: 1,
@@ -32,7 +33,11 @@ impl Engine {
             ..OrderStatusReport::default()
         };
         if request.all == 0 {
-            self.state_one(request, sink);
+            self.state_one(request, rate, sink);
+            return Progress::Done;
+        }
+        if let Err(reason) = rate {
+            self.state_none(reason, sink);
             return Progress::Done;
         }
         let (instrument, side) = (request.instrument, request.side);
@@ -46,15 +51,25 @@ impl Engine {
         // Fits: there are at most 2^24 orders.
         self.status.total = u32::try_from(self.scratch.len()).unwrap_or(u32::MAX);
         if self.scratch.is_empty() {
-            let none = OrderStatusReport {
-                terms: OrderTerms::NONE,
-                ..self.status
-            };
-            self.tell(sink, self.asking.0, Reason::None, none);
+            self.state_none(Reason::None, sink);
             self.work = Work::Nothing;
             return Progress::Done;
         }
+        // The first was taken when it was asked for.
+        if self.is_limited(self.asking.0) {
+            self.take_more_messages(self.status.total - 1);
+        }
         self.status_from(0, sink)
+    }
+
+    /// The answer to who asked for all, and is told of none.
+    fn state_none(&mut self, reason: Reason, sink: &mut impl EventSink) {
+        let none = OrderStatusReport {
+            total: 0,
+            terms: OrderTerms::NONE,
+            ..self.status
+        };
+        self.tell(sink, self.asking.0, reason, none);
     }
 
     /// States what `scratch` names, from `next` on. Nothing comes in between, so all of it is there.
@@ -75,8 +90,13 @@ impl Engine {
     }
 
     /// An order that is not open is answered like a cancel of it.
-    fn state_one(&mut self, request: &OrderStatusRequest, sink: &mut impl EventSink) {
-        match self.check_status(request) {
+    fn state_one(
+        &mut self,
+        request: &OrderStatusRequest,
+        rate: Result<(), Reason>,
+        sink: &mut impl EventSink,
+    ) {
+        match self.check_status(request, rate) {
             Ok(slot) => self.state_order(slot, true, sink),
             Err(refusal) => self.refuse_with(
                 CommandKind::OrderStatusRequest,
@@ -88,7 +108,11 @@ impl Engine {
         }
     }
 
-    fn check_status(&self, request: &OrderStatusRequest) -> Result<u32, Refusal> {
+    fn check_status(
+        &self,
+        request: &OrderStatusRequest,
+        rate: Result<(), Reason>,
+    ) -> Result<u32, Refusal> {
         // A quote has an OrderId and no ClientOrderId.
         let by_id = self.orders.find(request.order_id).filter(|&slot| {
             request.original.is_none()
@@ -99,6 +123,8 @@ impl Engine {
             None => self.target(request.order_id, &request.original)?.slot,
         };
         self.check_stated(slot, request.instrument, request.side)?;
+        // It is known what the order is: who is refused is not told that it is rejected.
+        rate.map_err(|reason| self.refusal(slot, reason))?;
         Ok(slot)
     }
 

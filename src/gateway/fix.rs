@@ -1953,14 +1953,13 @@ fn order_status(
 ) {
     let order = &event.order;
     if order.order_id.0 == 0 {
-        let reason = match Reason::try_from(header.reason) {
-            Ok(reason) if reason != Reason::None => reason,
-            _ => Reason::UnknownOrder,
-        };
+        let refused = Reason::try_from(header.reason).ok();
+        let refused = refused.filter(|&reason| reason != Reason::None);
+        let reason = refused.unwrap_or(Reason::UnknownOrder);
         let rejected = status(OrderStatus::Rejected.as_u8());
         no_order(rejected, &ClientOrderId::NONE, writer);
         writer.number(103, u64::from(reason.ord_rej_reason()));
-        if event.all == 0 {
+        if event.all == 0 || refused.is_some() {
             explain(reason, header.ref_tag, writer);
         } else {
             writer.text(58, b"No open orders");

@@ -91,7 +91,7 @@ pub struct SessionEntry {
 /// The message rate of a firm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessageRate {
-    /// New orders, replaces and mass quotes at once, 0 = as many as come.
+    /// New orders, replaces, mass quotes and status requests at once, 0 = as many as come.
     pub messages: u32,
     /// In so long, milliseconds, it takes as many again.
     pub window_ms: u32,

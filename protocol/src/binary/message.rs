@@ -187,7 +187,7 @@ messages! {
         /// Messages a second that the firm may send on, rounded down, if `msg_burst` is not 0; it may change at any
         /// time.
         msg_rate: u32,
-        /// Messages (new orders, replaces, mass quotes) that the firm may send at once, 0 = no limit.
+        /// Messages (new orders, replaces, mass quotes, status requests) that the firm may send at once, 0 = no limit.
         msg_burst: u32,
         /// 0: a mass quote is a message.
         quote_rate: u32,

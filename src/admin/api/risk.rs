@@ -73,7 +73,7 @@ pub struct LimitsView {
     /// Fills after which nothing new is taken until it is released, at most 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     executions: Option<Rate>,
-    /// New orders, replaces and mass quotes; only without account and instrument.
+    /// New orders, replaces, mass quotes and status requests; only without account and instrument.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     messages: Option<Rate>,
     /// Fills came faster than `executions`: nothing new is taken until `release`. A request's is not read.

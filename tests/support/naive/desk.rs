@@ -237,11 +237,17 @@ impl Venue {
 
     pub fn order_status(&mut self, session: u32, request: &OrderStatusRequest, means: Means) {
         let client = number_of(&request.client_order_id);
+        let rate = self.take_message(session);
         if request.all == 1 {
-            self.mass_status(session, request);
+            self.mass_status(session, request, rate);
             return;
         }
-        match self.status_target(session, request, means) {
+        let target = self.status_target(session, request, means);
+        let target = target.and_then(|order| match rate {
+            Ok(()) => Ok(order),
+            Err(reason) => Err((reason, order.open_status())),
+        });
+        match target {
             Ok(order) => self.state_order(&order, client, 1, true, false),
             Err(why) => {
                 let ids = (client, means.original);
@@ -266,8 +272,18 @@ impl Venue {
         Ok(order.clone())
     }
 
-    fn mass_status(&mut self, session: u32, request: &OrderStatusRequest) {
+    fn mass_status(
+        &mut self,
+        session: u32,
+        request: &OrderStatusRequest,
+        rate: Result<(), Reason>,
+    ) {
         let client = number_of(&request.client_order_id);
+        if let Err(reason) = rate {
+            self.saw("mass status beyond the rate");
+            self.state_none(session, client, reason);
+            return;
+        }
         let orders: Vec<Order> = (self.open_orders().into_iter())
             .filter(|order| order.session == session)
             .filter(|order| [0, order.instrument].contains(&request.instrument.0))
@@ -280,21 +296,26 @@ impl Venue {
         }
         if orders.is_empty() {
             self.saw("mass status of nothing");
-            let what = What::Status {
-                order: None,
-                terms: OrderTerms::NONE,
-                request: client,
-                total: 0,
-                is_last: true,
-                all: true,
-                quote: None,
-                waits: 0,
-                shown: 0,
-            };
-            self.tell(session, Reason::None, what);
+            self.state_none(session, client, Reason::None);
         } else {
             self.saw("mass status");
+            self.take_more_messages(session, u64::from(total));
         }
+    }
+
+    fn state_none(&mut self, session: u32, request: u64, why: Reason) {
+        let what = What::Status {
+            order: None,
+            terms: OrderTerms::NONE,
+            request,
+            total: 0,
+            is_last: true,
+            all: true,
+            quote: None,
+            waits: 0,
+            shown: 0,
+        };
+        self.tell(session, why, what);
     }
 
     fn state_order(&mut self, order: &Order, request: u64, total: u32, is_last: bool, all: bool) {

@@ -397,15 +397,30 @@ impl Venue {
         Ok(())
     }
 
-    /// A session of the firm sends a message; what is refused for the rate is none.
-    pub(super) fn take_message(&mut self, session: u32) -> Result<(), Reason> {
-        let (firm, now) = (self.sessions[session as usize].firm, self.now);
-        let of_firm = |limits: &&mut Limits| {
+    /// The set that bounds the rate of a session's firm.
+    fn rated(&mut self, session: u32) -> Option<&mut Limits> {
+        let firm = self.sessions[session as usize].firm;
+        self.risk.sets.iter_mut().find(|limits| {
             limits.set.firm.0 == firm
                 && (limits.set.by_account, limits.set.instrument.0) == (0, 0)
                 && limits.set.messages != 0
-        };
-        let Some(limits) = self.risk.sets.iter_mut().find(of_firm) else {
+        })
+    }
+
+    /// A mass status is as many messages as it states orders, but no more than may come at once; for
+    /// the first it was asked before.
+    pub(super) fn take_more_messages(&mut self, session: u32, stated: u64) {
+        let now = self.now;
+        if let Some(limits) = self.rated(session) {
+            let more = stated.min(limits.set.messages.into()).saturating_sub(1);
+            limits.worked_off_at = limits.worked_off_at.max(now) + more * limits.each();
+        }
+    }
+
+    /// A session of the firm sends a message; what is refused for the rate is none.
+    pub(super) fn take_message(&mut self, session: u32) -> Result<(), Reason> {
+        let now = self.now;
+        let Some(limits) = self.rated(session) else {
             return Ok(());
         };
         let worked_off_at = limits.worked_off_at.max(now) + limits.each();

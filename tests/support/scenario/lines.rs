@@ -568,7 +568,12 @@ fn tripped(view: &View<'_>, header: &EventHeader, event: &ProtectionTripped) -> 
 fn stated(view: &View<'_>, header: &EventHeader, event: &OrderStatusReport) -> String {
     let order = &event.order;
     if order.order_id.0 == 0 {
-        return format!("{} has none", World::session_letter(header.session));
+        let who = World::session_letter(header.session);
+        return match Reason::try_from(header.reason) {
+            Ok(Reason::None) => format!("{who} has none"),
+            Ok(reason) => format!("{who} is told of none, {reason:?}"),
+            Err(code) => format!("{who} is told of none, {code:?}"),
+        };
     }
     let name = view.order(header.session, order);
     let mut line = format!("{name} is open {} of {}", order.leaves.0, order.quantity.0);
