@@ -740,7 +740,11 @@ fn the_same_order_may_come_so_often() {
     assert_eq!(world.buy(4, 101, 5), ACCEPTED);
     assert_eq!(world.buy(5, 100, 6), ACCEPTED);
     assert_eq!(world.sell(6, 200, 5), ACCEPTED);
-    assert_eq!(world.apply(TWO, enter(7, 1, BUY, DAY, 100, 5)), ACCEPTED);
+    // Through another session of the firm it is the same.
+    assert_eq!(
+        world.apply(TWO, enter(7, 1, BUY, DAY, 100, 5)),
+        rejected(Reason::LimitDuplicates)
+    );
     assert_eq!(world.apply(ONE, enter(8, 2, BUY, DAY, 100, 5)), ACCEPTED);
     let of_another = EnterOrder {
         account: AccountId(1),
@@ -1488,8 +1492,8 @@ struct Open {
     furthest: Option<i64>,
 }
 
-/// What the duplicate check compares: session, account, instrument, side, price, lots.
-type Same = (u32, u32, u32, u8, i64, u64);
+/// What the duplicate check compares: account, instrument, side, price, lots.
+type Same = (u32, u32, u8, i64, u64);
 
 /// A set of limits, and what happened since it was set first.
 #[derive(Default)]
@@ -1853,7 +1857,6 @@ impl Model {
         };
         let takes_any = [MARKET, MARKET_TO_LIMIT].contains(&order.order_type);
         let same = (
-            session,
             order.account.0,
             order.instrument.0,
             order.side,

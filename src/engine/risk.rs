@@ -44,11 +44,10 @@ pub(super) struct Counting {
     place: Place,
 }
 
-/// An order as the duplicate check remembers it.
+/// An order as the duplicate check remembers it, whichever session of the firm it was of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     at: u64,
-    session: u32,
     account: u32,
     instrument: u32,
     side: u8,
@@ -431,7 +430,7 @@ impl Seen {
     fn words(&self) -> [u64; 5] {
         [
             self.at,
-            u64::from(self.session) << 32 | u64::from(self.account),
+            u64::from(self.account),
             u64::from(self.instrument) << 8 | u64::from(self.side),
             self.price.cast_unsigned(),
             self.quantity,
@@ -442,7 +441,6 @@ impl Seen {
     fn from_words(words: [u64; 5]) -> Self {
         Self {
             at: words[0],
-            session: (words[1] >> 32) as u32,
             account: words[1] as u32,
             instrument: (words[2] >> 8) as u32,
             side: words[2] as u8,
@@ -629,7 +627,6 @@ impl Engine {
     ) -> Result<(), Reason> {
         let seen = Seen {
             at: 0,
-            session: self.asking.0.0,
             account: order.account.0,
             instrument: order.instrument.0,
             side: order.side,
@@ -731,7 +728,6 @@ impl Engine {
         let state = &cold.state;
         let seen = Seen {
             at: self.sequenced_at.0,
-            session: cold.session.0,
             account: state.account.0,
             instrument: state.instrument.0,
             side: state.side,

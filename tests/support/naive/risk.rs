@@ -27,9 +27,9 @@ struct Booked {
     notional: i128,
 }
 
-/// An order as the duplicate check compares it: who, account, instrument, side, price if it has one,
+/// An order as the duplicate check compares it, of any session of the firm: account, instrument, side, price if it has one,
 /// and quantity.
-type Terms = (u32, u32, u32, u8, Option<i64>, u64);
+type Terms = (u32, u32, u8, Option<i64>, u64);
 
 /// What of an order has to be within a collar.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +114,6 @@ fn notional_of(units: (i64, i64), price: i64, lots: u64) -> i128 {
 fn terms_of(order: &Order, price: i64) -> Terms {
     let has_none = [MARKET, MARKET_TO_LIMIT].contains(&order.order_type);
     (
-        order.session,
         order.account,
         order.instrument,
         order.side,
