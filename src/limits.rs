@@ -35,6 +35,10 @@ pub const PRICE_TICKS_MAX: u64 = 64 * 64 * 64;
 /// Highest lots of one order, so that sums over a full book stay within `u64`.
 pub const QUANTITY_MAX: u64 = 1 << 38;
 
+/// How long a session with cancel on disconnect that the day roll closed has at least to come back,
+/// milliseconds: its orders are canceled then.
+pub const DAY_ROLL_GRACE_MS: u32 = 30_000;
+
 /// Fills that a protection group's window can hold; one more trips it, whatever its limits are.
 pub const PROTECTION_FILLS_MAX: u32 = 512;
 /// Longest window of a protection group.

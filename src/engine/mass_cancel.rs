@@ -15,7 +15,7 @@ use super::deadlines::{NOWHERE, Whose};
 use super::event::{CancelAfterSet, EventSink, MassCancelDone};
 use super::order::Flags;
 use super::{Engine, Progress, Work};
-use crate::limits::STEP_EVENTS_MAX;
+use crate::limits::{DAY_ROLL_GRACE_MS, STEP_EVENTS_MAX};
 
 /// Orders a step may cancel.
 const CANCELS_PER_STEP: usize = STEP_EVENTS_MAX - 2;
@@ -263,18 +263,21 @@ impl Engine {
     pub(super) fn arm_disconnect(&mut self, session: SessionId, reason: Reason) {
         let state = &mut self.sessions[session.0 as usize];
         let when = match reason {
-            // Who took over goes on with the orders; a day that begins is nobody's loss.
-            Reason::Superseded | Reason::EndOfDay => return,
+            // Who took over goes on with the orders.
+            Reason::Superseded => return,
+            // A day that begins is nobody's loss until who asked does not come back. (Quotes are gone
+            // with the day.)
+            Reason::EndOfDay if state.cancel_on_disconnect & WHEN_LOST == 0 => return,
             Reason::LogoutRequested => AT_LOGOUT,
             _ => WHEN_LOST,
         };
         state.logged_out = when == AT_LOGOUT;
         // Who asked for nothing keeps his orders, but nobody's quotes stay alone.
         state.quotes_only = state.cancel_on_disconnect & when == 0;
-        let grace = if state.quotes_only {
-            0
-        } else {
-            state.cancel_grace_ms
+        let grace = match reason {
+            Reason::EndOfDay => state.cancel_grace_ms.max(DAY_ROLL_GRACE_MS),
+            _ if state.quotes_only => 0,
+            _ => state.cancel_grace_ms,
         };
         self.arm(session, LOST, grace);
     }

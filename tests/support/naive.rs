@@ -20,7 +20,7 @@ use trading_engine::engine::command::{
     DefineTickTable, EnterOrder, MassCancel, NO_PRICE, OrderTerms, RefuseOrder, RefuseRequest,
     ReplaceOrder, SessionLogon, SetLimits,
 };
-use trading_engine::limits::{EngineLimits, FEASIBILITY_VISITS_MAX};
+use trading_engine::limits::{DAY_ROLL_GRACE_MS, EngineLimits, FEASIBILITY_VISITS_MAX};
 use trading_engine_protocol::types::{
     ClientOrderId, Instructions, Liquidity, OrderStatus, OrderType, Quantity, Reason,
     SelfTradePrevention, Side, TimeInForce, TradingPhase, UtcNanos,
@@ -1008,6 +1008,13 @@ impl Venue {
             let session = &mut self.sessions[id];
             if session.restarts && session.connected {
                 session.connected = false;
+                if session.cancel_on_disconnect & 1 != 0 {
+                    session.orders_go = true;
+                    session.logged_out = false;
+                    let grace = session.grace_ms.max(DAY_ROLL_GRACE_MS);
+                    let until = self.now + u64::from(grace) * MILLISECOND;
+                    session.cancel_disconnected_at = Some(until);
+                }
                 self.tell(id as u32, Reason::EndOfDay, What::Closed);
             }
         }
