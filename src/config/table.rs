@@ -482,7 +482,7 @@ pub const SETTINGS: &[Setting] = &[
         Group::Capacities,
         number(1, 1 << 22),
         Initial::Number(|| u64::from(EngineLimits::default().quotes)),
-        "Two-sided quotes remembered between two day rolls.",
+        "Two-sided quotes at a time; one whose both sides ended gives its place back.",
     ),
     open(
         "MAX_PROTECTION_GROUPS",
