@@ -113,8 +113,8 @@ impl EngineLimits {
 }
 
 impl Default for EngineLimits {
-    /// A small venue: the process then holds about 275 MiB, all of it touched at the start; 60 of
-    /// them it holds whatever orders, ids and pages are.
+    /// A small venue: its core holds about 290 MiB, all of it touched at the start, and no more whatever
+    /// comes (`tests/engine_memory.rs` measures).
     fn default() -> Self {
         Self {
             orders: 1 << 18,

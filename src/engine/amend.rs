@@ -13,7 +13,7 @@ use trading_engine_protocol::types::{
 use super::command::{AmendTrade, AmendedFill, CommandKind, NO_PRICE};
 use super::event::{CommandRefused, EventSink, OrderState, TradeAmended};
 use super::instrument::Instrument;
-use super::order::{Flags, halves, notional};
+use super::order::{Flags, halves, notional, touch_spare};
 use super::session::SessionState;
 use super::snapshot::{In, Out, SnapshotError};
 use super::{Engine, Progress};
@@ -32,6 +32,17 @@ impl AmendedTrades {
             trades: Vec::with_capacity(AMENDED_TRADES_MAX),
             first: 1,
         }
+    }
+
+    /// Makes the memory resident.
+    pub fn touch(&mut self) {
+        touch_spare(&mut self.trades);
+    }
+
+    /// Start and length of the table.
+    pub fn memory(&self, each: &mut impl FnMut(*const u8, usize)) {
+        let length = self.trades.capacity() * size_of::<u64>();
+        each(self.trades.as_ptr().cast(), length);
     }
 
     /// A new day, before its first trade.

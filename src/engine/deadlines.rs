@@ -6,6 +6,7 @@
 
 use trading_engine_protocol::types::UtcNanos;
 
+use super::order::touch_spare;
 use super::snapshot::Out;
 
 /// Nowhere in the heap.
@@ -51,6 +52,17 @@ impl Deadlines {
             heap: Vec::with_capacity(capacity),
             capacity,
         }
+    }
+
+    /// Makes the memory resident.
+    pub fn touch(&mut self) {
+        touch_spare(&mut self.heap);
+    }
+
+    /// Start and length of the table.
+    pub fn memory(&self, each: &mut impl FnMut(*const u8, usize)) {
+        let length = self.heap.capacity() * size_of::<Deadline>();
+        each(self.heap.as_ptr().cast(), length);
     }
 
     /// How many there may be.

@@ -7,14 +7,17 @@
 
 use zerocopy::FromZeros;
 
-use super::order::{Flags, NIL, Orders};
+use super::order::{Flags, NIL, Orders, touch};
 use crate::limits::PRICE_TICKS_MAX;
 
 const LEVELS_PER_PAGE: usize = 64;
-const PAGES_PER_SIDE: usize = 64 * 64;
+/// Pages that one entry of a side's directory leads to.
+const PAGES_PER_BLOCK: usize = 64;
+const BLOCKS_PER_SIDE: usize = 64;
 /// Sides an instrument has.
 pub const SIDES: usize = 4;
-const _: () = assert!((LEVELS_PER_PAGE * PAGES_PER_SIDE) as u64 == PRICE_TICKS_MAX);
+const _: () =
+    assert!((LEVELS_PER_PAGE * PAGES_PER_BLOCK * BLOCKS_PER_SIDE) as u64 == PRICE_TICKS_MAX);
 
 /// One price.
 #[derive(Clone, Copy, Debug, Default, FromZeros)]
@@ -97,8 +100,12 @@ pub struct Ladders {
     /// Highest occupied key of each side of each instrument, `NIL` = empty.
     best: Box<[[u32; SIDES]]>,
     sides: Box<[SideIndex]>,
-    /// Page number + 1 per (side, page), 0 = none.
-    directory: Box<[[u32; PAGES_PER_SIDE]]>,
+    /// Block of each (side, word of its bitmap); 0 = nothing is there.
+    directory: Box<[[u32; BLOCKS_PER_SIDE]]>,
+    /// Page number + 1 of 64 neighbouring pages, 0 = none. Block 0 is empty for good. A block has a page
+    /// at least, so there are as many as there are pages, and not 64 for each side there may be.
+    blocks: Box<[[u32; PAGES_PER_BLOCK]]>,
+    free_blocks: Vec<u32>,
     pages: Box<[Page]>,
     /// Free pages, last in, first out.
     free: Vec<u32>,
@@ -126,8 +133,11 @@ impl Ladders {
                     pages: [0; 64],
                 })
                 .collect(),
-            directory: <[[u32; PAGES_PER_SIDE]]>::new_box_zeroed_with_elems(sides)
+            directory: <[[u32; BLOCKS_PER_SIDE]]>::new_box_zeroed_with_elems(sides)
                 .expect("Invariant: the directory fits the address space"),
+            blocks: <[[u32; PAGES_PER_BLOCK]]>::new_box_zeroed_with_elems(pages as usize + 1)
+                .expect("Invariant: the blocks fit the address space"),
+            free_blocks: (1..=pages).rev().collect(),
             // Zero pages are touched only as prices are.
             pages: <[Page]>::new_box_zeroed_with_elems(pages as usize)
                 .expect("Invariant: the page pool fits the address space"),
@@ -138,12 +148,8 @@ impl Ladders {
     /// What the directory says of a key: page number + 1, 0 = none.
     #[inline(always)]
     fn entry(&self, side: u32, key: u32) -> u32 {
-        self.directory[side as usize][(key >> 6) as usize % PAGES_PER_SIDE]
-    }
-
-    #[inline(always)]
-    fn entry_mut(&mut self, side: u32, key: u32) -> &mut u32 {
-        &mut self.directory[side as usize][(key >> 6) as usize % PAGES_PER_SIDE]
+        let block = self.directory[side as usize][(key >> 12) as usize % BLOCKS_PER_SIDE];
+        self.blocks[block as usize][(key >> 6) as usize % PAGES_PER_BLOCK]
     }
 
     #[inline(always)]
@@ -158,11 +164,11 @@ impl Ladders {
         !self.free.is_empty() || self.page(side, key).is_some()
     }
 
-    /// Makes the levels resident; the directory is touched as instruments trade.
+    /// Makes the memory resident.
     pub fn touch(&mut self) {
-        for page in &mut self.pages {
-            page.occupied = std::hint::black_box(page.occupied);
-        }
+        touch(&mut self.pages);
+        touch(&mut self.directory);
+        touch(&mut self.blocks);
     }
 
     /// Start and length of each table.
@@ -172,6 +178,8 @@ impl Ladders {
             self.directory.as_ptr().cast(),
             size_of_val(&*self.directory),
         );
+        each(self.blocks.as_ptr().cast(), size_of_val(&*self.blocks));
+        each(self.sides.as_ptr().cast(), size_of_val(&*self.sides));
     }
 
     pub fn free_pages(&self) -> usize {
@@ -327,7 +335,13 @@ impl Ladders {
             .free
             .pop()
             .expect("Invariant: room for a page was checked");
-        *self.entry_mut(side, key) = page + 1;
+        let block = &mut self.directory[side as usize][(key >> 12) as usize % BLOCKS_PER_SIDE];
+        if *block == 0 {
+            *block = (self.free_blocks)
+                .pop()
+                .expect("Invariant: every block in use has a page");
+        }
+        self.blocks[*block as usize][(key >> 6) as usize % PAGES_PER_BLOCK] = page + 1;
         let index = &mut self.sides[side as usize];
         index.pages[(key >> 12) as usize] |= 1 << ((key >> 6) & 63);
         index.top |= 1 << (key >> 12);
@@ -397,13 +411,15 @@ impl Ladders {
     #[inline(never)]
     fn close_page(&mut self, place: Place) {
         let Place { side, key, page } = place;
-        *self.entry_mut(side, key) = 0;
+        let block = &mut self.directory[side as usize][(key >> 12) as usize % BLOCKS_PER_SIDE];
+        self.blocks[*block as usize][(key >> 6) as usize % PAGES_PER_BLOCK] = 0;
         self.free.push(page);
         let index = &mut self.sides[side as usize];
         let word = &mut index.pages[(key >> 12) as usize];
         *word &= !(1 << ((key >> 6) & 63));
         if *word == 0 {
             index.top &= !(1 << (key >> 12));
+            self.free_blocks.push(std::mem::take(block));
         }
     }
 

@@ -76,7 +76,7 @@ use event::{
 use instrument::{Instrument, ladder_side};
 use ladder::Ladders;
 use mass_cancel::Then;
-use order::{Flags, NIL, Orders};
+use order::{Flags, NIL, Orders, touch, touch_spare};
 use phase::{Afterwards, Stage, Transition};
 use protection::Protection;
 use quote_book::QuoteBook;
@@ -349,9 +349,16 @@ impl Engine {
         self.ids.memory(&mut each);
         self.quotes.memory(&mut each);
         self.protection.memory(&mut each);
+        self.deadlines.memory(&mut each);
+        self.risk.memory(&mut each);
+        self.amended.memory(&mut each);
+        for ids in [&self.scratch, &self.merged] {
+            each(ids.as_ptr().cast(), ids.capacity() * size_of::<u64>());
+        }
     }
 
-    /// Makes the tables resident, so that no command pays for a page of memory. Once, before the
+    /// Makes all of it resident, so that no command pays for a page of memory, and who has too little is
+    /// told now. (Instruments, firms and sessions were written when they were made.) Once, before the
     /// first command.
     pub fn touch(&mut self) {
         self.touched = true;
@@ -360,6 +367,12 @@ impl Engine {
         self.ids.touch();
         self.quotes.touch();
         self.protection.touch();
+        self.deadlines.touch();
+        self.risk.touch();
+        self.amended.touch();
+        touch_spare(&mut self.scratch);
+        touch_spare(&mut self.merged);
+        touch(&mut self.held);
     }
 
     /// Names the memory that a command a few places ahead will look at first, and returns what

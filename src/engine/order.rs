@@ -281,10 +281,31 @@ pub fn halves(notional: i128) -> [u64; 2] {
 
 /// Writes to every page of the room that a vector has beyond its length.
 pub fn touch_spare<T>(vector: &mut Vec<T>) {
-    const PAGE: usize = 4096;
-    let every = (PAGE / size_of::<T>()).max(1);
-    for place in vector.spare_capacity_mut().iter_mut().step_by(every) {
+    let spare = vector.spare_capacity_mut();
+    for place in spare.iter_mut().step_by(in_a_page::<T>()) {
         *place = std::hint::black_box(std::mem::MaybeUninit::zeroed());
+    }
+    if let Some(last) = spare.last_mut() {
+        *last = std::hint::black_box(std::mem::MaybeUninit::zeroed());
+    }
+}
+
+/// Writes to every page of a table, which stays as it is.
+pub fn touch<T: Copy>(table: &mut [T]) {
+    for place in table.iter_mut().step_by(in_a_page::<T>()) {
+        *place = std::hint::black_box(*place);
+    }
+    if let Some(last) = table.last_mut() {
+        *last = std::hint::black_box(*last);
+    }
+}
+
+/// How many of something a page of memory has room for, at least one.
+const fn in_a_page<T>() -> usize {
+    const PAGE: usize = 4096;
+    match PAGE / size_of::<T>() {
+        0 => 1,
+        many => many,
     }
 }
 
@@ -527,6 +548,7 @@ impl Orders {
     /// Makes the memory resident.
     pub fn touch(&mut self) {
         touch_spare(&mut self.slots);
+        touch_spare(&mut self.extra);
         touch_spare(&mut self.mates);
     }
 
@@ -535,6 +557,10 @@ impl Orders {
         each(
             self.slots.as_ptr().cast(),
             self.capacity * size_of::<Slot>(),
+        );
+        each(
+            self.extra.as_ptr().cast(),
+            self.capacity * size_of::<Extra>(),
         );
         each(self.mates.as_ptr().cast(), self.capacity * size_of::<Own>());
     }

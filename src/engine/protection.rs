@@ -12,7 +12,7 @@ use zerocopy::FromZeros;
 use super::command::{ConfigureProtection, QUOTE_ENTRIES_MAX, ResetProtection};
 use super::event::{EventSink, ProtectionSet, ProtectionTripped};
 use super::mates::Mates;
-use super::order::{Cold, Flags, NIL};
+use super::order::{Cold, Flags, NIL, touch, touch_spare};
 use super::snapshot::{In, Out, SnapshotError};
 use super::{Engine, Progress, Work};
 use crate::limits::{
@@ -327,10 +327,8 @@ impl Protection {
 
     /// Makes the memory resident.
     pub fn touch(&mut self) {
-        const PAGE: usize = 4096 / size_of::<Counted>();
-        for place in self.rings.iter_mut().step_by(PAGE) {
-            *place = std::hint::black_box(*place);
-        }
+        touch_spare(&mut self.groups);
+        touch(&mut self.rings);
     }
 
     /// Start and length of each large table.

@@ -385,6 +385,10 @@ impl QuoteBook {
             self.records.as_ptr().cast(),
             self.capacity * size_of::<QuoteRecord>(),
         );
+        each(
+            self.neighbours.as_ptr().cast(),
+            self.capacity * size_of::<Neighbours>(),
+        );
     }
 }
 

@@ -13,7 +13,7 @@ use super::deadlines::Whose;
 use super::event::{DefinitionRefused, EventSink, LimitsSet};
 use super::instrument::Instrument;
 use super::mass_cancel::Owners;
-use super::order::{Flags, NIL};
+use super::order::{Flags, NIL, touch_spare};
 use super::session::SessionState;
 use super::snapshot::{In, Out, SnapshotError};
 use super::{Engine, Progress, Work};
@@ -189,6 +189,19 @@ impl RiskLimits {
             untold: Vec::with_capacity(capacity),
             capacity,
         }
+    }
+
+    /// Makes the memory resident.
+    pub fn touch(&mut self) {
+        touch_spare(&mut self.keys);
+        touch_spare(&mut self.sets);
+        touch_spare(&mut self.untold);
+    }
+
+    /// Start and length of the large table.
+    pub fn memory(&self, each: &mut impl FnMut(*const u8, usize)) {
+        let length = self.sets.capacity() * size_of::<Limits>();
+        each(self.sets.as_ptr().cast(), length);
     }
 
     fn find(&self, key: Key) -> Option<usize> {
