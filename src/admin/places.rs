@@ -5,21 +5,24 @@
 //! it is: a proxy, or the machine itself, has many users and is still one that can go wrong. A newcomer that
 //! finds its address or the port full takes the place of an idle connection: of its own address, or of
 //! the address that has most. Idle is one whose request is not being answered, whether it kept its connection
-//! after one or never sent a whole one. When none is, the newcomer gets one of the last
+//! after one, never sent a whole one, its body included, or does not read its answer. When none is, the newcomer
+//! gets one of the last
 //! [`WATCH_PLACES`], on which only [`is_watching`] is answered and everything else told to come again: so a
 //! probe is answered, a kill switch's user can see what is wrong, and nobody is refused without a word.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
+use tokio::time::{Sleep, sleep};
 
 use super::proxies::counted_as;
 
@@ -63,7 +66,7 @@ struct Connection {
     from: IpAddr,
     /// One of the last places.
     watches: bool,
-    /// Requests that are being answered.
+    /// Requests that are there whole and being answered.
     at_work: usize,
     /// Since when there are none.
     idle_since: Instant,
@@ -85,10 +88,17 @@ struct Seat {
     end: Arc<Notify>,
 }
 
-/// A request that is being answered on a place.
-#[derive(Debug)]
+/// A request on a place. Clones are the same one.
+#[derive(Clone, Debug)]
 pub struct Work {
+    request: Arc<Counted>,
+}
+
+#[derive(Debug)]
+struct Counted {
     seat: Arc<Seat>,
+    /// It is there whole, so that its connection is not idle.
+    at_work: AtomicBool,
 }
 
 impl Places {
@@ -201,13 +211,12 @@ impl Place {
     /// A request comes. `None`: the place is somebody else's by now.
     pub fn begin(&self) -> Option<Work> {
         let seat = &self.seat;
-        seat.places.with(|table| {
-            let connection = table.open.get_mut(&seat.id)?;
-            connection.at_work += 1;
-            Some(())
-        })?;
-        Some(Work {
-            seat: Arc::clone(seat),
+        let is_here = seat.places.with(|table| table.open.contains_key(&seat.id));
+        is_here.then(|| Work {
+            request: Arc::new(Counted {
+                seat: Arc::clone(seat),
+                at_work: AtomicBool::new(false),
+            }),
         })
     }
 
@@ -233,8 +242,48 @@ impl Drop for Seat {
     }
 }
 
-impl Drop for Work {
+impl Work {
+    /// The request is there whole: until its end, nobody takes its place.
+    pub fn start(&self) {
+        let Counted { seat, at_work } = &*self.request;
+        if !at_work.swap(true, Ordering::Relaxed) {
+            seat.places.with(|table| {
+                if let Some(connection) = table.open.get_mut(&seat.id) {
+                    connection.at_work += 1;
+                }
+            });
+        }
+    }
+
+    /// The request's body; the work starts with the last of it, and it has so long to come.
+    pub fn after(&self, body: Body, time: Duration) -> Body {
+        if body.is_end_stream() {
+            self.start();
+            return body;
+        }
+        Body::new(Coming {
+            body,
+            late: Box::pin(sleep(time)),
+            work: self.clone(),
+        })
+    }
+
+    /// The answer's body. One that is known whole is nothing that is worked at: whoever does not take it is
+    /// idle. An event stream is worked at until its last byte.
+    pub fn until(self, body: Body) -> Body {
+        if body.size_hint().exact().is_some() {
+            return body;
+        }
+        self.start();
+        Body::new(Working { body, _work: self })
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
+        if !*self.at_work.get_mut() {
+            return;
+        }
         self.seat.places.with(|table| {
             if let Some(connection) = table.open.get_mut(&self.seat.id) {
                 connection.at_work -= 1;
@@ -244,17 +293,56 @@ impl Drop for Work {
     }
 }
 
-/// A body on whose connection there is work until the last of it was taken: an event stream is not idle.
-pub struct Working {
-    body: Body,
-    _work: Work,
+/// A request's body did not come in time.
+#[derive(Debug)]
+pub struct Late;
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request's body did not come in time")
+    }
 }
 
-impl Working {
-    /// The body of an answer to that work.
-    pub fn new(body: Body, work: Work) -> Self {
-        Self { body, _work: work }
+impl std::error::Error for Late {}
+
+/// A body that is on its way.
+struct Coming {
+    body: Body,
+    late: Pin<Box<Sleep>>,
+    work: Work,
+}
+
+impl HttpBody for Coming {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+            ready!(self.late.as_mut().poll(context));
+            return Poll::Ready(Some(Err(axum::Error::new(Late))));
+        };
+        if frame.is_none() || self.body.is_end_stream() {
+            self.work.start();
+        }
+        Poll::Ready(frame)
     }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A body on whose connection there is work until the last of it was taken.
+struct Working {
+    body: Body,
+    _work: Work,
 }
 
 impl HttpBody for Working {
@@ -274,5 +362,40 @@ impl HttpBody for Working {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_full_of_work_tells_newcomers_whether_the_venue_is_well() {
+        let [one, other] = [[127, 0, 0, 1], [127, 0, 0, 2]].map(IpAddr::from);
+        let places = Places::new(RoomCounts::default());
+        let mut held: Vec<(Place, Work)> = Vec::new();
+        let mut hold = |from, count| {
+            for _ in 0..count {
+                let (place, displaced) = places.take(from).unwrap();
+                assert!(!displaced && place.answers("/docs"));
+                let work = place.begin().unwrap();
+                work.start();
+                held.push((place, work));
+            }
+        };
+        hold(one, OF_ADDRESS_MAX);
+        let (last, displaced) = places.take(one).unwrap();
+        assert!(!displaced && !last.answers("/docs") && last.answers("/health/live"));
+        drop(last);
+        hold(other, CONNECTIONS_MAX - WATCH_PLACES - OF_ADDRESS_MAX);
+        let (last, _) = places.take(other).unwrap();
+        assert!(!last.answers("/docs"));
+        drop(last);
+        // What is answered leaves an idle connection, which gives way; its requests find no place then.
+        let (idle, work) = held.remove(0);
+        drop(work);
+        let (taken, displaced) = places.take(other).unwrap();
+        assert!(displaced && taken.answers("/docs"));
+        assert!(idle.begin().is_none());
     }
 }

@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
@@ -30,13 +30,15 @@ use tokio::time::timeout;
 use super::api::{self, Peer, Problem, RequestId};
 use super::console;
 use super::health::{self, Ping};
-use super::places::{Place, Places, RoomCounts, Working};
+use super::places::{Place, Places, RoomCounts};
 use super::proxies::TrustedProxies;
 use super::{AdminState, View};
 use crate::telemetry::traces;
 
 /// Time to send a request's header, from the accept or from the answer before.
 const HEADER_TIME: Duration = Duration::from_secs(5);
+/// The same for its body. Until it is there, the request's connection is idle.
+const BODY_TIME: Duration = Duration::from_secs(5);
 /// Time a connection has in all, so that one that does not read its answer goes, too. At its end
 /// a request that is being answered has [`HEADER_TIME`] more.
 const CONNECTION_TIME: Duration = Duration::from_secs(300);
@@ -119,13 +121,16 @@ async fn converse(
         request.extensions_mut().insert(Peer(client));
         request.extensions_mut().insert(ConnectInfo(from));
         let work = here.begin().filter(|_| here.answers(request.uri().path()));
-        let answer = work.map(|work| (work, routes.call(request)));
+        let answer = work.map(|work| {
+            let request = request.map(|body| work.after(Body::new(body), BODY_TIME));
+            (work, routes.call(request))
+        });
         async move {
             let Some((work, answer)) = answer else {
                 return Ok(crowded());
             };
             let answer = answer.await?;
-            Ok::<_, Infallible>(answer.map(|body| Body::new(Working::new(body, work))))
+            Ok::<_, Infallible>(answer.map(|body| work.until(body)))
         }
     });
     let mut connection = pin!(
@@ -157,7 +162,6 @@ fn crowded() -> Response {
 
 /// Around every handler: the request's id, its time, its counts, and headers of the answer.
 async fn around(State(state): State<AdminState>, mut request: Request, next: Next) -> Response {
-    let begun = Instant::now();
     let stated = request.headers().get(&REQUEST_ID);
     let stated = stated.and_then(|value| RequestId::parse(value.to_str().ok()?));
     let id = stated.unwrap_or_else(RequestId::drawn);
@@ -165,19 +169,16 @@ async fn around(State(state): State<AdminState>, mut request: Request, next: Nex
     let template = request.extensions().get::<MatchedPath>();
     let template = template.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
     let method = method_of(request.method());
-    let counts = state.requests.of(method, &template);
-    counts.at_work.fetch_add(1, Ordering::Relaxed);
+    let counted = state.requests.of(method, &template).begin();
     let most = if template.starts_with(PROFILES) {
         PROFILE_TIME
     } else {
         REQUEST_TIME
     };
     let answer = timeout(most, next.run(request)).await;
-    counts.at_work.fetch_sub(1, Ordering::Relaxed);
     let mut response =
         answer.unwrap_or_else(|_| problem(StatusCode::GATEWAY_TIMEOUT, "it took too long"));
-    let took = begun.elapsed();
-    counts.record(response.status().as_u16(), took);
+    counted.answered(response.status().as_u16());
     if response.status() == StatusCode::TOO_MANY_REQUESTS {
         state.requests.rate_limited.fetch_add(1, Ordering::Relaxed);
     }

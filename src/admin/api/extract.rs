@@ -1,5 +1,6 @@
 //! What handlers are given: who asks, and bodies, queries and paths that were read without a mistake.
 
+use std::error::Error;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use super::{Api, Role};
 use crate::admin::AdminState;
 use crate::admin::auth::{self, Bearer};
 use crate::admin::desk::Who;
+use crate::admin::places::Late;
 use crate::admin::proxies::counted_as;
 use crate::engine::command::name;
 
@@ -236,8 +238,23 @@ async fn whole(request: Request, state: &AdminState) -> Result<(Parts, Bytes)> {
     let read = Request::from_parts(parts.clone(), body);
     match Bytes::from_request(read, state).await {
         Ok(bytes) => Ok((parts, bytes)),
+        Err(rejection) if is_late(&rejection) => {
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, Late.to_string()))
+        }
         Err(rejection) => Err(Problem::new(rejection.status(), rejection.body_text())),
     }
+}
+
+/// Whether a body was waited for no longer.
+fn is_late(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<Late>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 fn body_problem(rejection: &JsonRejection) -> Problem {

@@ -4,17 +4,19 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::Instant;
 
 use crate::telemetry::Histogram;
 
-/// Classes of statuses: 2xx, 3xx, 4xx, 5xx.
-pub const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+/// Classes of statuses; the last is of requests whose clients left before the answer.
+pub const CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "499"];
+/// The place of that one.
+const LEFT: usize = CLASSES.len() - 1;
 
 /// Counts of one route.
 #[derive(Debug, Default)]
 pub struct RouteCounts {
-    /// Answers by class.
+    /// Requests by class.
     pub classes: [AtomicU64; CLASSES.len()],
     /// Times to answer.
     pub times: Histogram,
@@ -23,12 +25,45 @@ pub struct RouteCounts {
 }
 
 impl RouteCounts {
-    /// An answer.
-    pub fn record(&self, status: u16, took: Duration) {
-        let class = usize::from(status / 100).clamp(2, 5) - 2;
-        self.classes[class].fetch_add(1, Ordering::Relaxed);
-        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.times.record_shared(ns);
+    /// A request.
+    pub fn begin(self: Arc<Self>) -> Request {
+        self.at_work.fetch_add(1, Ordering::Relaxed);
+        Request {
+            counts: self,
+            begun: Instant::now(),
+            status: None,
+        }
+    }
+}
+
+/// A request being answered: counted at its end, also when nobody waits for the answer any more.
+#[derive(Debug)]
+pub struct Request {
+    counts: Arc<RouteCounts>,
+    begun: Instant,
+    status: Option<u16>,
+}
+
+impl Request {
+    /// It is answered.
+    pub fn answered(mut self, status: u16) {
+        self.status = Some(status);
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        let counts = &self.counts;
+        counts.at_work.fetch_sub(1, Ordering::Relaxed);
+        let class = match self.status {
+            Some(status) => {
+                let took = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                counts.times.record_shared(took);
+                usize::from(status / 100).clamp(2, 5) - 2
+            }
+            None => LEFT,
+        };
+        counts.classes[class].fetch_add(1, Ordering::Relaxed);
     }
 }
 
