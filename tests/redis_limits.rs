@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use support::market::Floor;
 use support::redis::Redis as Server;
+use support::resp::{Reply, Resp};
 use trading_engine::store::redis::{RedisThread, RedisUrl};
 use trading_engine::store::shared_limits::{Lockout, Rate, SharedLimits};
 
@@ -116,6 +117,15 @@ fn a_lockout_holds_everywhere_and_success_forgets() {
         for _ in 0..RULE.failures {
             one.limits.failed("mallory", RULE).await;
         }
+        // A password that was typed as a name is in no key.
+        let keys = Resp::connect(&server.url).ask(&["KEYS", &format!("{prefix}*")]);
+        let keys: Vec<&str> = keys.list().iter().map(Reply::text).collect();
+        let counted = |kind: &str| {
+            let begins = format!("{prefix}{kind}:");
+            keys.iter().filter(|key| key.starts_with(&begins)).count()
+        };
+        assert_eq!((counted("failures"), counted("lock")), (1, 1), "{keys:?}");
+        assert!(!keys.iter().any(|key| key.contains("mallory")), "{keys:?}");
         for instance in [&one, &other] {
             let locked = instance.limits.locked("mallory").await;
             assert!(locked.is_some_and(|left| left > HOUR / 2), "{locked:?}");

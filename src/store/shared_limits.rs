@@ -24,8 +24,6 @@ const KEYS_MAX: usize = 1 << 16;
 const ANSWER_TIME: Duration = Duration::from_millis(250);
 /// After a wait in vain Redis is not asked for so long.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Names up to this length are keys as they are; longer ones are hashed.
-const NAME_MAX: usize = 64;
 /// What is counted together when there is no room.
 const OVERFLOW: &str = "overflow";
 
@@ -270,14 +268,12 @@ fn milliseconds(of: Duration) -> i64 {
     i64::try_from(of.as_millis()).unwrap_or(i64::MAX).max(1)
 }
 
-/// Names come from strangers: a key is short whatever they are.
+/// Names come from strangers, and one may be a password that was typed into the wrong field: a key is short,
+/// and shows none of them.
 fn key(kind: &str, name: &str) -> String {
-    if name.len() <= NAME_MAX {
-        return format!("{kind}:{name}");
-    }
     let digest = Sha256::digest(name.as_bytes());
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{kind}:#{hex}")
+    format!("{kind}:{hex}")
 }
 
 impl Local {
