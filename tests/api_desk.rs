@@ -502,6 +502,18 @@ fn a_disconnect_closes_the_connection_of_either_door() {
         .fix
         .iter()
         .find(|entry| entry.session == 1)
+    // One that could not be changed says so, and what logged on before still does.
+    let temporary = world._data.path().join("keystore.tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    operator.ask("/api/v1/sessions/1/keys").problem(500);
+    std::fs::remove_dir(&temporary).unwrap();
+    FixTalk::logged_on(world.server.fix, &fix_entry(1, &key), 30);
+    let audit = world.until("/api/v1/audit?action=KeyRotated", |page| {
+        page["items"].as_array().unwrap().len() == 4
+    });
+    let failed = "it failed; the key is as it was";
+    assert_eq!(audit["items"][0]["detail"], failed, "{audit}");
+    assert_eq!(audit["items"][1]["detail"], Value::Null, "{audit}");
         .unwrap();
     let mut fix = FixTalk::logged_on(world.server.fix, entry, 30);
     support.ask("/api/v1/sessions/1/disconnect").ok();

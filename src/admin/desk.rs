@@ -290,15 +290,22 @@ impl Desk {
         self.sequence(&batch).await
     }
 
-    /// Notes what is done outside the core, and waits until the note is durable.
+    /// Notes that the venue changes a session's key, or (`failed`) that it was noted and could not be done,
+    /// and waits until that is durable.
     ///
     /// # Errors
     /// [`DeskError`].
-    pub async fn note(&self, who: &Who, action: u8, target: u64) -> Result<Outcome, DeskError> {
+    pub async fn note_key(
+        &self,
+        who: &Who,
+        session: u32,
+        failed: bool,
+    ) -> Result<Outcome, DeskError> {
         let note = who.note(AuditNote {
-            action,
-            target,
+            action: AuditNote::KEY_ROTATED,
+            target: u64::from(session),
             stage: AuditNote::ALONE,
+            content: [0, u8::from(failed) << 1],
             ..AuditNote::default()
         });
         self.sequence(&[note]).await

@@ -343,7 +343,8 @@ layout!(
         /// 0 = begins, 1 = ends, 2 = stands alone, 3 = says between the two whom it is about.
         stage: u8,
         /// What was asked for: of a kill switch its scope and 0 = set, 1 = released, 2 = only cancels; of a
-        /// phase its `TradingPhase` + 1; of a user the role given + 1 and 1 = disabled, 2 more = the database failed at it. 0 = not said.
+        /// phase its `TradingPhase` + 1; of a user the role given + 1 and 1 = disabled, 2 more = the database failed at it; of a
+        /// key 0 and 2 = what was noted before failed. 0 = not said.
         content: [u8; 2],
         /// Reserved, 0.
         reserved: [u8; 3],

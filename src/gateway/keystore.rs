@@ -160,6 +160,9 @@ impl Keystore {
         let text = toml::to_string(&file)
             .map_err(|error| KeystoreError::Format(path.into(), error.to_string()))?;
         let io = |error| KeystoreError::Io(path.into(), error);
+        // A bare name is in the folder at work.
+        let folder = path.parent().filter(|path| !path.as_os_str().is_empty());
+        let folder = std::fs::File::open(folder.unwrap_or(Path::new("."))).map_err(io)?;
         let temporary = path.with_extension("tmp");
         let mut out = std::fs::OpenOptions::new()
             .write(true)
@@ -171,7 +174,9 @@ impl Keystore {
         out.write_all(text.as_bytes())
             .and_then(|()| out.sync_all())
             .map_err(io)?;
-        std::fs::rename(&temporary, path).map_err(io)
+        std::fs::rename(&temporary, path).map_err(io)?;
+        // Without that, a power loss could bring the file of before back.
+        folder.sync_all().map_err(io)
     }
 
     /// Adds a FIX login; the password is kept as an argon2id hash only.
@@ -184,11 +189,9 @@ impl Keystore {
         username: &str,
         password: &str,
     ) -> Result<(), KeystoreError> {
-        let hash = Argon2::default()
-            .hash_password(password.as_bytes())
-            .map_err(|error| KeystoreError::Hash(error.to_string()))?;
+        let hash = hashed(password)?;
         self.passwords
-            .insert((comp_id.into(), username.into()), hash.to_string());
+            .insert((comp_id.into(), username.into()), hash);
         Ok(())
     }
 
@@ -251,6 +254,69 @@ pub struct Login {
     pub password: String,
 }
 
+/// A secret that was drawn and is nobody's yet. Nothing prints it.
+pub enum Fresh {
+    /// Of an HMAC key.
+    Hmac {
+        /// Whose.
+        key_id: String,
+        /// It.
+        secret: [u8; 32],
+    },
+    /// Of a FIX login.
+    Password {
+        /// SenderCompID(49).
+        comp_id: String,
+        /// Username(553), if it was stated.
+        username: Option<String>,
+        /// It.
+        password: String,
+        /// What of it is kept.
+        hash: String,
+    },
+}
+
+impl Fresh {
+    /// For an HMAC key.
+    ///
+    /// # Errors
+    /// No randomness.
+    pub fn hmac(key_id: String) -> Result<Self, KeystoreError> {
+        let secret = draw()?;
+        Ok(Self::Hmac { key_id, secret })
+    }
+
+    /// For a CompID. As slow as a password hash.
+    ///
+    /// # Errors
+    /// No randomness, or the hasher's own.
+    pub fn password(comp_id: String, username: Option<String>) -> Result<Self, KeystoreError> {
+        let password = encode_hex(&draw()?[..16]);
+        let hash = hashed(&password)?;
+        Ok(Self::Password {
+            comp_id,
+            username,
+            password,
+            hash,
+        })
+    }
+}
+
+/// A secret as it is handed out, once.
+pub enum Rotated {
+    /// An HMAC key's.
+    Hmac([u8; 32]),
+    /// A FIX login.
+    Password(Login),
+}
+
+fn hashed(password: &str) -> Result<String, KeystoreError> {
+    let hash = Argon2::default()
+        .hash_password(password.as_bytes())
+        .map_err(|error| KeystoreError::Hash(error.to_string()))?;
+    Ok(hash.to_string())
+}
+
 impl LiveKeystore {
     /// Begins with a keystore that is kept in a file, or nowhere.
     pub fn new(keystore: Keystore, file: Option<PathBuf>) -> Self {
@@ -266,51 +332,38 @@ impl LiveKeystore {
         Arc::clone(&current)
     }
 
-    /// Draws the secret of an HMAC key anew, or for the first time. The old one is wrong from here on.
+    /// Makes what was drawn the secret of its login or key; the one of before is wrong from here on. A CompID has
+    /// no other login then, and without a stated username it keeps the one it has, or has its own name in
+    /// lower case. Waits for the disk.
     ///
     /// # Errors
-    /// No randomness, or the file cannot be written: then nothing changed.
-    pub fn rotate_hmac(&self, key_id: &str) -> Result<[u8; 32], KeystoreError> {
-        let secret = draw()?;
-        self.change(|keystore| {
-            keystore.add_hmac(key_id, secret);
-            Ok(())
-        })?;
-        Ok(secret)
+    /// The file cannot be written: then nothing changed. (When only its folder cannot be made durable, the next
+    /// start may find the new secret.)
+    pub fn rotate(&self, fresh: Fresh) -> Result<Rotated, KeystoreError> {
+        self.change(|keystore| match fresh {
+            Fresh::Hmac { key_id, secret } => {
+                keystore.add_hmac(&key_id, secret);
+                Rotated::Hmac(secret)
+            }
+            Fresh::Password {
+                comp_id,
+                username,
+                password,
+                hash,
+            } => {
+                let before = keystore.remove_passwords(&comp_id);
+                let username = username.or(before);
+                let username = username.unwrap_or_else(|| comp_id.to_ascii_lowercase());
+                keystore.passwords.insert((comp_id, username.clone()), hash);
+                Rotated::Password(Login { username, password })
+            }
+        })
     }
 
-    /// Draws the password of a CompID anew, or for the first time. No other login of that CompID is
-    /// right from here on. Without a username it keeps the one it has, or is the CompID in lower case.
-    /// As slow as a password hash.
-    ///
-    /// # Errors
-    /// As [`LiveKeystore::rotate_hmac`], or the hasher's own.
-    pub fn rotate_password(
-        &self,
-        comp_id: &str,
-        username: Option<&str>,
-    ) -> Result<Login, KeystoreError> {
-        let password = encode_hex(&draw()?[..16]);
-        let username = self.change(|keystore| {
-            let before = keystore.remove_passwords(comp_id);
-            let username = match (username, before) {
-                (Some(stated), _) => stated.to_owned(),
-                (None, Some(before)) => before,
-                (None, None) => comp_id.to_ascii_lowercase(),
-            };
-            keystore.add_password(comp_id, &username, &password)?;
-            Ok(username)
-        })?;
-        Ok(Login { username, password })
-    }
-
-    fn change<T>(
-        &self,
-        change: impl FnOnce(&mut Keystore) -> Result<T, KeystoreError>,
-    ) -> Result<T, KeystoreError> {
+    fn change<T>(&self, change: impl FnOnce(&mut Keystore) -> T) -> Result<T, KeystoreError> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut changed = Keystore::clone(&self.current());
-        let result = change(&mut changed)?;
+        let result = change(&mut changed);
         if let Some(file) = file.as_ref() {
             changed.save(file)?;
         }
@@ -392,8 +445,14 @@ mod tests {
         keystore.add_password("ALPHA", "trader", "old").unwrap();
         keystore.add_hmac("alpha-1", [7; 32]);
         let live = LiveKeystore::new(keystore, Some(path.clone()));
-        let secret = live.rotate_hmac("alpha-1").unwrap();
-        let login = live.rotate_password("ALPHA", None).unwrap();
+        let fresh = || Fresh::hmac("alpha-1".into()).unwrap();
+        let Rotated::Hmac(secret) = live.rotate(fresh()).unwrap() else {
+            panic!("a password for a key");
+        };
+        let login = Fresh::password("ALPHA".into(), None).unwrap();
+        let Rotated::Password(login) = live.rotate(login).unwrap() else {
+            panic!("a key for a login");
+        };
         assert_eq!(login.username, "trader");
         for keystore in [&*live.current(), &Keystore::load(&path).unwrap()] {
             assert_eq!(keystore.hmac_secret("alpha-1"), Some(&secret));
@@ -404,7 +463,7 @@ mod tests {
         // Where the file cannot be written, nothing changes.
         let nowhere = directory.path().join("missing").join("keystore.toml");
         let stuck = LiveKeystore::new(Keystore::clone(&live.current()), Some(nowhere));
-        assert!(stuck.rotate_hmac("alpha-1").is_err());
+        assert!(stuck.rotate(fresh()).is_err());
         assert_eq!(stuck.current().hmac_secret("alpha-1"), Some(&secret));
     }
 

@@ -1215,6 +1215,9 @@ fn end_audit_statement(sql: &mut Sql, at: Position) {
 /// What was asked for, as far as a note says it.
 fn audit_detail(note: &AuditNote) -> Option<String> {
     let [what, how] = note.content;
+    if note.action == AuditNote::KEY_ROTATED && how & 2 == 2 {
+        return Some("it failed; the key is as it was".into());
+    }
     let less = what.checked_sub(1)?;
     if note.action == CommandKind::KillSwitch as u8 {
         let scope = KillScope::try_from(what).ok()?;

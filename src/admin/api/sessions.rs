@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use trading_engine_protocol::types::{
     FirmId, Generation, KillScope, Reason, Roles, SessionId, SessionProtocol,
@@ -15,13 +16,12 @@ use super::extract::{Body, IfMatch, MaybeBody, Named, Operator, Params, Support,
 use super::problem::{Problem, Result, accepted};
 use super::risk::Killed;
 use super::{Api, Done, Page, Paging, Timestamp, tag, tagged};
-use crate::admin::desk::{Ask, Said};
+use crate::admin::desk::{Ask, Said, Who};
 use crate::admin::mirror::{Mirror, Reference, Session, protocol_of};
 use crate::engine::command::{
-    AuditNote, DefineFirm, DefineSession, KillSwitch, SessionDisconnected, SessionMessage, name,
-    name_text,
+    DefineFirm, DefineSession, KillSwitch, SessionDisconnected, SessionMessage, name, name_text,
 };
-use crate::gateway::keystore::{decode_hex, encode_hex};
+use crate::gateway::keystore::{Fresh, Rotated, decode_hex, encode_hex};
 
 /// How often a disconnect is asked for anew, because the session had logged on again.
 const DISCONNECTS_MAX: u32 = 3;
@@ -477,7 +477,7 @@ pub async fn rotate_key(
 ) -> Result<Json<NewKey>> {
     let api = &caller.api;
     // Nothing of the session's definition changes meanwhile.
-    let _turn = api.desk.edit().await;
+    let turn = api.desk.edit().await;
     let session = session_of(api, id)?.definition;
     let protocol = protocol_of(&session);
     let name = name_text(&session.name).to_owned();
@@ -500,32 +500,21 @@ pub async fn rotate_key(
     if change.username.is_some() && protocol == SessionProtocol::Binary {
         return Err(Problem::conflict("binary sessions have no username"));
     }
-    if session.public_key != [0; 32] {
-        return Err(Problem::conflict(
-            "it signs with its own key: state the new public key",
-        ));
-    }
-    // Whatever happens then, who asked for it is in the log.
-    let desk = &api.desk;
-    let outcome = desk.note(&caller.who, AuditNote::KEY_ROTATED, u64::from(id));
-    let sequence = outcome.await?.sequence.0;
-    let keystore = api.keystore.clone();
+    signs_with_no_key(&session)?;
     let (key, username) = (name.clone(), change.username);
-    let drawn = api.turns.slowly(move || match protocol {
-        SessionProtocol::Binary => keystore
-            .rotate_hmac(&key)
-            .map(|secret| (KeyKind::Hmac, None, encode_hex(&secret))),
-        SessionProtocol::Fix => keystore
-            .rotate_password(&key, username.as_deref())
-            .map(|login| (KeyKind::Password, Some(login.username), login.password)),
+    let fresh = api.turns.slowly(move || match protocol {
+        SessionProtocol::Binary => Fresh::hmac(key),
+        SessionProtocol::Fix => Fresh::password(key, username),
     });
-    let (kind, username, secret) = drawn.await?.map_err(|error| {
-        tracing::error!(%error, session = id, "a key could not be changed");
-        Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the key could not be changed; the old one is still right",
-        )
-    })?;
+    let fresh = fresh.await?.map_err(|error| unchanged(id, &error))?;
+    drop(turn);
+    // Once it is noted it is done or noted as failed, whether or not the client waits for it.
+    let task = tokio::spawn(rotate(Arc::clone(api), caller.who, id, fresh));
+    let (sequence, rotated) = task.await.map_err(|error| unchanged(id, &error))??;
+    let (kind, username, secret) = match rotated {
+        Rotated::Hmac(secret) => (KeyKind::Hmac, None, encode_hex(&secret)),
+        Rotated::Password(login) => (KeyKind::Password, Some(login.username), login.password),
+    };
     Ok(Json(NewKey {
         sequence,
         kind,
@@ -533,6 +522,40 @@ pub async fn rotate_key(
         username,
         secret: Some(secret),
     }))
+}
+
+/// Notes that a key is changed, and changes it; one that cannot be is noted, too.
+async fn rotate(api: Arc<Api>, who: Who, id: u32, fresh: Fresh) -> Result<(u64, Rotated)> {
+    let _turn = api.desk.edit().await;
+    signs_with_no_key(&session_of(&api, id)?.definition)?;
+    let sequence = api.desk.note_key(&who, id, false).await?.sequence.0;
+    let keystore = api.keystore.clone();
+    let rotated = tokio::task::spawn_blocking(move || keystore.rotate(fresh)).await;
+    let problem = match rotated {
+        Ok(Ok(rotated)) => return Ok((sequence, rotated)),
+        Ok(Err(error)) => unchanged(id, &error),
+        Err(error) => unchanged(id, &error),
+    };
+    api.desk.note_key(&who, id, true).await?;
+    Err(problem)
+}
+
+/// The venue draws no secret for a session that signs.
+fn signs_with_no_key(session: &DefineSession) -> Result<()> {
+    if session.public_key == [0; 32] {
+        return Ok(());
+    }
+    Err(Problem::conflict(
+        "it signs with its own key: state the new public key",
+    ))
+}
+
+fn unchanged(session: u32, error: &dyn std::error::Error) -> Problem {
+    tracing::error!(%error, session, "a key could not be changed");
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the key could not be changed; the old one is still right",
+    )
 }
 
 impl Killed {
