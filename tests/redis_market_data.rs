@@ -348,11 +348,49 @@ fn a_start_of_the_venue_goes_on_where_the_stream_ends() {
     assert_ne!(epoch(&mut client), first, "feed sequences began anew");
     server.kill();
 
-    // Another log: what Redis has is not its past.
+    // Another log: what Redis has is not its past. What it has of instruments that only the other one had goes.
+    let of_others = ["top:GONE", "last:GONE", "status:GONE"].map(|key| format!("{prefix}{key}"));
+    for key in of_others.iter().chain([&format!("other:{prefix}top:GONE")]) {
+        client.ask(&["HSET", key, "bid", "1"]);
+    }
+    client.ask(&["SET", &format!("{prefix}rate:GONE"), "1"]);
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), &settings);
     Desk::open(&server, 0).trade(3);
     check_stream(&mut client, &prefix, 3);
+    for key in &of_others {
+        assert_eq!(client.hash(key), BTreeMap::new(), "{key}");
+    }
+    assert!(!client.hash(&format!("{prefix}top:TEST-A")).is_empty());
+    for key in [
+        format!("other:{prefix}top:GONE"),
+        format!("{prefix}rate:GONE"),
+    ] {
+        let there = client.ask(&["EXISTS", &key]);
+        assert_eq!(there, Reply::Number(1), "only hashes of the prefix go");
+        client.ask(&["DEL", &key]);
+    }
+}
+
+#[test]
+fn a_prefix_that_looks_like_a_pattern_is_meant_as_it_is() {
+    let redis = Redis::start();
+    let mut client = Resp::connect(&redis.url);
+    let plain = prefix();
+    let odd = format!("{plain}[ab]*:");
+    let (own, others) = (format!("{odd}top:GONE"), format!("{plain}axx:top:GONE"));
+    for key in [&own, &others] {
+        client.ask(&["HSET", key, "bid", "1"]);
+    }
+    client.ask(&["HSET", &format!("{odd}venue"), "log_id", "another"]);
+    let floor = Floor::new(1);
+    let url = RedisUrl::parse(&redis.url).unwrap();
+    let thread = RedisThread::start(&url, &odd, floor.rig.market_data.clone()).unwrap();
+    until("the hash is gone", || client.hash(&own).is_empty());
+    assert!(!client.hash(&others).is_empty());
+    client.ask(&["DEL", &others]);
+    drop(floor);
+    thread.stop();
 }
 
 #[test]

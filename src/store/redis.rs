@@ -8,7 +8,7 @@
 //! many. What it knows of Redis it asks Redis, so a restart of either side is the same to it. It writes only
 //! while the prefix is its own (`owner`), and all hashes again now and then, for what somebody deleted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -50,6 +50,10 @@ const LOOK: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Time to write what is left when the venue stops.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// An instrument's hashes.
+const HASHES: [&str; 3] = ["top", "last", "status"];
+/// Keys that the server looks at for one answer, about.
+const SCANNED: u32 = 1_000;
 /// Commands sent at once.
 const PIPELINE: usize = 512;
 
@@ -58,9 +62,9 @@ const PIPELINE: usize = 512;
 pub struct RedisUrl(Config);
 
 impl RedisUrl {
-    /// `redis://`, `rediss://` (TLS), `redis-cluster://` and `redis-sentinel://` URLs.
+    /// `redis://` and `rediss://` (TLS) URLs: one server.
     pub fn parse(text: &str) -> Option<Self> {
-        let schemes = ["redis://", "rediss://", "redis-", "rediss-"];
+        let schemes = ["redis://", "rediss://"];
         if !schemes.iter().any(|scheme| text.starts_with(scheme)) {
             return None;
         }
@@ -382,7 +386,10 @@ async fn session(link: &Link, market_data: &MarketData) -> Result<Ended, fred::e
     if let Some(other) = owner.hold(&link.client, &in_time()).await? {
         return Ok(Ended::Owned(other));
     }
-    let mut published = begin(link, market_data).await?;
+    let mut published = match begin(link, market_data, &mut owner).await? {
+        Begun::Own(published) => published,
+        Begun::Owned(other) => return Ok(Ended::Owned(other)),
+    };
     let mut reader = reader(market_data, published.end);
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -443,8 +450,21 @@ fn reader(market_data: &MarketData, end: End) -> FeedReader {
         .with_pace(PACE)
 }
 
-/// Finds out where the stream ends. One of another log, or ahead of this one, is removed.
-async fn begin(link: &Link, market_data: &MarketData) -> Result<Published, fred::error::Error> {
+/// How a session begins.
+enum Begun {
+    /// Under a prefix of its own.
+    Own(Published),
+    /// It does not: somebody else has taken the prefix meanwhile.
+    Owned(String),
+}
+
+/// Finds out where the stream ends. One of another log, or ahead of this one, is removed, and so are the hashes
+/// of instruments that this log does not have.
+async fn begin(
+    link: &Link,
+    market_data: &MarketData,
+    owner: &mut Owner,
+) -> Result<Begun, fred::error::Error> {
     let client = link.client.with_options(&in_time());
     let (venue, stream) = (link.key("venue"), link.key("trades"));
     let known: HashMap<String, String> = client.hgetall(&venue).await?;
@@ -459,12 +479,16 @@ async fn begin(link: &Link, market_data: &MarketData) -> Result<Published, fred:
         .get("log_id")
         .is_none_or(|log_id| *log_id == log_name(market_data));
     if !same_log || end.0 > market_data.sequence() {
-        tracing::warn!("redis has trades of another log: they are removed");
+        tracing::warn!("redis has market data of another log: it is removed");
+        // The stream last: while it is there, a session that broke off here is not thought to be done.
+        if let Some(other) = remove_unknown(link, market_data, owner).await? {
+            return Ok(Begun::Owned(other));
+        }
         let () = client.del(&stream).await?;
-        return Ok(Published {
+        return Ok(Begun::Own(Published {
             next_place: Some(0),
             ..Published::default()
-        });
+        }));
     }
     let last = number(
         newest
@@ -473,7 +497,7 @@ async fn begin(link: &Link, market_data: &MarketData) -> Result<Published, fred:
     )
     .unwrap_or(0);
     let left = *lock(&link.left);
-    Ok(Published {
+    Ok(Begun::Own(Published {
         end,
         next_place: match end {
             (0, 0) => Some(0),
@@ -482,7 +506,53 @@ async fn begin(link: &Link, market_data: &MarketData) -> Result<Published, fred:
         // An amendment that ends the stream names an older trade.
         last_trade: last.max(number(known.get("last_trade_id")).unwrap_or(0)),
         ..Published::default()
-    })
+    }))
+}
+
+/// Removes the hashes of instruments that this log does not have. `Some`: who has the prefix by now instead.
+async fn remove_unknown(
+    link: &Link,
+    market_data: &MarketData,
+    owner: &mut Owner,
+) -> Result<Option<String>, fred::error::Error> {
+    let client = link.client.with_options(&in_time());
+    let known = market_data.instruments();
+    let known: HashSet<&str> = known.iter().map(|info| &*info.symbol).collect();
+    let pattern = format!("{}*", escaped(&link.prefix));
+    let mut cursor = "0".to_owned();
+    loop {
+        // A server with very many keys takes longer than a prefix is kept.
+        if let Some(other) = owner.hold(&link.client, &in_time()).await? {
+            return Ok(Some(other));
+        }
+        let page = client.scan_page(cursor, pattern.as_str(), Some(SCANNED), None);
+        let (next, keys): (String, Vec<String>) = page.await?;
+        let unknown = keys.into_iter().filter(|key| {
+            let rest = key.strip_prefix(&link.prefix);
+            let named = rest.and_then(|rest| rest.split_once(':'));
+            named.is_some_and(|(name, symbol)| HASHES.contains(&name) && !known.contains(symbol))
+        });
+        let unknown: Vec<String> = unknown.collect();
+        if !unknown.is_empty() {
+            let () = client.del(unknown).await?;
+        }
+        if next == "0" {
+            return Ok(None);
+        }
+        cursor = next;
+    }
+}
+
+/// A text as a pattern of Redis that is that text only.
+fn escaped(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
 }
 
 async fn send(link: &Link, writes: &[Write]) -> Result<(), fred::error::Error> {
@@ -687,10 +757,11 @@ fn hashes(link: &Link, market_data: &MarketData, view: &InstrumentView) -> [Writ
         fields.extend(numbers.clone());
         Write::Hash(link.key(format_args!("{name}:{symbol}")), fields)
     };
+    let [top_name, last, status] = HASHES;
     [
-        of("top", top),
-        of("last", last_fields(&view.statistics)),
-        of("status", status_fields(&view.statistics)),
+        of(top_name, top),
+        of(last, last_fields(&view.statistics)),
+        of(status, status_fields(&view.statistics)),
     ]
 }
 
