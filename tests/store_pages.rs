@@ -19,6 +19,8 @@ use trading_engine::store::{Store, StoreError, migrate};
 
 /// Rows of every table, numbered from 1 on.
 const ROWS: u64 = 120_000;
+/// Quotes behind the last order.
+const QUOTES: u64 = 60_000;
 /// Between two rows, ns.
 const STEP: u64 = 20_000_000_000;
 const DAY: u64 = 86_400_000_000_000;
@@ -27,11 +29,16 @@ const BEGIN: u64 = 20_000 * DAY;
 /// The one row that has what others have not.
 const ODD: u64 = 10;
 
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "INSERT INTO orders (order_id, session, firm, account, instrument, client_order_id, side, order_type, \
      time_in_force, status, quantity, leaves, cumulative, notional, instructions, self_trade_prevention, \
      protection_group, is_quote, reason, exec_id, entered_at, updated_at, sequence, idx) \
      SELECT n * 16, n % 7, $odd, $odd, $odd, 'c' || n, $odd, 2, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, n, $at, $at, n, 0",
+    "INSERT INTO orders (order_id, session, firm, account, instrument, client_order_id, side, order_type, \
+     time_in_force, status, quantity, leaves, cumulative, notional, instructions, self_trade_prevention, \
+     protection_group, is_quote, reason, exec_id, entered_at, updated_at, sequence, idx) \
+     SELECT ($rows + n) * 16, 8, 1, 1, 1, 'q' || n, 1, 2, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, $rows + n, \
+     $at + $rows * $step, 0, n, 0",
     "INSERT INTO executions (exec_id, sequence, idx, sequenced_at, kind, reason, session, epoch, session_seq, \
      order_id, client_order_id, instrument, account, side, order_type, time_in_force, status, quantity, leaves, \
      cumulative) SELECT n, n, 0, $at, 20, 0, n % 7, 1, n, n * 16, 'c' || n, $odd, 0, 1, 2, 0, 0, 1, 1, 0",
@@ -51,11 +58,13 @@ const TABLES: [&str; 6] = [
 fn filling(from: impl Fn(u64) -> String) -> Vec<String> {
     let odd = format!("(CASE WHEN n = {ODD} THEN 2 ELSE 1 END)");
     let at = format!("({BEGIN} + n * {STEP})");
-    let rows = [ROWS, ROWS, ROWS, ROWS, ROWS, 7];
+    let rows = [ROWS, QUOTES, ROWS, ROWS, ROWS, ROWS, 7];
     let texts = TABLES.iter().zip(rows);
     texts
         .map(|(text, rows)| {
             let text = text.replace("$odd", &odd).replace("$at", &at);
+            let text = text.replace("$rows", &ROWS.to_string());
+            let text = text.replace("$step", &STEP.to_string());
             // PostgreSQL does not take a bare number for another kind of one.
             format!("{text} FROM {}", from(rows))
         })
@@ -130,7 +139,7 @@ fn span(first: u64, last: u64) -> (Option<u64>, Option<u64>) {
 
 async fn questions(store: &Store) {
     // What one row has that nobody else has is found by looking on, and pages say how far.
-    let most = ROWS.div_ceil(u64::from(ROWS_LOOKED_AT)) + 1;
+    let most = (ROWS + QUOTES).div_ceil(u64::from(ROWS_LOOKED_AT)) + 1;
     let orders = |filter: OrderFilter| async move {
         let (rows, pages) =
             all(async |cursor| store.orders(&filter, cursor.as_ref(), 100).await).await;
@@ -402,6 +411,12 @@ fn pages_of_a_long_history_have_a_bounded_cost_in_postgresql() {
     let days_most = usize::try_from(u64::from(ROWS_LOOKED_AT) / of_day).unwrap() + 2;
     for plan in log.split("Query Text:") {
         let scanned = |table: &str| plan.matches(&format!("Seq Scan on {table}")).count();
+        // A time is searched for past any number of quotes.
+        let searches_orders = plan.contains("AS found") && plan.contains("FROM orders");
+        assert!(
+            !searches_orders || plan.contains("orders_in_order"),
+            "{plan}"
+        );
         for table in ["orders", "admin_audit"] {
             assert_eq!(scanned(table), 0, "{plan}");
         }

@@ -32,14 +32,16 @@ const POSTGRES: &[Embedded] = embedded!(
     1 "000001_users",
     2 "000002_history",
     3 "000003_indexes",
-    4 "000004_audit_detail"
+    4 "000004_audit_detail",
+    6 "000006_orders_in_order"
 );
 const SQLITE: &[Embedded] = embedded!(
     "../../migrations/sqlite/",
     1 "000001_users",
     2 "000002_history",
     3 "000003_indexes",
-    4 "000004_audit_detail"
+    4 "000004_audit_detail",
+    6 "000006_orders_in_order"
 );
 
 const TABLE: &str = "_sqlx_migrations";
