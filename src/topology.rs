@@ -409,14 +409,14 @@ fn desk(commands: &Arc<Mutex<Outbox>>, journal: &Arc<Shared>, clock: &Clock) -> 
 /// The mirror of an engine that was restored.
 fn begin_mirror(mirror: &Mirror, engine: &Engine) {
     mirror.write(|reference| {
-        for definition in engine.instruments() {
-            let id = definition.instrument;
-            let phase = engine.phase(id).unwrap_or(TradingPhase::Continuous);
+        for state in engine.instrument_states() {
+            let id = state.definition.instrument;
+            let phase = TradingPhase::try_from(state.phase).unwrap_or(TradingPhase::Continuous);
             reference.begin_instrument(
-                definition,
-                phase,
+                &state.definition,
+                (phase, state.until),
                 engine.is_held(id),
-                engine.reference_price(id),
+                state.reference,
             );
         }
         for firm in engine.firms() {

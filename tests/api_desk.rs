@@ -244,6 +244,31 @@ fn a_halt_of_all_holds_each_of_them_also_over_a_start() {
     assert_eq!(held(&risk), 1);
     assert_eq!(phases("halted"), 4);
     assert_eq!(held(&risk), 5);
+#[test]
+fn an_interruption_has_its_end_also_after_a_start() {
+    let world = World::start(&[]);
+    let path = "/api/v1/instruments/TEST-A";
+    let mut definition = world.operator.get(path).ok()["definition"].clone();
+    definition["dynamic_band"] = json!("5");
+    definition["interruption_ms"] = json!(600_000);
+    world.operator.put(path, &definition).ok();
+    let mut alpha = world.binary("alpha-1");
+    let mut beta = world.binary("beta-1");
+    accepted(&mut alpha, 1, 2, 1, 50);
+    accepted(&mut beta, 2, 1, 1, 50);
+    accepted(&mut alpha, 3, 2, 1, 60);
+    accepted(&mut beta, 4, 1, 1, 60);
+    let before = world.until(path, |view| view["phase"] == "volatility-auction");
+    assert!(before["phase_until"].is_string(), "{before}");
+    let World { server, _data, .. } = world;
+    server.kill();
+    let server = Server::start(_data.path(), &[]);
+    let after = Api::login(&server, "viewer").get(path).ok();
+    for field in ["phase", "phase_until", "held", "reference"] {
+        assert_eq!(after[field], before[field], "{field}: {after}");
+    }
+}
+
     assert_eq!(phases("continuous"), 0);
     risk.ask("/api/v1/instruments/TEST-A/resume").ok();
     assert_eq!(held(&risk), 4);

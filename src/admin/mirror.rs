@@ -129,17 +129,17 @@ impl Reference {
             .any(|block| block.scope == scope && block.target == target)
     }
 
-    /// Takes an instrument as it is in a restored core.
+    /// Takes an instrument as it is in a restored core; with its phase, when the core will end that, 0 = never.
     pub fn begin_instrument(
         &mut self,
         definition: &DefineInstrument,
-        phase: TradingPhase,
+        phase: (TradingPhase, UtcNanos),
         held: bool,
         reference: Option<Price>,
     ) {
         self.define_instrument(definition);
         if let Some(known) = self.instruments.get_mut(&definition.instrument.0) {
-            known.phase = phase;
+            (known.phase, known.phase_until) = phase;
             known.held = held;
             known.reference = reference;
         }
