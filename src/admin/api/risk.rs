@@ -326,7 +326,7 @@ pub struct KillView {
     /// The user's firm.
     #[serde(skip_serializing_if = "Option::is_none")]
     firm: Option<u32>,
-    /// Set by the venue, which alone can release it; else by a firm's desk.
+    /// Set by the venue, which alone can release it; else by a firm's desk, and the desk or the venue can.
     by_venue: bool,
 }
 

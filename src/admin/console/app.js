@@ -215,7 +215,7 @@ const blockRows = new Rows(
     return make("li", {}, make("span", {}, make("span", { className: "chip stop" }, of.scope), ` ${name}${of.by_venue ? "" : " (by the firm's desk)"}`), release);
   },
   (row, of) => {
-    row.lastChild.disabled = !may("risk") || !of.by_venue;
+    row.lastChild.disabled = !may("risk");
   },
 );
 
@@ -400,7 +400,8 @@ function note(of) {
   for (const [id, rate] of rates) rates.set(id, { ...rate, connected: false, unsent: 0, orders_per_second: 0, messages_per_second: 0 });
   for (const now of of.sessions) {
     const then = before.get(now.id) ?? now;
-    const rate = (name) => (seconds > 0 ? (now[name] - then[name]) / seconds : 0);
+    // The counts of a venue that was started again begin anew.
+    const rate = (name) => (seconds > 0 ? Math.max(0, now[name] - then[name]) / seconds : 0);
     rates.set(now.id, { connected: now.connected, fills: now.fills, unsent: now.unsent_bytes, orders_per_second: rate("orders"), messages_per_second: rate("messages") });
     all.orders += rate("orders");
     all.fills += rate("fills");
