@@ -121,15 +121,21 @@ impl Sending {
                 .inspect_err(|error| tracing::debug!(%error, "no DogStatsD agent"))
                 .ok();
         }
+        let mut is_gone = false;
         for datagram in self.encoder.datagrams(look) {
             let socket = self.socket.as_ref();
-            let is_sent = socket.is_some_and(|socket| socket.send(&datagram).is_ok());
-            let count = if is_sent {
-                &self.counts.sent
-            } else {
-                &self.counts.dropped
+            let sent = socket.map(|socket| socket.send(&datagram));
+            let count = match &sent {
+                Some(Ok(_)) => &self.counts.sent,
+                Some(Err(_)) | None => &self.counts.dropped,
             };
             count.fetch_add(1, Ordering::Relaxed);
+            let refused = |error: &io::Error| error.kind() != io::ErrorKind::WouldBlock;
+            is_gone |= sent.is_some_and(|sent| sent.as_ref().is_err_and(refused));
+        }
+        if is_gone {
+            // The agent may be at another address by the next time.
+            self.socket = None;
         }
     }
 }
@@ -297,6 +303,36 @@ mod tests {
         );
         let again = text(encoder.datagrams(&look(7, &syncs)));
         assert!(again.starts_with("trading_engine.orders:2|c|"), "{again}");
+    }
+
+    /// A name is looked up anew: where it leads to cannot be changed here, but a new socket can be seen.
+    #[test]
+    fn an_agent_that_refuses_is_looked_up_again() {
+        let agent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = agent.local_addr().unwrap().port();
+        let mut sending = Sending {
+            agent: ("127.0.0.1".into(), port),
+            socket: None,
+            encoder: Encoder::new("env:test".into()),
+            counts: Arc::default(),
+        };
+        let counts = Arc::clone(&sending.counts);
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let syncs = Histogram::default();
+        sending.send(&look(1, &syncs));
+        assert_eq!((read(&counts.sent), read(&counts.dropped)), (1, 0));
+        let first = agent.recv_from(&mut [0; DATAGRAM_BYTES]).unwrap().1;
+        drop(agent);
+        // The refusal of one datagram is told with the next.
+        sending.send(&look(2, &syncs));
+        sending.send(&look(3, &syncs));
+        assert_eq!((read(&counts.sent), read(&counts.dropped)), (2, 1));
+        assert!(sending.socket.is_none());
+        let agent = UdpSocket::bind(("127.0.0.1", port)).unwrap();
+        sending.send(&look(4, &syncs));
+        assert_eq!(read(&counts.sent), 3);
+        let second = agent.recv_from(&mut [0; DATAGRAM_BYTES]).unwrap().1;
+        assert_ne!(first.port(), second.port());
     }
 
     #[test]
