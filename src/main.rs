@@ -730,7 +730,9 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
         market_data: venue.market_data(),
         durable: Box::new(move || durable.get()),
     });
-    state.show(view(&venue, api, registry, link, history.status()));
+    let embedded = config.database_url.is_none().then(|| config.database());
+    let seen = view(&venue, api, registry, link, history.status(), embedded);
+    state.show(seen);
     state.readiness.set_started();
     let stop: Arc<AtomicBool> = Arc::default();
     let bot = bot(config, credentials.as_ref(), binary_address, &stop);
@@ -1050,6 +1052,7 @@ fn view(
     registry: Registry,
     link: Redis,
     history: projector::Status,
+    embedded: Option<DatabaseUrl>,
 ) -> View {
     let (store, people) = (api.store.clone(), Arc::clone(&api.people));
     let ping: Asking = Arc::new(move || {
@@ -1096,7 +1099,7 @@ fn view(
         metrics: Arc::new(move || registry.text()),
         market_data: venue.market_data(),
         api: Some(Arc::new(api)),
-        database: Ping::new("DATABASE_URL", ping),
+        database: Ping::new("DATABASE_URL", ping).instead(embedded.as_ref()),
         redis: Ping::new("REDIS_URL", redis),
     }
 }

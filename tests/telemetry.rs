@@ -166,7 +166,12 @@ fn metrics_of_a_loaded_venue_are_clean_and_those_of_the_table() {
     // Every kind of question that the database was asked is there, none failed.
     let operator = Api::login(&server, "operator");
     assert_eq!(operator.get("/api/v1/trades").status, 200);
-    assert_eq!(server.get("/health/db").0, 200);
+    let (status, health) = server.get("/health/db");
+    assert_eq!(status, 200);
+    // Nobody takes the embedded one for a database that was named.
+    let embedded = data.path().join("history.sqlite");
+    let said = format!("DATABASE_URL is not set: sqlite:{}", embedded.display());
+    assert!(health.contains(&said), "{health}");
     let asked = scrape(&server);
     for kind in ["read", "users", "ping", "migrate", "rows", "commit"] {
         let of = |metric: &str| value(&asked, &format!("{metric}{{kind=\"{kind}\"}}"));

@@ -1,6 +1,7 @@
 //! What the venue leans on without needing it: the database and the cache. Down, either is told here by
 //! name, and is no reason to be un-ready.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,7 @@ pub type Asking =
 #[derive(Clone)]
 pub struct Ping {
     setting: &'static str,
+    instead: Option<String>,
     asking: Asking,
     last: Arc<Mutex<Option<(Instant, Dependency)>>>,
 }
@@ -60,9 +62,16 @@ impl Ping {
     pub fn new(setting: &'static str, asking: Asking) -> Self {
         Self {
             setting,
+            instead: None,
             asking,
             last: Arc::default(),
         }
+    }
+
+    /// The same; what there is instead, because the setting is not there, is said by name.
+    pub fn instead(mut self, what: Option<&impl fmt::Display>) -> Self {
+        self.instead = what.map(|what| format!("{} is not set: {what}", self.setting));
+        self
     }
 
     /// How it is, or was a moment ago.
@@ -84,12 +93,15 @@ impl Ping {
             Some(Ok(took)) => Dependency {
                 status: "ok",
                 latency_ms: Some(took.as_secs_f64() * 1e3),
-                reason: None,
+                reason: self.instead.clone(),
             },
             Some(Err(reason)) => Dependency {
                 status: "down",
                 latency_ms: None,
-                reason: Some(reason),
+                reason: Some(match &self.instead {
+                    Some(instead) => format!("{reason} ({instead})"),
+                    None => reason,
+                }),
             },
         };
         *last = Some((Instant::now(), dependency.clone()));
