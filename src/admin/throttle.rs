@@ -31,7 +31,7 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// So many requests a minute for each user, and for each address without a token.
+    /// So many requests a minute for each user, and for each address without a valid token.
     pub fn new(limits: SharedLimits, per_minute: u32) -> Self {
         let rate = Rate {
             uses: per_minute.into(),

@@ -604,7 +604,7 @@ pub const SETTINGS: &[Setting] = &[
         Group::Api,
         number(1, 1_000_000),
         Initial::Text("6000"),
-        "Requests a minute of one user, or of an address without a token.",
+        "Requests a minute of one user, or of an address without a valid token. What asks for no token (health, /instruments, /book) is not counted.",
     ),
     open(
         "LOG_LEVEL",
