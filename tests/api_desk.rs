@@ -95,6 +95,20 @@ fn a_kill_switch_cancels_and_blocks_until_it_is_released() {
         let on = risk.get("/api/v1/kill-switches").ok();
         assert_eq!(on["items"], json!([]));
     }
+    // The events say so, too, each by its name.
+    let path = "/api/v1/events?kind=KillSwitchDone&limit=3";
+    let page = world.until(path, |page| {
+        let items = page["items"].as_array().unwrap();
+        items.len() == 3 && items[0]["detail"]["scope"] == 5 && items[0]["detail"]["release"] == 1
+    });
+    assert_eq!(page["items"][1]["detail"]["canceled"], 1, "{page}");
+    let next = page["next"].as_str().unwrap();
+    let page = risk.get(&format!("{path}&cursor={next}")).ok();
+    assert_eq!(page["items"].as_array().unwrap().len(), 3, "{page}");
+    let page = risk.get("/api/v1/events?kind=LogonAnswered&session=2").ok();
+    assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page}");
+    assert_eq!(page["items"][0]["session"], 2, "{page}");
+    risk.get("/api/v1/events?kind=Nothing").problem(404);
     accepted(&mut alpha, 50, 1, 10, 50);
     // All its orders, and it goes on.
     let support = Api::login(&world.server, "support");
@@ -231,20 +245,6 @@ fn a_halt_stops_an_instrument_and_all_phases_pass_it_over_until_it_is_resumed() 
 }
 
 #[test]
-fn a_halt_of_all_holds_each_of_them_also_over_a_start() {
-    let world = World::start(&[]);
-    let risk = Api::login(&world.server, "risk");
-    let phases = |phase: &str| {
-        let all = risk.post("/api/v1/phases", &json!({"phase": phase})).ok();
-        all["changed"].as_array().unwrap().len()
-    };
-    let held = |api: &Api| api.get("/api/v1/venue").ok()["held"].clone();
-    // One that the schedule could have halted, with the rest of them.
-    risk.ask("/api/v1/instruments/TEST-A/halt").ok();
-    assert_eq!(held(&risk), 1);
-    assert_eq!(phases("halted"), 4);
-    assert_eq!(held(&risk), 5);
-#[test]
 fn an_interruption_has_its_end_also_after_a_start() {
     let world = World::start(&[]);
     let path = "/api/v1/instruments/TEST-A";
@@ -269,6 +269,20 @@ fn an_interruption_has_its_end_also_after_a_start() {
     }
 }
 
+#[test]
+fn a_halt_of_all_holds_each_of_them_also_over_a_start() {
+    let world = World::start(&[]);
+    let risk = Api::login(&world.server, "risk");
+    let phases = |phase: &str| {
+        let all = risk.post("/api/v1/phases", &json!({"phase": phase})).ok();
+        all["changed"].as_array().unwrap().len()
+    };
+    let held = |api: &Api| api.get("/api/v1/venue").ok()["held"].clone();
+    // One that the schedule could have halted, with the rest of them.
+    risk.ask("/api/v1/instruments/TEST-A/halt").ok();
+    assert_eq!(held(&risk), 1);
+    assert_eq!(phases("halted"), 4);
+    assert_eq!(held(&risk), 5);
     assert_eq!(phases("continuous"), 0);
     risk.ask("/api/v1/instruments/TEST-A/resume").ok();
     assert_eq!(held(&risk), 4);
@@ -488,6 +502,18 @@ fn a_key_that_was_drawn_anew_works_at_once_and_the_old_one_does_not() {
     });
     assert_eq!(audit["items"][0]["actor"], "operator");
     assert_eq!(audit["items"][0]["target"], 1);
+    // One that could not be changed says so, and what logged on before still does.
+    let temporary = world._data.path().join("keystore.tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    operator.ask("/api/v1/sessions/1/keys").problem(500);
+    std::fs::remove_dir(&temporary).unwrap();
+    FixTalk::logged_on(world.server.fix, &fix_entry(1, &key), 30);
+    let audit = world.until("/api/v1/audit?action=KeyRotated", |page| {
+        page["items"].as_array().unwrap().len() == 4
+    });
+    let failed = "it failed; the key is as it was";
+    assert_eq!(audit["items"][0]["detail"], failed, "{audit}");
+    assert_eq!(audit["items"][1]["detail"], Value::Null, "{audit}");
     let World { server, _data, .. } = world;
     assert_eq!(server.terminate(), Some(0));
     for folder in ["journal", "events"] {
@@ -527,18 +553,6 @@ fn a_disconnect_closes_the_connection_of_either_door() {
         .fix
         .iter()
         .find(|entry| entry.session == 1)
-    // One that could not be changed says so, and what logged on before still does.
-    let temporary = world._data.path().join("keystore.tmp");
-    std::fs::create_dir(&temporary).unwrap();
-    operator.ask("/api/v1/sessions/1/keys").problem(500);
-    std::fs::remove_dir(&temporary).unwrap();
-    FixTalk::logged_on(world.server.fix, &fix_entry(1, &key), 30);
-    let audit = world.until("/api/v1/audit?action=KeyRotated", |page| {
-        page["items"].as_array().unwrap().len() == 4
-    });
-    let failed = "it failed; the key is as it was";
-    assert_eq!(audit["items"][0]["detail"], failed, "{audit}");
-    assert_eq!(audit["items"][1]["detail"], Value::Null, "{audit}");
         .unwrap();
     let mut fix = FixTalk::logged_on(world.server.fix, entry, 30);
     support.ask("/api/v1/sessions/1/disconnect").ok();

@@ -805,13 +805,39 @@ fn audit_row(record: &Record) -> Result<AuditRow, StoreError> {
     })
 }
 
+/// Kinds of events that have rows in `events`: all but those that other tables are made of, and those that say
+/// again what other rows say.
+pub const EVENT_KINDS: [EventKind; 15] = [
+    EventKind::ReferenceSet,
+    EventKind::DefinitionRefused,
+    EventKind::LogonAnswered,
+    EventKind::SessionClosed,
+    EventKind::BusinessRejected,
+    EventKind::CommandRefused,
+    EventKind::RequestRejected,
+    EventKind::MassCancelDone,
+    EventKind::DayRolled,
+    EventKind::CancelAfterSet,
+    EventKind::AuctionUncrossed,
+    EventKind::KillSwitchDone,
+    EventKind::QuoteCancelDone,
+    EventKind::ProtectionSet,
+    EventKind::ProtectionTripped,
+];
+
+/// The name of such a kind.
+fn event_kind(number: u8) -> String {
+    let known = EVENT_KINDS.iter().find(|kind| **kind as u8 == number);
+    known.map_or_else(|| format!("Event{number}"), |kind| format!("{kind:?}"))
+}
+
 fn event_row(record: &Record) -> Result<EventRow, StoreError> {
     let detail = record.text("detail")?;
     Ok(EventRow {
         sequence: record.number("sequence")?,
         index: record.number("idx")?,
         at: Time(record.number("sequenced_at")?),
-        kind: record.number("kind")?,
+        kind: event_kind(record.number("kind")?),
         session: record.number("session")?,
         reason: reason(record.number("reason")?),
         detail: serde_json::from_str(&detail)

@@ -314,13 +314,13 @@ pub struct EventRow {
     pub index: u32,
     /// When.
     pub at: Time,
-    /// Which, the number of the event's kind.
-    pub kind: u8,
+    /// What, by the event's name, such as `LogonAnswered`.
+    pub kind: String,
     /// Whose, 0 = the venue's.
     pub session: u32,
     /// Why it was refused or ended.
     pub reason: Option<&'static str>,
-    /// What the event says, in units and lots.
+    /// What the event says, by its kind; prices in units of the instrument, quantities in lots, times in ns UTC.
     #[schema(value_type = Object)]
     pub detail: serde_json::Value,
 }

@@ -1,5 +1,5 @@
-//! History: orders, executions, trades, positions, quotes and the audit, from the database; busts and
-//! corrections of trades, which are looked up there.
+//! History: orders, executions, trades, positions, quotes, the audit and other events, from the database; busts
+//! and corrections of trades, which are looked up there.
 
 use std::time::Duration;
 
@@ -21,8 +21,9 @@ use crate::engine::event::{OrderState, TradeAmended};
 use crate::limits::NAME_LENGTH_MAX;
 use crate::store::StoreError;
 use crate::store::history::{
-    AuditFilter, AuditRow, Cursor, ExecutionFilter, ExecutionRow, OrderFilter, OrderKey, OrderRow,
-    Page, PositionFilter, PositionRow, QuoteFilter, QuoteRow, TradeFilter, TradeRow,
+    AuditFilter, AuditRow, Cursor, EVENT_KINDS, EventFilter, EventRow, ExecutionFilter,
+    ExecutionRow, OrderFilter, OrderKey, OrderRow, Page, PositionFilter, PositionRow, QuoteFilter,
+    QuoteRow, TradeFilter, TradeRow,
 };
 
 /// How long a bust waits for history to have what is durable.
@@ -727,6 +728,50 @@ pub async fn audit(
     };
     let (cursor, limit) = (listing.cursor.as_ref(), listing.limit);
     listing.answer(api.store.audit(&filter, cursor, limit).await)
+}
+
+list_params! {
+    /// Which events.
+    EventsParams {
+        /// Of this session; 0: the venue's own.
+        session: Option<u32>,
+        /// Of this kind: an event's name such as `LogonAnswered`, `SessionClosed`, `RequestRejected`,
+        /// `MassCancelDone`, `AuctionUncrossed` or `DayRolled`.
+        #[param(max_length = 32)]
+        kind: Option<String>,
+    }
+}
+
+/// What else happened.
+///
+/// Logons and their ends, refusals, mass cancels, kill switches, protections, auctions and days: everything
+/// that is no order, quote, execution, trade or deed of the venue's people. The newest first. A page looks at
+/// 50,000 rows at most: with a filter it may have few or none, and a `next` that goes on.
+#[utoipa::path(get, path = "/events", tag = "history", operation_id = "list_events",
+    security(("bearer" = [])), params(EventsParams),
+    responses((status = 200, description = "Some of them.", body = Page<EventRow>)))]
+pub async fn events(
+    caller: Viewer,
+    Params(params): Params<EventsParams>,
+) -> Result<Json<Page<EventRow>>> {
+    let api = &caller.api;
+    let listing = params.listing()?;
+    let filter = EventFilter {
+        session: params.session,
+        kind: params.kind.as_deref().map(event_kind).transpose()?,
+        since: listing.since,
+        until: listing.until,
+    };
+    let (cursor, limit) = (listing.cursor.as_ref(), listing.limit);
+    listing.answer(api.store.events(&filter, cursor, limit).await)
+}
+
+fn event_kind(name: &str) -> Result<u8> {
+    let mut kinds = EVENT_KINDS.iter();
+    let known = kinds.find(|kind| format!("{kind:?}") == name);
+    known
+        .map(|kind| *kind as u8)
+        .ok_or_else(|| Problem::missing(format!("no kind of event {name:?}")))
 }
 
 fn action(name: &str) -> Result<u8> {

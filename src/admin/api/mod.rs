@@ -278,6 +278,7 @@ fn described() -> (Router<AdminState>, utoipa::openapi::OpenApi) {
         .routes(routes!(history::positions))
         .routes(routes!(history::quotes))
         .routes(routes!(history::audit))
+        .routes(routes!(history::events))
         .routes(routes!(venue::show))
         .routes(routes!(venue::roll_day))
         .routes(routes!(users::list))
