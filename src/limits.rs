@@ -90,6 +90,8 @@ pub struct EngineLimits {
     pub protection_groups_per_firm: u32,
     /// Sets of risk limits. Full: `Reason::DefinitionCapacity`.
     pub risk_limits: u32,
+    /// Accounts over all firms, disabled ones included. Full: `Reason::DefinitionCapacity`.
+    pub accounts: u32,
 }
 
 impl EngineLimits {
@@ -128,6 +130,7 @@ impl Default for EngineLimits {
             protection_groups: 1 << 10,
             protection_groups_per_firm: 1 << 6,
             risk_limits: 1 << 10,
+            accounts: 1 << 14,
         }
     }
 }

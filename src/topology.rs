@@ -438,6 +438,7 @@ fn begin_mirror(mirror: &Mirror, engine: &Engine) {
         engine
             .risk_limits()
             .for_each(|set| reference.set_limits(&set));
+        engine.accounts().for_each(|set| reference.set_account(set));
         engine.kill_switches(|block| {
             reference.blocks.insert(mirror::Block {
                 scope: block.scope,

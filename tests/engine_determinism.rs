@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use support::venue::{self, Driver, SESSION};
 use support::workload::{Fnv, Kind, Shape, Step, Stream};
-use trading_engine::engine::command::{DayRoll, SessionDisconnected};
+use trading_engine::engine::command::{DayRoll, EnterOrder, SessionDisconnected, SetAccount};
 use trading_engine::engine::event::{EventBody, EventSink};
 use trading_engine::limits::EngineLimits;
-use trading_engine_protocol::types::{Reason, SessionId};
+use trading_engine_protocol::types::{AccountId, FirmId, Reason, SessionId};
 
 const COMMANDS: u64 = 1_000_000;
 
@@ -193,6 +193,7 @@ fn refused_at_capacity() {
         client_order_ids: 150,
         price_pages: 8,
         instruments: 2,
+        accounts: 40,
         ..limits()
     };
     let mut driver = Driver::world(limits, 2, 1);
@@ -234,4 +235,46 @@ fn refused_at_capacity() {
         });
     }
     assert!(pages > 0, "price pages are refused at, not grown");
+    // Accounts that come in no order, and then orders that are held to them.
+    let mut driver = Driver::world(limits, 2, 1);
+    let mut told = [
+        (Reason::None, 0),
+        (Reason::DefinitionCapacity, 0),
+        (Reason::UnknownAccount, 0),
+    ];
+    out.clear();
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    ARMED.store(true, Ordering::Relaxed);
+    for number in 0..50 {
+        let set = SetAccount {
+            firm: FirmId(1),
+            account: AccountId(number * 7 % 50),
+            enabled: 1,
+            ..SetAccount::default()
+        };
+        driver.apply(SessionId(0), set, &mut out);
+    }
+    for number in 0..50 {
+        let order = EnterOrder {
+            account: AccountId(number * 7 % 50),
+            ..venue::enter(u64::from(number) + 1, 1, 1, 0, 100, 1)
+        };
+        driver.apply(SESSION, order, &mut out);
+    }
+    ARMED.store(false, Ordering::Relaxed);
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed), before);
+    venue::for_each_event(&out, |header, _| {
+        for (reason, count) in &mut told {
+            *count += u64::from(header.reason == reason.code());
+        }
+    });
+    assert_eq!(
+        told,
+        [
+            (Reason::None, 80),
+            (Reason::DefinitionCapacity, 10),
+            (Reason::UnknownAccount, 10)
+        ],
+        "40 accounts and an order of each, 10 find no room, and the orders of those no account"
+    );
 }

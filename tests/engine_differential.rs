@@ -1,6 +1,6 @@
 //! The engine against an oracle of plain vectors: one random stream over every feature of
 //! `protocol/ORDERS.md`, every event compared field by field, visible depth compared after each
-//! command, whole books, definitions, kill switches and risk limits every few hundred, and
+//! command, whole books, definitions, kill switches, accounts and risk limits every few hundred, and
 //! `executed + leaves + canceled = ordered`. Now and then the engine is another one, made of its own
 //! snapshot.
 //!
@@ -22,8 +22,8 @@ use trading_engine::engine::command::{
     DefineFirm, DefineInstrument, DefineSession, DefineTickTable, EnterOrder, EnterOrderWithTerms,
     KillSwitch, MassCancel, MassQuoteHead, OrderStatusRequest, OrderTerms, QuoteCancel, QuoteEntry,
     RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms, ResetProtection,
-    SessionDisconnected, SessionLogon, SessionMessage, SetLimits, SetPhase, SetReference, Tick,
-    TickStep, name,
+    SessionDisconnected, SessionLogon, SessionMessage, SetAccount, SetLimits, SetPhase,
+    SetReference, Tick, TickStep, name,
 };
 use trading_engine::engine::event::{
     EventBody, Fill, OrderCanceled, OrderState, OrderStatusReport, QuoteResult,
@@ -43,6 +43,8 @@ const SESSIONS_MAX: u32 = 11;
 const FIRMS_MAX: u32 = 5;
 /// It never has risk limits, so that its plain orders go the way of those.
 const UNLIMITED: u32 = 3;
+/// It never has accounts.
+const WITHOUT_ACCOUNTS: u32 = 2;
 /// Its numbers restart with the day.
 const RESTARTS: u32 = 4;
 const COARSE: u32 = 4;
@@ -58,6 +60,8 @@ const QUOTES_OF_A_FIRM: u32 = 22;
 const GROUPS: u32 = 5;
 const GROUPS_OF_A_FIRM: u32 = 3;
 const RISK_LIMITS: u32 = 14;
+/// Three of each of two firms, and a few.
+const ACCOUNTS: u32 = 9;
 const MILLISECOND: u64 = 1_000_000;
 /// Expire times are multiples of it, so that many orders expire together.
 const RASTER: u64 = 4 * MILLISECOND;
@@ -552,6 +556,7 @@ impl Reader {
                 EventBody::TickTableDefined(e) => What::TickTableDefined(e.definition),
                 EventBody::DefinitionRefused(e) => What::DefinitionRefused(e.command, e.id),
                 EventBody::LimitsSet(e) => What::LimitsSet(e.limits, e.stopped == 1),
+                EventBody::AccountSet(e) => What::AccountSet(e.definition),
                 EventBody::KillSwitchDone(e) => What::KillSwitchDone {
                     client: client(&e.client_order_id),
                     canceled: e.canceled,
@@ -1246,6 +1251,31 @@ impl Draw {
         tick_table(if odd { self.pick(&[0, 65]) } else { table }, steps)
     }
 
+    /// An account, mostly one that is enabled or is to be again.
+    fn set_account(&mut self, venue: &Venue) -> SetAccount {
+        let firms: Vec<u32> = (venue.firms.keys().copied())
+            .filter(|firm| *firm != WITHOUT_ACCOUNTS)
+            .collect();
+        let mut set = SetAccount {
+            firm: FirmId(self.pick(&firms)),
+            account: AccountId(self.random.below(7) as u32 / 2),
+            enabled: u8::from(!self.one_in(4)),
+            ..SetAccount::default()
+        };
+        let disabled = venue.accounts.iter().filter(|(_, enabled)| !**enabled);
+        let disabled: Vec<(u32, u32)> = disabled.map(|(key, _)| *key).collect();
+        if !disabled.is_empty() && !self.one_in(4) {
+            let (firm, account) = self.pick(&disabled);
+            (set.firm, set.account, set.enabled) = (FirmId(firm), AccountId(account), 1);
+        }
+        match self.random.below(20) {
+            0 => set.firm = self.pick(&[FirmId(0), FirmId(77)]),
+            1 => set.enabled = self.pick(&[2, 0xFF]),
+            _ => {}
+        }
+        set
+    }
+
     /// Limits of a firm: most sets have few, and wide ones.
     fn set_limits(&mut self, venue: &Venue) -> SetLimits {
         let known: Vec<SetLimits> = venue.all_limits().into_iter().map(|one| one.0).collect();
@@ -1713,6 +1743,7 @@ fn limits() -> EngineLimits {
         protection_groups_per_firm: GROUPS_OF_A_FIRM,
         price_pages: PRICE_PAGES,
         risk_limits: RISK_LIMITS,
+        accounts: ACCOUNTS,
     }
 }
 
@@ -1929,6 +1960,12 @@ impl Run {
                 self.driver.apply(me, request, out);
                 return true;
             }
+            if let Some(request) = missing_account(&self.venue) {
+                self.last = format!("{request:?}");
+                self.venue.set_account(&request);
+                self.driver.apply(me, request, out);
+                return true;
+            }
             if self.venue.blocks.is_empty() {
                 return false;
             }
@@ -2009,6 +2046,12 @@ impl Run {
                 let request = draw.set_limits(&self.venue);
                 self.last = format!("{request:?}");
                 self.venue.set_limits(&request);
+                self.driver.apply(me, request, out);
+            }
+            133..=148 if !draw.young || draw.one_in(4) => {
+                let request = draw.set_account(&self.venue);
+                self.last = format!("{request:?}");
+                self.venue.set_account(&request);
                 self.driver.apply(me, request, out);
             }
             _ => return false,
@@ -2263,6 +2306,7 @@ impl Run {
                 What::FirmDefined(_) => "firm defined",
                 What::SessionDefined(_) => "session defined",
                 What::LimitsSet(..) => "limits set",
+                What::AccountSet(_) => "account set",
                 What::TickTableDefined(_) => "tick table defined",
                 What::DefinitionRefused(..) => "definition refused",
                 What::KillSwitchDone { .. } => "kill switch done",
@@ -2440,7 +2484,31 @@ impl Run {
         let limits: Vec<_> = limits.map(|one| (one.limits, one.stopped == 1)).collect();
         let expected = self.venue.all_limits();
         assert_eq!(limits, sorted(expected), "step {step}");
+        let accounts: Vec<_> = (engine.accounts())
+            .map(|one| ((one.firm.0, one.account.0), one.enabled == 1))
+            .collect();
+        let expected: Vec<_> = self.venue.accounts.clone().into_iter().collect();
+        assert_eq!(accounts, expected, "step {step}");
     }
+}
+
+/// An account that orders state and that its firm, which has accounts, does not have or has disabled.
+fn missing_account(venue: &Venue) -> Option<SetAccount> {
+    let firms: BTreeSet<u32> = venue.accounts.keys().map(|key| key.0).collect();
+    let stated = firms
+        .into_iter()
+        .flat_map(|firm| (0..3).map(move |account| (firm, account)));
+    let may_be = |key: &(u32, u32)| match venue.accounts.get(key) {
+        Some(enabled) => !enabled,
+        None => venue.accounts.len() < ACCOUNTS as usize,
+    };
+    let (firm, account) = stated.into_iter().find(may_be)?;
+    Some(SetAccount {
+        firm: FirmId(firm),
+        account: AccountId(account),
+        enabled: 1,
+        ..SetAccount::default()
+    })
 }
 
 /// A set that limits nothing, of the same orders.
@@ -2786,6 +2854,11 @@ const OFTEN: &[&str] = &[
     "rejected: LimitPosition",
     "rejected: LimitQuantity",
     "session defined: None",
+    "account set: None",
+    "rejected: UnknownAccount",
+    "refused: UnknownAccount",
+    "quoted: UnknownAccount",
+    "reduced: an order of an account that takes no new ones",
 ];
 
 /// What only new worlds see.

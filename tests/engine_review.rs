@@ -34,6 +34,7 @@ fn limits() -> EngineLimits {
         protection_groups: 8,
         protection_groups_per_firm: 8,
         risk_limits: 16,
+        accounts: 8,
     }
 }
 

@@ -73,6 +73,7 @@ fn small() -> EngineLimits {
         protection_groups: 8,
         protection_groups_per_firm: 8,
         risk_limits: 64,
+        accounts: 8,
     }
 }
 

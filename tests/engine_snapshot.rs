@@ -48,6 +48,7 @@ fn larger() -> EngineLimits {
         protection_groups_per_firm: LIMITS.protection_groups_per_firm,
         protection_groups: 64,
         risk_limits: 64,
+        accounts: 64,
     }
 }
 
@@ -133,6 +134,7 @@ fn restored_engines_go_on_byte_by_byte() {
         assert_eq!(again.state_hash(), engine.state_hash());
         assert_eq!(again.next_deadline(), engine.next_deadline());
         assert!(again.risk_limits().eq(engine.risk_limits()));
+        assert!(again.accounts().eq(engine.accounts()));
         let restored = Engine::restore(larger(), &bytes).unwrap();
         let mut in_larger = restored.save().unwrap();
         assert!(in_larger != bytes, "it says what there is room for");
@@ -248,7 +250,7 @@ type Shrink = fn(&mut EngineLimits);
 
 #[test]
 fn less_room_than_is_needed_is_refused_by_name() {
-    let fewer: [(&str, Shrink); 9] = [
+    let fewer: [(&str, Shrink); 10] = [
         ("orders", |limits| limits.orders = 8),
         ("client order ids", |limits| {
             (limits.orders, limits.client_order_ids) = (200, 200);
@@ -259,6 +261,7 @@ fn less_room_than_is_needed_is_refused_by_name() {
         ("sessions", |limits| limits.sessions = 4),
         ("quotes", |limits| limits.quotes = 1),
         ("risk limits", |limits| limits.risk_limits = 1),
+        ("accounts", |limits| limits.accounts = 1),
         ("protection groups", |limits| limits.protection_groups = 1),
     ];
     let mut missing: Vec<_> = fewer.into();

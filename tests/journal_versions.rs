@@ -28,7 +28,7 @@ fn a_journal_of_version_1_comes_to_what_it_came_to() {
         Replay {
             commands: 81,
             events: 94,
-            state_hash: 1_909_509_619_219_806_412,
+            state_hash: 2_015_501_688_839_116_829,
             snapshots: 0,
         }
     );

@@ -124,10 +124,6 @@ fn scenario_names_are_told_apart() {
 /// Reasons of the core that no scenario can reach today, and why.
 const UNREACHED_REASONS: &[(Reason, &str)] = &[
     (
-        Reason::UnknownAccount,
-        "accounts are not defined yet: the core takes any number",
-    ),
-    (
         Reason::OrderIdExhausted,
         "2^40 orders would have to be entered first",
     ),

@@ -176,6 +176,7 @@ fn survives(seed: u64, preset: Preset, policy: Policy, fault: Option<Fault>, cut
                 protection_groups: 8,
                 protection_groups_per_firm: 8,
                 risk_limits: 16,
+                accounts: 16,
             },
             gateway: GatewaySettings::default(),
             gateway_threads: 1,

@@ -18,7 +18,7 @@ use support::venue;
 use support::workload::Random;
 use trading_engine::engine::command::{
     AmendTrade, AuditNote, Body, Command, CommandHeader, CommandKind, KillSwitch, SessionLogon,
-    SetPhase, name,
+    SetAccount, SetPhase, name,
 };
 use trading_engine::engine::event::{self, EventBody};
 use trading_engine::engine::{Engine, Progress};
@@ -35,7 +35,7 @@ use trading_engine::store::url::DatabaseUrl;
 use trading_engine::store::users::User;
 use trading_engine::store::{Store, StoreError, migrate};
 use trading_engine_protocol::types::{
-    Generation, InstrumentId, OrderId, Price, Sequence, SessionId, TradeId, UtcNanos,
+    FirmId, Generation, InstrumentId, OrderId, Price, Sequence, SessionId, TradeId, UtcNanos,
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -165,6 +165,12 @@ impl World {
                 })
                 .to_bytes()
             }
+            9 => Command::new(SetAccount {
+                firm: FirmId(2),
+                enabled: 1,
+                ..SetAccount::default()
+            })
+            .to_bytes(),
             _ => {
                 let side = 1 + self.random.below(2) as u8;
                 let price = 9_998 + self.random.below(5) as i64;
@@ -722,17 +728,17 @@ fn users_are_kept_in_sqlite() {
 fn questions(target: &Target) {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::new(folder.path(), LOG_ID, 11);
-    (0..4_000).for_each(|_| world.step());
-    // A trade of the engine's present day, that can be busted.
-    let (mut steps, mut fresh) = (0, false);
-    while !fresh {
+    // A trade of the engine's present day, that can be busted; and an order that was replaced.
+    let (mut steps, mut fresh, mut replaced) = (0, false, false);
+    while steps < 4_000 || !fresh || !replaced {
         world.step();
         venue::for_each_event(&world.events, |_, body| {
             fresh &= !matches!(body, EventBody::DayRolled(_));
             fresh |= matches!(body, EventBody::Fill(_) | EventBody::QuoteFill(_));
+            replaced |= matches!(body, EventBody::OrderReplaced(_));
         });
         steps += 1;
-        assert!(steps < 20_000, "trades come now and then");
+        assert!(steps < 20_000, "both come now and then");
     }
     world.asked_for(
         KillSwitch {

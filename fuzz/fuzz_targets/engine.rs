@@ -27,6 +27,7 @@ const LIMITS: EngineLimits = EngineLimits {
     protection_groups: 8,
     protection_groups_per_firm: 6,
     risk_limits: 16,
+    accounts: 8,
 };
 
 fuzz_target!(|data: &[u8]| {

@@ -107,7 +107,7 @@ impl Ask {
 /// Something the log said about a batch.
 #[derive(Clone, Copy, Debug)]
 pub enum Said {
-    /// A definition, or a reference price, holds.
+    /// A definition, an account or a reference price holds.
     Defined,
     /// Refused, by the core.
     Refused {
@@ -465,7 +465,8 @@ fn said(header: &EventHeader, body: &EventBody<'_>) -> Option<Said> {
         | EventBody::FirmDefined(_)
         | EventBody::SessionDefined(_)
         | EventBody::TickTableDefined(_)
-        | EventBody::ReferenceSet(_) => Some(Said::Defined),
+        | EventBody::ReferenceSet(_)
+        | EventBody::AccountSet(_) => Some(Said::Defined),
         EventBody::DefinitionRefused(what) => refused(what.command),
         EventBody::CommandRefused(what) => Some(Said::Refused {
             command: what.command,
@@ -524,6 +525,7 @@ fn is_outcome(kind: u8) -> bool {
         K::SessionDefined,
         K::TickTableDefined,
         K::ReferenceSet,
+        K::AccountSet,
         K::DefinitionRefused,
         K::CommandRefused,
         K::LimitsSet,

@@ -1,4 +1,4 @@
-//! A mirror of the venue's reference data: instruments, firms, sessions, limits, tick tables, phases and
+//! A mirror of the venue's reference data: instruments, firms, accounts, sessions, limits, tick tables, phases and
 //! kill switches, as the durable log has them.
 //!
 //! Begins with a restored core (`topology`), then sees every durable event on the history thread. The
@@ -14,7 +14,7 @@ use trading_engine_protocol::types::{
 };
 
 use crate::engine::command::{DefineFirm, DefineInstrument, DefineSession, DefineTickTable};
-use crate::engine::command::{SetLimits, name_text};
+use crate::engine::command::{SetAccount, SetLimits, name_text};
 use crate::engine::event::{self, EventBody, EventHeader, KillSwitchDone, LimitsSet};
 
 /// One instrument.
@@ -94,6 +94,8 @@ pub struct Reference {
     pub symbols: BTreeMap<String, u32>,
     /// By id.
     pub firms: BTreeMap<u32, DefineFirm>,
+    /// Whether it is enabled, by firm and account.
+    pub accounts: BTreeMap<(u32, u32), bool>,
     /// By id.
     pub sessions: BTreeMap<u32, Session>,
     /// Sets of limits, as their last event stated them.
@@ -148,6 +150,18 @@ impl Reference {
     /// Takes a session as it is in a restored core.
     pub fn begin_session(&mut self, session: Session) {
         self.sessions.insert(session.definition.session.0, session);
+    }
+
+    /// Takes an account.
+    pub fn set_account(&mut self, set: &SetAccount) {
+        let key = (set.firm.0, set.account.0);
+        self.accounts.insert(key, set.enabled == 1);
+    }
+
+    /// The accounts of a firm and whether they are enabled, ascending.
+    pub fn accounts_of(&self, firm: u32) -> impl Iterator<Item = (u32, bool)> + '_ {
+        let all = self.accounts.range((firm, 0)..=(firm, u32::MAX));
+        all.map(|((_, account), enabled)| (*account, *enabled))
     }
 
     /// Takes a set of limits.
@@ -265,6 +279,7 @@ impl Reference {
                 self.tick_tables.insert(definition.table, definition);
             }
             EventBody::LimitsSet(set) => self.set_limits(set),
+            EventBody::AccountSet(set) => self.set_account(&set.definition),
             EventBody::LogonAnswered(_) => {
                 if header.reason == Reason::None.code() {
                     self.connection(header, true);
@@ -433,6 +448,7 @@ fn is_reference(kind: u8) -> bool {
         K::SessionDefined,
         K::TickTableDefined,
         K::LimitsSet,
+        K::AccountSet,
         K::LogonAnswered,
         K::SessionClosed,
         K::ReferenceSet,

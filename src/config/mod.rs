@@ -101,7 +101,7 @@ pub struct Config {
     /// `SHUTDOWN_GRACE_MS`.
     pub shutdown_grace_ms: u64,
     /// `MAX_ORDERS`, `MAX_CLIENT_ORDER_IDS`, `MAX_PRICE_PAGES`, `MAX_QUOTES`,
-    /// `MAX_PROTECTION_GROUPS`, `MAX_RISK_LIMITS`.
+    /// `MAX_PROTECTION_GROUPS`, `MAX_RISK_LIMITS`, `MAX_ACCOUNTS`.
     pub limits: EngineLimits,
     /// `DATABASE_URL`: `postgres:`, `postgresql:` or `sqlite:`; `None` = SQLite in `DATA_DIR`.
     pub database_url: Option<DatabaseUrl>,
@@ -247,6 +247,7 @@ impl Config {
                 quotes: u32_of(s.number("MAX_QUOTES")),
                 protection_groups: u32_of(s.number("MAX_PROTECTION_GROUPS")),
                 risk_limits: u32_of(s.number("MAX_RISK_LIMITS")),
+                accounts: u32_of(s.number("MAX_ACCOUNTS")),
                 quotes_per_firm: u32_of(s.number("MAX_QUOTES_PER_FIRM")),
                 protection_groups_per_firm: u32_of(s.number("MAX_PROTECTION_GROUPS_PER_FIRM")),
                 ..EngineLimits::default()

@@ -501,6 +501,14 @@ pub const SETTINGS: &[Setting] = &[
         "Sets of risk limits.",
     ),
     open(
+        "MAX_ACCOUNTS",
+        "max-accounts",
+        Group::Capacities,
+        number(1, 1 << 20),
+        Initial::Number(|| u64::from(EngineLimits::default().accounts)),
+        "Accounts over all firms, disabled ones included.",
+    ),
+    open(
         "MAX_QUOTES_PER_FIRM",
         "max-quotes-per-firm",
         Group::Capacities,

@@ -120,6 +120,8 @@ pub enum CommandKind {
     SetReference = 37,
     /// [`AuditNote`].
     AuditNote = 38,
+    /// [`SetAccount`].
+    SetAccount = 39,
     /// [`MassQuote`].
     MassQuote = 40,
     /// [`QuoteCancel`].
@@ -163,6 +165,7 @@ impl CommandKind {
         Self::DefineTickTable,
         Self::SetReference,
         Self::AuditNote,
+        Self::SetAccount,
         Self::MassQuote,
         Self::QuoteCancel,
         Self::ConfigureProtection,
@@ -584,6 +587,21 @@ layout!(
         reserved: u32,
         /// Short name.
         name: Name,
+    }
+);
+
+layout!(
+    /// Registers an account of a firm, enables it or disables it. There is no way back: a firm that has one is
+    /// held to those it has.
+    SetAccount, 16 {
+        /// Whose.
+        firm: FirmId,
+        /// Any number; 0 is the account of orders that state none.
+        account: AccountId,
+        /// 1 = orders and quotes may be entered for it, 0 = it is there, and they may not.
+        enabled: u8,
+        /// Reserved, 0.
+        reserved: [u8; 7],
     }
 );
 
@@ -1038,6 +1056,7 @@ pub enum CommandBody<'a> {
     DefineTickTable(&'a DefineTickTable),
     SetReference(&'a SetReference),
     AuditNote(&'a AuditNote),
+    SetAccount(&'a SetAccount),
     MassQuote(&'a MassQuote),
     QuoteCancel(&'a QuoteCancel),
     ConfigureProtection(&'a ConfigureProtection),
@@ -1240,7 +1259,8 @@ bodies!(
     DefineTickTable,
     SetReference,
     SetCapacities,
-    AuditNote
+    AuditNote,
+    SetAccount
 );
 
 /// A mass quote in place.

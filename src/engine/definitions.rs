@@ -1,7 +1,7 @@
-//! Reference data: instruments, firms and sessions enter as commands, so the log alone rebuilds
+//! Reference data: instruments, firms, accounts and sessions enter as commands, so the log alone rebuilds
 //! the world. Saying the same again is fine; saying something else is refused, but for what an
-//! operator may change: keys, roles and users of sessions, and of instruments all that does not say
-//! what a price or a lot is.
+//! operator may change: keys, roles and users of sessions, whether an account is enabled, and of instruments
+//! all that does not say what a price or a lot is.
 
 use trading_engine_protocol::types::{Reason, Roles, SessionId, SessionProtocol};
 
@@ -9,8 +9,8 @@ use super::Engine;
 use super::command::{CommandBody, CommandKind, DefineFirm, DefineInstrument, DefineSession};
 use super::command::{Name, name, name_text};
 use super::event::{
-    CapacitiesSet, DefinitionRefused, EventSink, FirmDefined, InstrumentDefined, ReferenceSet,
-    SessionDefined, TickTableDefined,
+    AccountSet, CapacitiesSet, DefinitionRefused, EventSink, FirmDefined, InstrumentDefined,
+    ReferenceSet, SessionDefined, TickTableDefined,
 };
 use super::instrument::Instrument;
 use super::session::{Blocks, Firm, SessionState};
@@ -101,6 +101,14 @@ impl Engine {
                     None
                 }
                 Err(reason) => Some((CommandKind::SetReference, set.instrument.0, reason)),
+            },
+            CommandBody::SetAccount(set) => match self.set_account(set) {
+                Ok(()) => {
+                    let body = AccountSet { definition: *set };
+                    self.note(sink, nobody, Reason::None, body);
+                    None
+                }
+                Err(reason) => Some((CommandKind::SetAccount, set.firm.0, reason)),
             },
             CommandBody::SessionLogon(_)
             | CommandBody::SessionDisconnected(_)
@@ -220,6 +228,7 @@ impl Engine {
             protocol,
             inbound: SessionState::first_inbound(protocol),
             limited: self.risk.has(definition.firm),
+            has_accounts: self.accounts.has(definition.firm),
             blocks,
             next_of_firm: firm.newest_session,
             ..SessionState::undefined()

@@ -260,6 +260,7 @@ impl Engine {
             return Err(Reason::TradingBlocked);
         }
         rate?;
+        self.check_account(self.asking.0, order.account)?;
         let instrument = instrument?;
         #[allow(
             clippy::cast_possible_truncation,

@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::command::{
     AuditNote, DefineFirm, DefineInstrument, DefineSession, DefineTickTable, Name, OrderTerms,
-    SetCapacities, SetLimits, layout,
+    SetAccount, SetCapacities, SetLimits, layout,
 };
 use crate::limits::{EVENT_LENGTH_MAX, SHORT_EVENT_LENGTH_MAX};
 
@@ -125,6 +125,8 @@ pub enum EventKind {
     TradeAmended = 37,
     /// [`LimitsSet`]: unnumbered. With a reason, nobody set them: repeated executions stopped what they are for.
     LimitsSet = 38,
+    /// [`AccountSet`]: unnumbered.
+    AccountSet = 39,
     /// [`MassQuoteAnswered`]: before anything that its new quotes do.
     MassQuoteAnswered = 40,
     /// [`QuoteCanceled`]: a quote ended, unless a mass quote's answer says it.
@@ -512,6 +514,13 @@ layout!(
     }
 );
 layout!(
+    /// See [`EventKind::AccountSet`].
+    AccountSet, 16 {
+        /// As it is now.
+        definition: SetAccount,
+    }
+);
+layout!(
     /// See [`EventKind::PhaseChanged`].
     PhaseChanged, 16 {
         /// Which.
@@ -867,6 +876,7 @@ pub enum EventBody<'a> {
     CapacitiesSet(&'a CapacitiesSet),
     AuditNoted(&'a AuditNoted),
     LimitsSet(&'a LimitsSet),
+    AccountSet(&'a AccountSet),
     PhaseChanged(&'a PhaseChanged),
     AuctionIndicative(&'a AuctionIndicative),
     AuctionUncrossed(&'a AuctionUncrossed),
@@ -970,6 +980,7 @@ bodies!(
     CapacitiesSet,
     AuditNoted,
     LimitsSet,
+    AccountSet,
     PhaseChanged,
     AuctionIndicative,
     AuctionUncrossed,

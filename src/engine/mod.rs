@@ -13,13 +13,14 @@
 //!   expiries; `status`: what orders are; `amend`: trades that did not happen so
 //! * `quotes`, `quote_book`: mass quotes, and what is quoted; `protection`: groups of a market maker,
 //!   `mates`: their orders
-//! * `risk`: limits of firms, and what is counted for them
+//! * `risk`: limits of firms, and what is counted for them; `accounts`: which accounts a firm has
 //! * `session`, `sessions`, `definitions`: logons and numbers, reference data
 //! * `state_hash`: what two engines must agree on; `snapshot`: all of it as bytes; `view`: reference
 //!   data for readers beside the core
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod accounts;
 mod amend;
 mod auction;
 mod capacities;
@@ -60,6 +61,7 @@ mod view;
 pub use session::SessionState;
 pub use view::KillBlock;
 
+use accounts::Accounts;
 use amend::AmendedTrades;
 use client_ids::ClientIds;
 use collect::{Purpose, Search, Sorting};
@@ -241,6 +243,7 @@ pub struct Engine {
     traded: TradedRange,
     tick_tables: Box<[DefineTickTable]>,
     risk: RiskLimits,
+    accounts: Accounts,
     /// Tick + 1 that the dynamic band of the order at work is around, 0 = none.
     anchor: u32,
     transition: Transition,
@@ -320,6 +323,7 @@ impl Engine {
             traded: TradedRange::default(),
             tick_tables: vec![DefineTickTable::default(); count(TICK_TABLES_MAX)].into(),
             risk: RiskLimits::new(limits.risk_limits),
+            accounts: Accounts::new(limits.accounts),
             anchor: 0,
             transition: Transition {
                 instrument: 0,
@@ -728,7 +732,8 @@ impl Engine {
             | CommandBody::DefineFirm(_)
             | CommandBody::DefineSession(_)
             | CommandBody::DefineTickTable(_)
-            | CommandBody::SetReference(_) => {
+            | CommandBody::SetReference(_)
+            | CommandBody::SetAccount(_) => {
                 self.apply_definition(body, sink);
                 Progress::Done
             }

@@ -6,7 +6,7 @@
 //! general way (`entry`, `requests`) as if nobody had looked: nothing is refused here. What is done
 //! here is what the general way would do, in fewer steps: `tests/matching` applies every command both
 //! ways and compares. A new reason to refuse an order has to be in `SessionState::enters_plain`,
-//! `Instrument::takes_plain` or here.
+//! `Instrument::takes_plain` or here, as accounts are.
 
 use trading_engine_protocol::types::{
     ClientOrderId, ExecId, InstrumentId, Liquidity, OrderId, OrderStatus, OrderType, Price,
@@ -59,6 +59,9 @@ impl Engine {
         let side = Side::try_from(order.side).ok()?;
         let session = self.sessions.get_mut(header.session.0 as usize)?;
         if !session.enters_plain() || session.generation != header.generation.0 {
+            return None;
+        }
+        if session.has_accounts && !self.accounts.takes(session.definition.firm, order.account) {
             return None;
         }
         let inbound = session.next_inbound(header.inbound_seq)?;
@@ -316,6 +319,9 @@ impl Engine {
             || state.order_type != limit
             || replace.quantity <= state.cumulative
         {
+            return None;
+        }
+        if session.has_accounts && !self.accounts.takes(session.definition.firm, state.account) {
             return None;
         }
         let instrument = self.instruments.get(usize::from(at.hot.instrument))?;

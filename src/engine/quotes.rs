@@ -179,6 +179,9 @@ impl Engine {
             return Err(Reason::TradingBlocked);
         }
         rate?;
+        if !withdraws {
+            self.check_account(self.asking.0, head.account)?;
+        }
         if head.instructions & !Instructions::POST_ONLY.0 != 0 {
             return Err(Reason::UnsupportedInstruction);
         }

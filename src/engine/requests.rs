@@ -219,6 +219,12 @@ impl Engine {
             return Err(self.refusal(slot, Reason::TradingBlocked));
         }
         rate.map_err(|reason| self.refusal(slot, reason))?;
+        // What is open of an account that is there no more may become less, and nothing else.
+        if let Err(reason) = self.check_account(session, cold.state.account)
+            && !self.only_reduces(slot, replace, terms)
+        {
+            return Err(self.refusal(slot, reason));
+        }
         self.check_change(slot, replace, terms)
             .map(|(tick, stop_tick, terms)| Change {
                 slot,
@@ -340,6 +346,20 @@ impl Engine {
             || waiting && stop == self.orders.extra[slot as usize].terms.stop_price;
         let same_price = cold.is_market() || replace.price == cold.state.price;
         same_price && same_stop && replace.quantity <= cold.state.quantity
+    }
+
+    /// Whether a replace does nothing but take lots off an order, or leaves all as it is: what would make it
+    /// last longer or show more is something else.
+    #[inline(never)]
+    fn only_reduces(&self, slot: u32, replace: &ReplaceOrder, asked: &OrderTerms) -> bool {
+        let flags = self.orders.slots[slot as usize].hot.flags;
+        let has = match flags.any(Flags::TERMS) {
+            true => self.orders.extra[slot as usize].terms,
+            false => OrderTerms::NONE,
+        };
+        asked.expire_at <= has.expire_at
+            && asked.display <= has.display
+            && self.only_shrinks(slot, replace, asked)
     }
 
     #[inline(never)]

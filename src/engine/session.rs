@@ -107,6 +107,8 @@ pub struct SessionState {
     pub(super) quotes_only: bool,
     /// Whether it logged out, and its connection was not lost.
     pub(super) logged_out: bool,
+    /// Whether its firm has accounts, so that it may state no others.
+    pub(super) has_accounts: bool,
     /// As defined; `definition.session` 0 = not defined.
     pub definition: DefineSession,
 }
@@ -129,6 +131,7 @@ impl SessionState {
             limited: false,
             quotes_only: false,
             logged_out: false,
+            has_accounts: false,
             oldest: NIL,
             newest: NIL,
             next_of_firm: 0,
@@ -156,7 +159,8 @@ impl SessionState {
         self.epoch += 1;
     }
 
-    /// Whether the connection is up and nothing keeps its orders from being plain ones.
+    /// Whether the connection is up and nothing keeps its orders from being plain ones, but for their
+    /// accounts.
     #[inline(always)]
     pub(super) fn enters_plain(&self) -> bool {
         // One compare: they lie together.

@@ -53,6 +53,7 @@ impl Engine {
             | CommandBody::AmendTrade(_)
             | CommandBody::DefineTickTable(_)
             | CommandBody::SetReference(_)
+            | CommandBody::SetAccount(_)
             | CommandBody::MassQuote(_)
             | CommandBody::QuoteCancel(_)
             | CommandBody::ConfigureProtection(_)

@@ -34,8 +34,8 @@ use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 /// Layout version of snapshots; those of others are passed over. 2: instruments can
 /// be held, names of quotes are given back, protection groups know their orders. 3: the hash is of
 /// all of it, and instruments know the last price before the day. 4: sessions know whether they logged out.
-/// 5: limits know whether their stop was told, instruments which of last trade and reference price is newer and what
-/// traded that stops were not released for; what there is room for is stated, which the hash is not of.
+/// 5: firms have accounts, limits know whether their stop was told, instruments which of last trade and reference price
+/// is newer and what traded that stops were not released for; what there is room for is stated, which the hash is not of.
 pub const SNAPSHOT_VERSION: u64 = 5;
 /// As far as anything is counted: there is always a next number.
 const COUNT_MAX: u64 = 1 << 62;
@@ -297,6 +297,7 @@ impl Engine {
                 firm.groupless.word(),
             ]);
         }
+        self.accounts.save(out);
         out.word(self.sessions().count() as u64);
         for session in self.sessions() {
             out.part(&session.definition);
@@ -359,6 +360,8 @@ impl Engine {
                 groupless: Mates::from_word(input.word()?),
             };
         }
+        self.accounts.load(input)?;
+        self.check_accounts()?;
         for _ in 0..input.at_most(self.sessions.len() as u64, "sessions")? {
             self.load_session(input)?;
         }
@@ -402,6 +405,7 @@ impl Engine {
             limited: input.flag()?,
             quotes_only: input.flag()?,
             logged_out: input.flag()?,
+            has_accounts: self.accounts.has(definition.firm),
             oldest: input.small("an order list")?,
             newest: input.small("an order list")?,
             next_of_firm: input.small("a firm's session")?,

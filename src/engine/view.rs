@@ -4,7 +4,7 @@
 use trading_engine_protocol::types::{InstrumentId, KillScope, Price};
 
 use super::Engine;
-use super::command::DefineTickTable;
+use super::command::{DefineTickTable, SetAccount};
 use super::event::LimitsSet;
 use super::session::Blocks;
 
@@ -30,6 +30,11 @@ impl Engine {
     /// Every set of risk limits, as its event would state it now.
     pub fn risk_limits(&self) -> impl Iterator<Item = LimitsSet> + '_ {
         self.risk.all()
+    }
+
+    /// Every account, by firm and number.
+    pub fn accounts(&self) -> impl Iterator<Item = &SetAccount> {
+        self.accounts.all()
     }
 
     /// The reference price of an instrument, if it has one.

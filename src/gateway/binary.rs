@@ -1175,6 +1175,7 @@ pub(super) fn encode(
         | EventBody::CapacitiesSet(_)
         | EventBody::AuditNoted(_)
         | EventBody::LimitsSet(_)
+        | EventBody::AccountSet(_)
         | EventBody::PhaseChanged(_)
         | EventBody::AuctionIndicative(_)
         | EventBody::AuctionUncrossed(_) => {}

@@ -1633,6 +1633,7 @@ fn write_body(
         | EventBody::CapacitiesSet(_)
         | EventBody::AuditNoted(_)
         | EventBody::LimitsSet(_)
+        | EventBody::AccountSet(_)
         | EventBody::PhaseChanged(_)
         | EventBody::AuctionIndicative(_)
         | EventBody::AuctionUncrossed(_) => return,
@@ -1768,7 +1769,7 @@ fn quote_reject_reason(reason: Reason) -> u64 {
         | Reason::PriceAboveMaximum
         | Reason::PriceMissing
         | Reason::PriceOutsideBand => 8,
-        Reason::TradingBlocked | Reason::NotPermitted => 9,
+        Reason::TradingBlocked | Reason::NotPermitted | Reason::UnknownAccount => 9,
         // Risk limits are numbered together.
         reason if (200..220).contains(&reason.code()) => 3,
         _ => 99,

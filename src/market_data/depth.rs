@@ -319,6 +319,7 @@ impl Depth {
             | EventBody::CapacitiesSet(_)
             | EventBody::AuditNoted(_)
             | EventBody::LimitsSet(_)
+            | EventBody::AccountSet(_)
             | EventBody::AuctionIndicative(_)
             | EventBody::AuctionUncrossed(_)
             | EventBody::KillSwitchDone(_)

@@ -299,6 +299,7 @@ impl Market {
             | EventBody::AuditNoted(_)
             | EventBody::CapacitiesSet(_)
             | EventBody::LimitsSet(_)
+            | EventBody::AccountSet(_)
             | EventBody::MassQuoteAnswered(_)
             | EventBody::QuoteCanceled(_)
             | EventBody::QuoteCancelDone(_)

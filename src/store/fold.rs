@@ -544,6 +544,17 @@ impl<S: RowSink> Fold<S> {
             EventBody::LimitsSet(event) => {
                 self.batch.statements.push(limits_statement(at, event));
             }
+            EventBody::AccountSet(event) => {
+                let set = &event.definition;
+                // Its row is made like that of one that trades, before all statements.
+                let account = (set.firm.0, set.account.0);
+                self.batch.accounts.entry(account).or_insert(at);
+                let mut sql = Sql::new("UPDATE accounts SET enabled = ");
+                sql.bind(int(set.enabled));
+                sql.push(" WHERE firm = ").bind(int(set.firm.0));
+                sql.push(" AND account = ").bind(int(set.account.0));
+                self.batch.statements.push(sql);
+            }
             EventBody::PhaseChanged(event) => {
                 let until = (event.until.0 != 0).then_some(signed(event.until.0));
                 let mut sql = Sql::new("UPDATE instruments SET phase = ");
@@ -1305,6 +1316,16 @@ fn asked_for(header: &EventHeader, body: &EventBody<'_>) -> Option<(CommandKind,
         // Fills stopped what these are for, before the command that was asked for.
         EventBody::LimitsSet(_) if header.reason != 0 => return None,
         EventBody::LimitsSet(event) => (CommandKind::SetLimits, limits_text(&event.limits)),
+        EventBody::AccountSet(event) => {
+            let set = &event.definition;
+            let now = if set.enabled == 1 {
+                "enabled"
+            } else {
+                "disabled"
+            };
+            let text = format!("firm {}, account {}: {now}", set.firm.0, set.account.0);
+            (CommandKind::SetAccount, text)
+        }
         EventBody::TradeAmended(event) => {
             let text = if event.new_price == NO_PRICE {
                 "busted".to_owned()

@@ -33,6 +33,7 @@ const POSTGRES: &[Embedded] = embedded!(
     2 "000002_history",
     3 "000003_indexes",
     4 "000004_audit_detail",
+    5 "000005_accounts",
     6 "000006_orders_in_order"
 );
 const SQLITE: &[Embedded] = embedded!(
@@ -41,6 +42,7 @@ const SQLITE: &[Embedded] = embedded!(
     2 "000002_history",
     3 "000003_indexes",
     4 "000004_audit_detail",
+    5 "000005_accounts",
     6 "000006_orders_in_order"
 );
 

@@ -323,6 +323,7 @@ impl Tally {
             | EventBody::CapacitiesSet(_)
             | EventBody::AuditNoted(_)
             | EventBody::LimitsSet(_)
+            | EventBody::AccountSet(_)
             | EventBody::PhaseChanged(_)
             | EventBody::AuctionIndicative(_)
             | EventBody::AuctionUncrossed(_)
@@ -441,6 +442,7 @@ const EVENT_KINDS: [(EventKind, &str); 40] = {
         (K::CapacitiesSet, "capacities_set"),
         (K::AuditNoted, "audit_noted"),
         (K::LimitsSet, "limits_set"),
+        (K::AccountSet, "account_set"),
         (K::LogonAnswered, "logon_answered"),
         (K::SessionClosed, "session_closed"),
         (K::AdminMessage, "admin_message"),

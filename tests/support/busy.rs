@@ -9,8 +9,8 @@ use trading_engine::engine::command::{
     DayRoll, DefineFirm, DefineInstrument, DefineSession, DefineTickTable, EnterOrder,
     EnterOrderWithTerms, Genesis, KillSwitch, MassCancel, MassQuoteHead, OrderStatusRequest,
     OrderTerms, QuoteCancel, QuoteEntry, RefuseOrder, ReplaceOrderWithTerms, ResetProtection,
-    SessionDisconnected, SessionLogon, SessionMessage, SetLimits, SetPhase, SetReference, Tick,
-    TickStep, name,
+    SessionDisconnected, SessionLogon, SessionMessage, SetAccount, SetLimits, SetPhase,
+    SetReference, Tick, TickStep, name,
 };
 use trading_engine::engine::event::{EventBody, Fill, QuoteFill};
 use trading_engine::limits::EngineLimits;
@@ -35,6 +35,7 @@ pub const LIMITS: EngineLimits = EngineLimits {
     protection_groups: 4,
     protection_groups_per_firm: 3,
     risk_limits: 4,
+    accounts: 5,
 };
 
 const SESSIONS: u64 = 5;
@@ -461,6 +462,7 @@ impl Busy {
             }
             31..=33 => of(nobody, tick_table(self.pick(&[1, 5]))),
             34..=48 => self.bust(),
+            49..=51 => self.account(),
             _ => of(nobody, Tick::default()),
         }
     }
@@ -480,6 +482,17 @@ impl Busy {
             executions: 60,
             executions_ms: 100,
             ..SetLimits::default()
+        };
+        of(SessionId(0), set)
+    }
+
+    /// Firm 2 is held to its accounts, mostly enabled ones; firm 1 has none.
+    fn account(&mut self) -> Vec<u8> {
+        let set = SetAccount {
+            firm: FirmId(self.pick(&[2, 2, 2, 2, 2, 9])),
+            account: AccountId(self.random.below(6) as u32 / 2),
+            enabled: u8::from(!self.one_in(4)),
+            ..SetAccount::default()
         };
         of(SessionId(0), set)
     }

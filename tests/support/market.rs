@@ -204,4 +204,5 @@ const LIMITS: EngineLimits = EngineLimits {
     protection_groups: 8,
     protection_groups_per_firm: 8,
     risk_limits: 16,
+    accounts: 8,
 };

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use trading_engine::engine::command::{
     CancelAfter, CancelOrder, CommandKind, DefineFirm, DefineInstrument, DefineSession,
     DefineTickTable, EnterOrder, MassCancel, NO_PRICE, OrderTerms, RefuseOrder, RefuseRequest,
-    ReplaceOrder, SessionLogon, SetLimits,
+    ReplaceOrder, SessionLogon, SetAccount, SetLimits,
 };
 use trading_engine::limits::{DAY_ROLL_GRACE_MS, EngineLimits, FEASIBILITY_VISITS_MAX};
 use trading_engine_protocol::types::{
@@ -164,6 +164,7 @@ pub enum What {
     DefinitionRefused(u8, u32),
     /// As they are, and whether they stop everything.
     LimitsSet(SetLimits, bool),
+    AccountSet(SetAccount),
     KillSwitchDone {
         client: u64,
         canceled: u64,
@@ -559,6 +560,9 @@ pub struct Venue {
     /// Instruments, firms and sessions there may be.
     definition_capacity: (u32, u32, u32),
     risk: Risk,
+    /// Whether they are enabled, by firm and number.
+    pub accounts: BTreeMap<(u32, u32), bool>,
+    account_capacity: usize,
     /// New quotes of the mass quote at work that have yet to enter the book.
     entering: Vec<Order>,
     /// Names of quotes there may be at once, of all firms and of one.
@@ -618,6 +622,8 @@ impl Venue {
             tick_tables: BTreeMap::new(),
             definition_capacity: (limits.instruments, limits.firms, limits.sessions),
             risk: Risk::new(limits.risk_limits as usize),
+            accounts: BTreeMap::new(),
+            account_capacity: limits.accounts as usize,
             entering: Vec::new(),
             quote_capacity: (limits.quotes as usize, limits.quotes_per_firm as usize),
             page_capacity: limits.price_pages as usize,
@@ -1148,6 +1154,9 @@ impl Venue {
             return Err(Reason::TradingBlocked);
         }
         rate?;
+        if !self.takes_account(session, entry.account.0) {
+            return Err(Reason::UnknownAccount);
+        }
         let at = (entry.instrument.0 as usize).wrapping_sub(1);
         let instrument = *self.instruments.get(at).ok_or(Reason::UnknownInstrument)?;
         let phase = self.books[at].phase;
@@ -1750,6 +1759,9 @@ impl Venue {
             return Err(refused(Reason::TradingBlocked));
         }
         rate.map_err(refused)?;
+        if !self.takes_account(session, order.account) && !only_reduces(order, request, terms) {
+            return Err(refused(Reason::UnknownAccount));
+        }
         if [CLOSED, HALTED].contains(&book.phase) {
             return Err(refused(Reason::InstrumentNotTrading));
         }
@@ -1845,6 +1857,9 @@ impl Venue {
 
     fn do_replace(&mut self, old: Order, request: &ReplaceOrder, terms: &OrderTerms) {
         let client = number_of(&request.client_order_id);
+        if !self.takes_account(old.session, old.account) {
+            self.saw("reduced: an order of an account that takes no new ones");
+        }
         let mut new = old.clone();
         new.client = client;
         if ![STOP, MARKET].contains(&old.order_type) {
@@ -1921,6 +1936,19 @@ impl Venue {
         // What came into the book in its auction stays in it.
         self.go(new, is_parked);
     }
+}
+
+/// Whether an order stays as it is, but for lots that go.
+fn only_reduces(order: &Order, request: &ReplaceOrder, terms: &OrderTerms) -> bool {
+    let states_limit = ![STOP, MARKET].contains(&order.order_type);
+    let same_limit = !states_limit || request.price.0 == order.price;
+    let same_stop = terms.stop_price == NO_PRICE
+        || order.is_waiting() && terms.stop_price == order.terms.stop_price;
+    same_limit
+        && same_stop
+        && request.quantity.0 <= order.quantity
+        && terms.display <= order.terms.display
+        && terms.expire_at <= order.terms.expire_at
 }
 
 /// What a request states must be its order's.

@@ -1,7 +1,7 @@
 //! What history has to say after some events, worked out from the events alone and in plain words; and what
 //! a database says, as lines to compare. A row is its columns joined by bars, nothing is a dash.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use trading_engine::engine::Engine;
@@ -52,7 +52,7 @@ pub const TABLES: [(&str, &str, &str); 12] = [
         "firm account instrument bought sold bought_notional sold_notional sequence idx",
         "firm, account, instrument",
     ),
-    ("accounts", "firm account", "firm, account"),
+    ("accounts", "firm account enabled", "firm, account"),
     (
         "phases",
         "sequence idx sequenced_at instrument phase previous phase_until reason",
@@ -114,7 +114,8 @@ pub struct Projected {
     orders: BTreeMap<u64, Order>,
     quotes: Vec<String>,
     positions: BTreeMap<(u32, u32, u32), Sums>,
-    accounts: BTreeSet<(u32, u32)>,
+    /// Whether it is enabled, if it is registered.
+    accounts: BTreeMap<(u32, u32), Option<u8>>,
     phases: Vec<String>,
     events: Vec<String>,
     limits: BTreeMap<(u32, u8, u32, u32), String>,
@@ -303,6 +304,10 @@ impl Projected {
                     e.previous,
                     h.reason
                 ));
+            }
+            EventBody::AccountSet(e) => {
+                let key = (e.definition.firm.0, e.definition.account.0);
+                self.accounts.insert(key, Some(e.definition.enabled));
             }
             EventBody::LimitsSet(e) => {
                 let l = &e.limits;
@@ -500,7 +505,7 @@ impl Projected {
         );
         assert!(self.executions.insert(order.exec_id.0, line).is_none());
         let firm = self.firm(h);
-        self.accounts.insert((firm, order.account.0));
+        self.accounts.entry((firm, order.account.0)).or_default();
         // An order begins with its acceptance; a quote's is in another event.
         let begins = [
             EventKind::OrderAccepted as u8,
@@ -652,7 +657,10 @@ impl Projected {
             self.quotes.clone(),
             positions.collect(),
             accounts
-                .map(|(firm, account)| format!("{firm}|{account}"))
+                .map(|((firm, account), enabled)| {
+                    let enabled = enabled.map_or("-".into(), |enabled| enabled.to_string());
+                    format!("{firm}|{account}|{enabled}")
+                })
                 .collect(),
             self.phases.clone(),
             self.events.clone(),

@@ -131,7 +131,7 @@ reasons! {
     MarketMustBeImmediate = 35, "Market order must be IOC or FOK", tag 59, ord 11, cxl 99;
     /// A field asks for something this venue does not do (yet); the field is named.
     UnsupportedInstruction = 36, "Instruction not supported", tag 0, ord 11, cxl 99;
-    /// Account is not one of the firm's.
+    /// Account is not one of the firm's, or disabled.
     UnknownAccount = 37, "Unknown account", tag 1, ord 15, cxl 99;
     /// The id names no open order of this session.
     UnknownOrder = 38, "Unknown order", tag 41, ord 5, cxl 1;

@@ -1,8 +1,8 @@
 //! Reference data: what is defined anew, and what of it may become another.
 
 use trading_engine::engine::command::{
-    CommandKind, DefineFirm, DefineInstrument, DefineSession, DefineTickTable, Name, SetReference,
-    TickStep, name, name_text,
+    CommandKind, DefineFirm, DefineInstrument, DefineSession, DefineTickTable, Name, SetAccount,
+    SetReference, TickStep, name, name_text,
 };
 use trading_engine::limits::{PRICE_TICKS_MAX, QUANTITY_MAX, TICK_TABLES_MAX};
 use trading_engine_protocol::types::{Reason, Roles, SessionProtocol, TradingPhase};
@@ -200,6 +200,27 @@ impl Venue {
             }),
         };
         fits.then_some(at).ok_or(Reason::InvalidDefinition)
+    }
+
+    pub fn set_account(&mut self, set: &SetAccount) {
+        let key = (set.firm.0, set.account.0);
+        let answer = if !self.firms.contains_key(&set.firm.0) || set.enabled > 1 {
+            Err(Reason::InvalidDefinition)
+        } else if !self.accounts.contains_key(&key) && self.accounts.len() >= self.account_capacity
+        {
+            Err(Reason::DefinitionCapacity)
+        } else {
+            self.accounts.insert(key, set.enabled == 1);
+            Ok(What::AccountSet(*set))
+        };
+        self.answer_definition((CommandKind::SetAccount, set.firm.0), answer);
+    }
+
+    /// Whether a session may enter something for an account: any, if its firm has none.
+    pub(super) fn takes_account(&self, session: u32, account: u32) -> bool {
+        let firm = self.sessions[session as usize].firm;
+        let theirs = |owner: &(u32, u32)| owner.0 == firm;
+        !self.accounts.keys().any(theirs) || self.accounts.get(&(firm, account)) == Some(&true)
     }
 
     pub fn define_tick_table(&mut self, definition: &DefineTickTable) {

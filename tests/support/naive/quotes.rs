@@ -318,6 +318,8 @@ impl Venue {
             Some(Reason::TradingBlocked)
         } else if let Err(why) = rate {
             Some(why)
+        } else if !withdraws && !self.takes_account(session, head.account.0) {
+            Some(Reason::UnknownAccount)
         } else if other_bits {
             Some(Reason::UnsupportedInstruction)
         } else if SelfTradePrevention::try_from(head.self_trade_prevention).is_err() {

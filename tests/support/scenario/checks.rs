@@ -197,6 +197,8 @@ pub struct Auditor {
     protection: BTreeMap<(u32, u16), Protection>,
     must_trip: Option<(u32, u16)>,
     blocks: BTreeSet<Block>,
+    /// Whether they are enabled, by firm and number.
+    accounts: BTreeMap<(u32, u32), bool>,
     /// Grace of the sessions' last logons, nanoseconds.
     graces: BTreeMap<u32, u64>,
     /// Until when quotes of a session without a connection may stay.
@@ -417,7 +419,7 @@ impl Auditor {
         known.is_some_and(|protection| protection.frozen_until > now)
     }
 
-    /// Nothing new comes from who is blocked, or frozen.
+    /// Nothing new comes from who is blocked, or frozen, or for an account that its firm does not have.
     fn may_enter(
         &self,
         engine: &Engine,
@@ -441,6 +443,18 @@ impl Auditor {
             ),
             "nothing is entered while nothing trades: {order:?}"
         );
+        // What only becomes less may stay where it is.
+        let shrinks = self.orders.get(&order.order_id.0).is_some_and(|before| {
+            let state = &before.state;
+            state.price == order.price && order.quantity <= state.quantity
+        });
+        let (firm, _) = Self::owner(engine, header.session);
+        let has_accounts = self.accounts.keys().any(|key| key.0 == firm);
+        let account = self.accounts.get(&(firm, order.account.0));
+        hold!(
+            shrinks || !has_accounts || account == Some(&true),
+            "a firm with accounts enters for those that are enabled: {order:?}"
+        );
         let definition = engine.instrument(InstrumentId(instrument));
         let band = definition.map_or(0, |definition| definition.static_band);
         let reference = self.references.get(&instrument);
@@ -448,11 +462,6 @@ impl Auditor {
             && order.order_type != OrderType::MarketToLimit.as_u8()
             && (order.order_type != OrderType::Market.as_u8()
                 || !TimeInForce::try_from(order.time_in_force).is_ok_and(TimeInForce::rests));
-        // What only becomes less may stay where it is.
-        let shrinks = self.orders.get(&order.order_id.0).is_some_and(|before| {
-            let state = &before.state;
-            state.price == order.price && order.quantity <= state.quantity
-        });
         if let (Some(reference), true, true) = (reference, band != 0, stated && !shrinks) {
             hold!(
                 order.price.0.abs_diff(*reference) <= band,
@@ -738,6 +747,16 @@ impl Auditor {
                 Ok(())
             }
             EventBody::AuditNoted(_) => Ok(()),
+            EventBody::AccountSet(event) => {
+                let set = event.definition;
+                hold!(
+                    set == request.set_account,
+                    "an account is as asked for: {set:?}"
+                );
+                let key = (set.firm.0, set.account.0);
+                self.accounts.insert(key, set.enabled == 1);
+                Ok(())
+            }
             EventBody::PhaseChanged(event) => self.phase_changed(engine, request, header, event),
             EventBody::AuctionIndicative(event) => {
                 let found = self.one_price(engine, event.instrument.0);

@@ -84,6 +84,15 @@ pub fn line(view: &View<'_>, header: &EventHeader, body: EventBody<'_>) -> Strin
             let what = if header.reason == 0 { "set" } else { "stopped" };
             format!("limits of firm {firm} {what}")
         }
+        EventBody::AccountSet(event) => {
+            let set = &event.definition;
+            let how = if set.enabled == 1 {
+                "enabled"
+            } else {
+                "disabled"
+            };
+            format!("account {} of firm {} {how}", set.account.0, set.firm.0)
+        }
         EventBody::AuditNoted(event) => format!("noted action {}", event.note.action),
         EventBody::PhaseChanged(event) => phase_changed(view, header, event),
         EventBody::AuctionIndicative(event) => {

@@ -12,8 +12,8 @@ use trading_engine::engine::command::{
     CommandKind, ConfigureProtection, DayRoll, DefineInstrument, EnterOrder, EnterOrderWithTerms,
     Genesis, KillSwitch, MassCancel, MassQuoteHead, OrderStatusRequest, OrderTerms, QuoteCancel,
     QuoteEntry, RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms, ResetProtection,
-    SessionDisconnected, SessionLogon, SessionMessage, SetLimits, SetPhase, SetReference, Tick,
-    mass_quote,
+    SessionDisconnected, SessionLogon, SessionMessage, SetAccount, SetLimits, SetPhase,
+    SetReference, Tick, mass_quote,
 };
 use trading_engine_protocol::types::{
     AccountId, ClientOrderId, Epoch, FirmId, Instructions, InstrumentId, KillScope,
@@ -119,6 +119,8 @@ pub struct Request {
     pub amend: AmendTrade,
     /// Risk limits.
     pub limits: SetLimits,
+    /// Accounts.
+    pub set_account: SetAccount,
     /// Busts and corrections: the orders are stated as the trade left them, with the wish to be told
     /// if one has ended since.
     pub as_traded: bool,
@@ -190,6 +192,7 @@ impl Request {
             trade: 0,
             amend: AmendTrade::default(),
             limits: SetLimits::default(),
+            set_account: SetAccount::default(),
             as_traded: false,
         }
     }
@@ -862,6 +865,31 @@ fn limits(text: &str, world: &World) -> Result<SetLimits, String> {
     Ok(limits)
 }
 
+/// `firm A` (a session's, or a number), the account's number, then `disabled`, or a byte that is no word.
+fn set_account(text: &str, world: &World) -> Result<SetAccount, String> {
+    let mut set = SetAccount {
+        enabled: 1,
+        ..SetAccount::default()
+    };
+    let mut words = text.split_whitespace();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("{word} what?"));
+        match word {
+            "firm" => {
+                let firm = value()?;
+                set.firm = FirmId(match number(firm) {
+                    Ok(firm) => firm,
+                    Err(_) => session_of(world, firm)?.1,
+                });
+            }
+            "disabled" => set.enabled = 0,
+            "enabled" => set.enabled = number(value()?)?,
+            account => set.account.0 = number(account)?,
+        }
+    }
+    Ok(set)
+}
+
 /// An order by one of its client ids (`a1`, or `B:a1` of another session), or a bare number.
 fn order_id(
     asker: Option<char>,
@@ -982,6 +1010,11 @@ fn venue_command(line: &str, world: &World) -> Result<Request, String> {
         "limits" => {
             let mut set = request(CommandKind::SetLimits);
             set.limits = limits(rest, world)?;
+            Ok(set)
+        }
+        "account" => {
+            let mut set = request(CommandKind::SetAccount);
+            set.set_account = set_account(rest, world)?;
             Ok(set)
         }
         "bust" | "correct" => {
@@ -1273,6 +1306,7 @@ fn build_newer(kind: CommandKind, r: &Request, header: CommandHeader) -> Sealed 
             },
         ),
         CommandKind::AmendTrade => seal(header, r.amend),
+        CommandKind::SetAccount => seal(header, r.set_account),
         CommandKind::MassQuote => quote(r, header),
         CommandKind::QuoteCancel => seal(
             header,

@@ -132,6 +132,7 @@ const LIMIT_WORDS: &[(&str, Set<EngineLimits>)] = &[
         set(&mut l.protection_groups_per_firm, v)
     }),
     ("risk", |d, v| set(&mut d.risk_limits, v)),
+    ("accounts", |d, v| set(&mut d.accounts, v)),
 ];
 
 fn set<T: TryFrom<i128>>(field: &mut T, value: &str) -> Result<(), String> {
@@ -177,6 +178,7 @@ impl Default for World {
                 protection_groups: 8,
                 protection_groups_per_firm: 64,
                 risk_limits: 16,
+                accounts: 16,
             },
             instruments: vec![DefineInstrument {
                 instrument: InstrumentId(1),
