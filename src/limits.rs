@@ -111,6 +111,7 @@ impl EngineLimits {
             && up_to(self.protection_groups, 16)
             && up_to(self.protection_groups_per_firm, 16)
             && up_to(self.risk_limits, 16)
+            && up_to(self.accounts, 24)
     }
 }
 

@@ -362,6 +362,7 @@ fn too_small(error: SnapshotError) -> Failure {
         "quotes" => "MAX_QUOTES",
         "protection groups" => "MAX_PROTECTION_GROUPS",
         "risk limits" => "MAX_RISK_LIMITS",
+        "accounts" => "MAX_ACCOUNTS",
         _ => "the build's own capacity",
     };
     Failure {

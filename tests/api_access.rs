@@ -297,6 +297,13 @@ fn each_role_may_do_what_is_its_own_and_nothing_above() {
             "/api/v1/kill-switch",
             Some(json!({"scope": "session", "target": "999"})),
         ),
+        (0, "GET", "/api/v1/firms/999/accounts", None),
+        (
+            3,
+            "PUT",
+            "/api/v1/firms/999/accounts/1",
+            Some(json!({"enabled": true})),
+        ),
         (3, "GET", "/api/v1/users", None),
         (3, "POST", "/api/v1/trades/999/bust", None),
         (3, "POST", "/api/v1/sessions/999/keys", None),

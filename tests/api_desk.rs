@@ -199,6 +199,140 @@ fn limits_say_that_fills_stopped_what_they_are_for() {
 }
 
 #[test]
+fn a_firm_with_accounts_enters_for_those_alone_over_both_doors_and_after_a_start() {
+    let world = World::start(&[]);
+    let operator = &world.operator;
+    let (alpha_fix, path) = (
+        &world.server.credentials().fix[0],
+        "/api/v1/firms/1/accounts",
+    );
+    let mut alpha = world.binary("alpha-1");
+    let mut fix = FixTalk::logged_on(world.server.fix, alpha_fix, 30);
+    let of_account = |talk: &mut BinaryTalk, id: u64, account: u32| {
+        let order = NewOrder {
+            account_id: account,
+            ..talk.order(id, 1, 10, 50)
+        };
+        talk.send(&order);
+    };
+    // They are its labels as long as it has none.
+    assert_eq!(operator.get(path).ok()["items"], json!([]));
+    accepted(&mut alpha, 1, 1, 10, 50);
+    of_account(&mut alpha, 2, 8);
+    alpha.expect_a::<OrderAccepted>();
+
+    let put = |account: u32, enabled: bool| {
+        let body = json!({"enabled": enabled});
+        operator.put(&format!("{path}/{account}"), &body)
+    };
+    assert!(put(7, true).ok()["sequence"].is_u64());
+    put(0, false).ok();
+    put(9, true).ok();
+    put(9, false).ok();
+    let all = json!([
+        {"account": 0, "enabled": false},
+        {"account": 7, "enabled": true},
+        {"account": 9, "enabled": false},
+    ]);
+    assert_eq!(operator.get(path).ok()["items"], all);
+    // Account 0 is on a page, and what is behind it on the next.
+    let page = operator.get(&format!("{path}?limit=1")).ok();
+    assert_eq!((&page["items"][0], &page["next"]), (&all[0], &json!("0")));
+    let page = operator.get(&format!("{path}?limit=1&cursor=0")).ok();
+    assert_eq!(page["items"], json!([all[1]]));
+    assert_eq!(operator.get(&format!("{path}/7")).ok(), all[1]);
+    assert_eq!(
+        operator.get("/api/v1/firms/2/accounts").ok()["items"],
+        json!([])
+    );
+    operator.get(&format!("{path}/8")).problem(404);
+    operator.get("/api/v1/firms/99/accounts").problem(404);
+    operator
+        .put("/api/v1/firms/99/accounts/1", &json!({"enabled": true}))
+        .problem(404);
+    operator
+        .put(&format!("{path}/x"), &json!({"enabled": true}))
+        .problem(404);
+    operator.put(&format!("{path}/7"), &json!({})).problem(422);
+
+    rejected(&mut alpha, 3, 10, 50, Reason::UnknownAccount);
+    for (id, account) in [(4, 8), (5, 9)] {
+        of_account(&mut alpha, id, account);
+        let answer = alpha.expect_a::<OrderRejected>();
+        assert_eq!(answer.reason, Reason::UnknownAccount.code());
+    }
+    of_account(&mut alpha, 6, 7);
+    assert_eq!(alpha.expect_a::<OrderAccepted>().cl_ord_id, 6);
+    let terms = [
+        (55, "TEST-A"),
+        (54, "1"),
+        (60, "20260102-12:00:00"),
+        (38, "10"),
+        (40, "2"),
+        (44, "50"),
+    ];
+    for (id, account, status) in [
+        ("A", None, "8"),
+        ("B", Some("8"), "8"),
+        ("C", Some("7"), "0"),
+    ] {
+        let account = account.map(|account| (1, account));
+        let fields: Vec<_> = [(11, id)].into_iter().chain(account).chain(terms).collect();
+        fix.send("D", &fields);
+        let answer = fix.expect();
+        assert_eq!(answer.get(39), Some(status), "{answer:?}");
+        if status == "8" {
+            assert_eq!(answer.get(103), Some("15"), "{answer:?}");
+            let text = answer.get(58).unwrap();
+            assert!(text.contains("Unknown account"), "{answer:?}");
+        }
+    }
+    let quote = [
+        (117, "Q1"),
+        (1, "8"),
+        (296, "1"),
+        (302, "1"),
+        (304, "1"),
+        (295, "1"),
+        (299, "E1"),
+        (55, "TEST-A"),
+        (132, "40"),
+        (134, "1"),
+        (133, "60"),
+        (135, "1"),
+    ];
+    fix.send("i", &quote);
+    let answer = fix.expect();
+    let said = [297, 300].map(|tag| answer.get(tag));
+    assert_eq!(
+        (answer.kind(), said),
+        ("b", [Some("5"), Some("9")]),
+        "{answer:?}"
+    );
+
+    let audit = world.until("/api/v1/audit?limit=4", |page| {
+        let items = page["items"].as_array().unwrap();
+        items.len() == 4 && items.iter().all(|row| row["detail"].is_string())
+    });
+    let newest = &audit["items"][0];
+    assert_eq!(
+        (&newest["action"], &newest["target"]),
+        (&json!("SetAccount"), &json!(1))
+    );
+    assert_eq!(newest["detail"], "firm 1, account 9: disabled");
+
+    let World { server, _data, .. } = world;
+    assert_eq!(server.terminate(), Some(0));
+    let server = Server::start(_data.path(), &[]);
+    let operator = Api::login(&server, "operator");
+    assert_eq!(operator.get(path).ok()["items"], all);
+    let credentials = server.credentials();
+    let key = credentials.binary("alpha-1").unwrap();
+    let mut alpha = BinaryTalk::logged_on(server.binary, key, 30_000);
+    rejected(&mut alpha, 7, 10, 50, Reason::UnknownAccount);
+}
+
+#[test]
 fn a_halt_stops_an_instrument_and_all_phases_pass_it_over_until_it_is_resumed() {
     let world = World::start(&[]);
     let risk = Api::login(&world.server, "risk");

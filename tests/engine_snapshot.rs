@@ -170,6 +170,7 @@ fn capacities_are_what_the_log_says() {
         protection_groups: 1,
         protection_groups_per_firm: 1,
         risk_limits: 1,
+        accounts: 1,
     };
     let mut others = [tiny, larger()].map(Engine::new);
     let (mut events, mut again) = (Vec::new(), Vec::new());

@@ -320,7 +320,7 @@ fn one_of_another_log_or_layout_or_name_is_passed_over() {
     let other_log = sealed(&|bytes| bytes[8] += 1);
     let other_version = sealed(&|bytes| bytes[48] += 1);
     // Behind the header, the version and the capacities.
-    let other_state = sealed(&|bytes| bytes[48 + 8 + 48 + 24] += 1);
+    let other_state = sealed(&|bytes| bytes[48 + 8 + 56 + 24] += 1);
     for content in [other_log, other_version, other_state] {
         assert_eq!(
             world.starts_right(|disk| put(disk, newest, &content)),

@@ -970,7 +970,7 @@ impl OrderTerms {
 layout!(
     /// What the core has room for from here on, and the rules it answers by: a log says so behind its genesis, and
     /// again when a venue starts with other settings. Capacities decide answers, so they are part of the log.
-    SetCapacities, 48 {
+    SetCapacities, 56 {
         /// [`RULES`].
         rules: u32,
         /// As in [`EngineLimits`], and so are the others.
@@ -985,6 +985,9 @@ layout!(
         protection_groups: u32,
         protection_groups_per_firm: u32,
         risk_limits: u32,
+        accounts: u32,
+        /// Reserved, 0.
+        reserved: u32,
     }
 );
 
@@ -1004,6 +1007,8 @@ impl SetCapacities {
             protection_groups: limits.protection_groups,
             protection_groups_per_firm: limits.protection_groups_per_firm,
             risk_limits: limits.risk_limits,
+            accounts: limits.accounts,
+            reserved: 0,
         }
     }
 
@@ -1021,6 +1026,7 @@ impl SetCapacities {
             protection_groups: self.protection_groups,
             protection_groups_per_firm: self.protection_groups_per_firm,
             risk_limits: self.risk_limits,
+            accounts: self.accounts,
         };
         limits.are_possible().then_some(limits)
     }

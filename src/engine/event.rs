@@ -497,7 +497,7 @@ layout!(
 );
 layout!(
     /// See [`EventKind::CapacitiesSet`].
-    CapacitiesSet, 48 {
+    CapacitiesSet, 56 {
         /// As the command has them.
         capacities: SetCapacities,
     }

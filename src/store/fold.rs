@@ -528,6 +528,7 @@ impl<S: RowSink> Fold<S> {
                     "protection_groups": c.protection_groups,
                     "protection_groups_per_firm": c.protection_groups_per_firm,
                     "risk_limits": c.risk_limits,
+                    "accounts": c.accounts,
                 });
                 self.note(h, &detail);
             }

@@ -430,7 +430,7 @@ impl Source for Business {
 }
 
 /// What the kinds are called.
-const EVENT_KINDS: [(EventKind, &str); 40] = {
+const EVENT_KINDS: [(EventKind, &str); 41] = {
     use EventKind as K;
     [
         (K::InstrumentDefined, "instrument_defined"),

@@ -2,7 +2,7 @@
 //! venue's people do, each write a batch of audited commands.
 //!
 //! * `login`: tokens; `users`: who may have one
-//! * `instruments`, `phases`, `sessions`, `risk`, `venue`: what there is, and changes of it
+//! * `instruments`, `phases`, `sessions`, `accounts`, `risk`, `venue`: what there is, and changes of it
 //! * `public`: instruments and books for everybody, outside of `/api/v1`
 //! * `market`, `stream`: books, trades and statistics, asked for and as they change; `history`: what was
 //! * `extract`, `strict`: who asks, and what; `problem`: what goes wrong; `amount`: numbers as text
@@ -16,6 +16,7 @@
     reason = "utoipa's macros write whole paths of what is imported"
 )]
 
+mod accounts;
 mod amount;
 mod docs;
 mod extract;
@@ -199,20 +200,22 @@ impl Paging {
     /// Items behind the cursor, of a list that is ascending by id.
     fn page<T: ToSchema>(&self, items: impl Iterator<Item = (u32, T)>) -> problem::Result<Page<T>> {
         let wrong = |what| Problem::new(StatusCode::BAD_REQUEST, what);
-        let after: u32 = match &self.cursor {
-            None => 0,
+        // An id may be 0.
+        let after: Option<u32> = match &self.cursor {
+            None => None,
             Some(text) => {
                 let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
                 let number = is_number.then(|| text.parse().ok()).flatten();
-                number.ok_or_else(|| wrong("cursor is the `next` of a page"))?
+                Some(number.ok_or_else(|| wrong("cursor is the `next` of a page"))?)
             }
         };
         let limit = self.limit.unwrap_or(1_000);
         if !(1..=1_000).contains(&limit) {
             return Err(wrong("limit is 1 to 1000"));
         }
-        let mut behind = items.filter(|(id, _)| *id > after).peekable();
-        let (mut last, mut page) = (after, Vec::new());
+        let is_behind = |id: u32| after.is_none_or(|after| id > after);
+        let mut behind = items.filter(|(id, _)| is_behind(*id)).peekable();
+        let (mut last, mut page) = (0, Vec::new());
         while page.len() < limit as usize
             && let Some((id, item)) = behind.next()
         {
@@ -260,6 +263,8 @@ fn described() -> (Router<AdminState>, utoipa::openapi::OpenApi) {
         .routes(routes!(phases::set_all))
         .routes(routes!(sessions::firms))
         .routes(routes!(sessions::firm, sessions::define_firm))
+        .routes(routes!(accounts::list))
+        .routes(routes!(accounts::show, accounts::set))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::show, sessions::define))
         .routes(routes!(sessions::disconnect))
