@@ -635,10 +635,6 @@ fn requests_whose_bodies_do_not_come_keep_nobody_out_and_are_counted() {
         waited < Duration::from_secs(5),
         "{waited:?} may end the bodies"
     );
-    // Those that gave way are counted, and none of them stays in the gauge.
-    let left = "{method=\"POST\",route=\"/api/v1/login\",status=\"499\"} 3\n";
-    wait_for(&format!("trading_engine_http_requests_total{left}"));
-    wait_for("trading_engine_http_requests_in_flight 54\n");
     let statuses: Vec<String> = held
         .into_iter()
         .map(|mut socket| {
@@ -648,7 +644,15 @@ fn requests_whose_bodies_do_not_come_keep_nobody_out_and_are_counted() {
         })
         .collect();
     let count = |status| statuses.iter().filter(|one| *one == status).count();
-    assert_eq!((count("408"), count("")), (53, 3), "{statuses:?}");
+    // How many gave way depends on who was answered when the next one came.
+    let gave_way = count("");
+    assert!((1..=3).contains(&gave_way), "{statuses:?}");
+    assert_eq!(count("408"), 56 - gave_way, "{statuses:?}");
+    // They are counted, and none of them stays in the gauge.
+    let left = "{method=\"POST\",route=\"/api/v1/login\",status=\"499\"}";
+    wait_for(&format!(
+        "trading_engine_http_requests_total{left} {gave_way}\n"
+    ));
     wait_for("trading_engine_http_requests_in_flight 1\n");
     assert_eq!(server.terminate(), Some(0));
 }

@@ -162,7 +162,7 @@ impl Keystore {
         let io = |error| KeystoreError::Io(path.into(), error);
         // A bare name is in the folder at work.
         let folder = path.parent().filter(|path| !path.as_os_str().is_empty());
-        let folder = std::fs::File::open(folder.unwrap_or(Path::new("."))).map_err(io)?;
+        let folder = std::fs::File::open(folder.unwrap_or_else(|| Path::new("."))).map_err(io)?;
         let temporary = path.with_extension("tmp");
         let mut out = std::fs::OpenOptions::new()
             .write(true)

@@ -101,6 +101,7 @@ fn add_problems(operation: &mut Operation) {
             in_path || in_query || is_write,
             "There is no such thing.",
         ),
+        (408, has_body, "The body did not come in time."),
         (409, is_write, "Not as things are; `reason` says why."),
         (412, in_header, "It was changed since it was read."),
         (413, has_body, "The body is too long."),
