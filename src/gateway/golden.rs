@@ -1067,6 +1067,24 @@ fn events(session: SessionId, first: u64) -> Vec<(&'static str, Vec<u64>)> {
             let cancel_at = UtcNanos(0);
             words_of(next(none), CancelAfterSet { cancel_at })
         }),
+        ("all orders, asked for beyond the message rate", {
+            let nothing = OrderStatusReport {
+                terms: OrderTerms::NONE,
+                request: asking,
+                is_last: 1,
+                all: 1,
+                ..OrderStatusReport::default()
+            };
+            words_of(next(Reason::LimitMessages), nothing)
+        }),
+        ("an open order, asked for beyond the message rate", {
+            let open = RequestRejected {
+                order_id: OrderId(900),
+                status: 1,
+                ..refused
+            };
+            words_of(next(Reason::LimitMessages), open)
+        }),
     ]
 }
 
