@@ -178,7 +178,7 @@ fn check_stream(expected: &Expected) {
     check_depth(&depth, engine, instruments);
 }
 
-/// The mirror that events alone build has the engine's levels. It knows the instruments that were
+/// The mirror that events alone build has the engine's levels, and names of the quotes that are open. It knows the instruments that were
 /// defined before it looked only by id, so it is asked by the orders it holds.
 fn check_depth(depth: &Depth, engine: &Engine, instruments: u32) {
     for id in 1..=instruments {
@@ -194,6 +194,9 @@ fn check_depth(depth: &Depth, engine: &Engine, instruments: u32) {
             );
         }
     }
+    let mut open = 0;
+    engine.open_orders_in_full(|order| open += usize::from(order.layer.is_some()));
+    assert_eq!(depth.quotes(), open, "names of quotes");
 }
 
 #[test]

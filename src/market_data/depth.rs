@@ -2,6 +2,7 @@
 //! what others see of it is published by the agent.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use foldhash::fast::RandomState;
 use trading_engine_protocol::types::{
@@ -27,9 +28,30 @@ struct Resting {
     /// An iceberg's part that is shown at a time, `u64::MAX` = all.
     display: u64,
     instrument: u32,
+    /// Of a quote: whose it is, 0 = it is no quote.
+    session: u32,
+    /// Of a quote: its protection group and layer.
+    group: u16,
+    layer: u16,
     side: u8,
     /// A stop, or for the closing auction: not in the book yet.
     waits: bool,
+}
+
+const _: () = assert!(size_of::<Resting>() <= 48);
+
+impl Resting {
+    /// What a quote is called.
+    fn name(&self) -> Option<QuoteName> {
+        let name = (
+            self.session,
+            self.group,
+            self.instrument,
+            self.layer,
+            self.side,
+        );
+        (self.session != 0).then_some(name)
+    }
 }
 
 /// Orders in a chunk.
@@ -100,8 +122,8 @@ type QuoteName = (u32, u16, u32, u16, u8);
 #[derive(Default)]
 pub struct Depth {
     orders: Orders,
-    /// Order id of what is quoted, or was last: a mass quote's answer does not name what its new
-    /// quotes replace.
+    /// Order id of what is quoted: a mass quote's answer does not name what its new quotes replace. A name
+    /// goes with its order, so there are no more of them than open quotes.
     quotes: HashMap<QuoteName, u64, RandomState>,
     /// By instrument id.
     books: Vec<Book>,
@@ -198,16 +220,20 @@ impl Depth {
         for order in orders {
             let id = order.state.order_id.0;
             let display = order.display.unwrap_or(u64::MAX);
-            if let Some(layer) = order.layer {
-                let state = &order.state;
-                let (group, side) = (state.protection_group, state.side);
-                let name = (order.session.0, group, state.instrument.0, layer, side);
-                self.quotes.insert(name, id);
-            }
             if order.waits {
                 self.wait(id, display);
             } else {
                 self.set(&order.state, order.shown, display);
+            }
+            if let Some(layer) = order.layer
+                && let Some(quote) = self.orders.find_mut(id)
+            {
+                quote.session = order.session.0;
+                quote.group = order.state.protection_group;
+                quote.layer = layer;
+                if let Some(name) = quote.name() {
+                    self.quotes.insert(name, id);
+                }
             }
         }
     }
@@ -376,18 +402,15 @@ impl Depth {
 
     /// What a mass quote did to the book before its new quotes trade.
     fn quote(&mut self, header: &EventHeader, answer: &MassQuoteAnswered) {
-        let group = answer.head.protection_group;
+        let (session, group) = (header.session.0, answer.head.protection_group);
         for result in &answer.results {
             for side in [Side::Buy, Side::Sell] {
-                let (id, layer) = (result.instrument.0, result.layer);
-                let name = (header.session.0, group, id, layer, side.as_u8());
-                self.quote_side(name, result, side);
+                self.quote_side(session, group, result, side);
             }
         }
     }
 
-    fn quote_side(&mut self, name: QuoteName, result: &QuoteResult, side: Side) {
-        let r = result;
+    fn quote_side(&mut self, session: u32, group: u16, r: &QuoteResult, side: Side) {
         let (status, order, price, lots) = match side {
             Side::Buy => (r.bid_status, r.bid_order, r.bid_price, r.bid_quantity),
             Side::Sell => (r.ask_status, r.ask_order, r.ask_price, r.ask_quantity),
@@ -401,12 +424,17 @@ impl Depth {
             shown: lots.0,
             display: u64::MAX,
             instrument: r.instrument.0,
+            session,
+            group,
+            layer: r.layer,
             side: side.as_u8(),
             waits: false,
         };
         match status {
             QuoteStatus::Entered => {
-                if let Some(before) = self.quotes.insert(name, order.0) {
+                if let Some(name) = quoted.name()
+                    && let Some(before) = self.quotes.insert(name, order.0)
+                {
                     self.remove(before);
                 }
                 self.put(quoted);
@@ -431,18 +459,25 @@ impl Depth {
                 display,
                 instrument: order.instrument.0,
                 side: order.side,
-                waits: false,
+                ..Resting::default()
             });
         } else {
             self.remove(order.order_id.0);
         }
     }
 
-    /// Whatever the order was before, this is what it is now.
+    /// Whatever the order was before, this is what it is now. A quote keeps its name.
     #[inline]
-    fn put(&mut self, new: Resting) {
+    fn put(&mut self, mut new: Resting) {
         let place = self.orders.at(new.order);
-        let old = std::mem::replace(place, new);
+        let old = *place;
+        if old.order == new.order && new.session == 0 {
+            (new.session, new.group, new.layer) = (old.session, old.group, old.layer);
+        }
+        *place = new;
+        if old.order != new.order {
+            self.forget(&old);
+        }
         if old.order != 0 && !old.waits {
             let stays = old.order == new.order
                 && old.price == new.price
@@ -465,6 +500,7 @@ impl Depth {
             self.levels(&new).add(new.price, new.shown, 1);
         } else {
             // Nobody's: no event names it.
+            self.forget(&new);
             *self.orders.at(new.order) = Resting::default();
         }
     }
@@ -476,9 +512,20 @@ impl Depth {
         }
     }
 
+    /// What ended is called nothing any more, unless the name is another's by now.
+    fn forget(&mut self, ended: &Resting) {
+        if let Some(name) = ended.name()
+            && let Entry::Occupied(entry) = self.quotes.entry(name)
+            && *entry.get() == ended.order
+        {
+            entry.remove();
+        }
+    }
+
     /// Empties an order's place, whoever is in it.
     fn clear(&mut self, order: u64) {
         let old = std::mem::take(self.orders.at(order));
+        self.forget(&old);
         if old.order != 0 && !old.waits {
             self.changes.touch(old.instrument);
             self.levels(&old).take(old.price, old.shown, 1);
@@ -497,6 +544,11 @@ impl Depth {
         } else {
             &mut book.asks
         }
+    }
+
+    /// Quotes whose names are remembered: those that are open.
+    pub fn quotes(&self) -> usize {
+        self.quotes.len()
     }
 
     /// Price, lots and orders of each level of a side, best first, in the units of events.

@@ -2,7 +2,8 @@
 //! refusals by reason, orders, quotes and trades by instrument and firm.
 //!
 //! Labels are bounded: whoever has something to count first gets a series, what comes after the
-//! last one is `other`.
+//! last one is `other`. What is remembered is bounded by what is defined: a client says any number it
+//! likes for an instrument.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -123,7 +124,9 @@ pub struct Tally {
     firms: HashMap<u32, String>,
     /// Firm of each session.
     sessions: HashMap<u32, u32>,
+    /// Of those that traded.
     instruments: HashMap<u32, Known>,
+    /// Places of those with series of their own, [`PAIRS_MAX`] at most.
     pairs: HashMap<(u32, u32), usize>,
     /// The sides of a trade follow each other.
     last_trade: TradeId,
@@ -220,22 +223,23 @@ impl Tally {
         known
     }
 
+    /// Where to count for an instrument and the session's firm; an instrument that nobody defined is among
+    /// the others.
     fn pair(&mut self, header: &EventHeader, instrument: u32) -> &Pair {
         let firm = self.sessions.get(&header.session.0).copied().unwrap_or(0);
-        let known = self.pairs.get(&(instrument, firm)).copied();
-        let at = known.unwrap_or_else(|| {
-            let at = self.pairs.len().min(PAIRS_MAX);
-            if at < PAIRS_MAX {
-                let name = self.firms.get(&firm).cloned();
-                let name = name.unwrap_or_else(|| firm.to_string());
-                let labels = [self.symbol(instrument), name];
-                let _ = self.shared.pairs[at].labels.set(labels);
-                self.shared.pairs_used.store(at + 1, Ordering::Release);
-            }
-            self.pairs.insert((instrument, firm), at);
-            at
-        });
-        &self.shared.pairs[at]
+        let mut at = self.pairs.get(&(instrument, firm)).copied();
+        let is_defined = || self.definitions.contains_key(&instrument);
+        if at.is_none() && self.pairs.len() < PAIRS_MAX && is_defined() {
+            let new = self.pairs.len();
+            let name = self.firms.get(&firm).cloned();
+            let name = name.unwrap_or_else(|| firm.to_string());
+            let labels = [self.symbol(instrument), name];
+            let _ = self.shared.pairs[new].labels.set(labels);
+            self.shared.pairs_used.store(new + 1, Ordering::Release);
+            self.pairs.insert((instrument, firm), new);
+            at = Some(new);
+        }
+        &self.shared.pairs[at.unwrap_or(PAIRS_MAX)]
     }
 
     fn fill(&mut self, header: &EventHeader, fill: &Fill) {
@@ -291,7 +295,9 @@ impl Tally {
                     };
                     let sides = [result.bid_status, result.ask_status];
                     let sides = sides.iter().filter(|status| changed(status)).count() as u64;
-                    add(&self.pair(header, result.instrument.0).quotes, sides);
+                    if sides > 0 {
+                        add(&self.pair(header, result.instrument.0).quotes, sides);
+                    }
                 }
             }
             EventBody::TradeAmended(amended) if amended.trade_id != self.last_amended => {
@@ -484,7 +490,9 @@ mod tests {
 
     use super::*;
     use crate::engine::command::name;
-    use crate::engine::event::{Body, Event, OrderAccepted, OrderState};
+    use crate::engine::event::{
+        Body, EVENT_VERSION, Event, MassQuoteAnsweredHead, OrderAccepted, OrderState, QuoteResult,
+    };
     use crate::telemetry::exposition::Value;
 
     fn world(instruments: u32) -> (Tally, Business) {
@@ -514,11 +522,39 @@ mod tests {
             ..EventHeader::default()
         };
         let Event { header, body } = Event::new(header, body);
+        tell_bytes(tally, &header, body.as_bytes());
+    }
+
+    fn tell_bytes(tally: &mut Tally, header: &EventHeader, body: &[u8]) {
         let mut words = vec![0u64; header.length as usize / 8];
         let (head, rest) = words.as_mut_bytes().split_at_mut(size_of::<EventHeader>());
         head.copy_from_slice(header.as_bytes());
-        rest.copy_from_slice(body.as_bytes());
-        tally.event(&header, words.as_bytes());
+        rest.copy_from_slice(body);
+        tally.event(header, words.as_bytes());
+    }
+
+    /// A mass quote of one entry.
+    fn tell_quote(tally: &mut Tally, instrument: u32, status: QuoteStatus) {
+        let head = MassQuoteAnsweredHead::default();
+        let result = QuoteResult {
+            instrument: InstrumentId(instrument),
+            bid_status: status.as_u8(),
+            ask_status: status.as_u8(),
+            ..QuoteResult::default()
+        };
+        let length = size_of::<EventHeader>() + size_of_val(&head) + size_of_val(&result);
+        let header = EventHeader {
+            length: u32::try_from(length).unwrap(),
+            kind: EventKind::MassQuoteAnswered as u8,
+            version: EVENT_VERSION,
+            session: SessionId(1),
+            ..EventHeader::default()
+        };
+        tell_bytes(
+            tally,
+            &header,
+            &[head.as_bytes(), result.as_bytes()].concat(),
+        );
     }
 
     fn order(instrument: u32) -> OrderState {
@@ -557,6 +593,8 @@ mod tests {
             tell(&mut tally, fill);
             tell(&mut tally, fill);
         }
+        let remembered = tally.pairs.len();
+        assert_eq!(remembered, PAIRS_MAX, "and what is remembered is bounded");
         let orders = series(&business, &names::ORDERS);
         assert_eq!(orders.len(), PAIRS_MAX + 1);
         assert_eq!(orders[0], ("I1 ALPHA".into(), Value::Whole(1)));
@@ -577,6 +615,20 @@ mod tests {
         );
         let ratios = series(&business, &names::ORDER_TO_TRADE);
         assert_eq!(ratios[0].1, Value::Real(0.5));
+    }
+
+    #[test]
+    fn quotes_for_instruments_that_nobody_defined_take_no_series() {
+        let (mut tally, business) = world(1);
+        for instrument in 2..3_002 {
+            tell_quote(&mut tally, instrument, QuoteStatus::Refused);
+        }
+        tell_quote(&mut tally, 1, QuoteStatus::Refused);
+        assert_eq!(series(&business, &names::QUOTES), []);
+        tell_quote(&mut tally, 1, QuoteStatus::Entered);
+        let counted = [("I1 ALPHA".to_owned(), Value::Whole(2))];
+        assert_eq!(series(&business, &names::QUOTES), counted);
+        assert_eq!(tally.pairs.len(), 1);
     }
 
     #[test]
