@@ -39,6 +39,7 @@ use trading_engine::store::{Store, StoreError};
 use trading_engine::telemetry::profiles::Access;
 use trading_engine::telemetry::{Destinations, Outgoing, Profiles, Registry};
 use trading_engine::topology::{self, Recovered, Venue, VenueSettings};
+use trading_engine::trading_day::{Days, Step};
 use trading_engine::{demo, metric_names, ring, telemetry};
 use trading_engine_protocol::types::InstrumentId;
 
@@ -623,10 +624,13 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
     recovered.fits(config.limits).map_err(too_small)?;
     let (keystore, credentials, mut commands) = world(config, &recovered, genesis.to_bytes())?;
     // A day that began while nobody was here begins before anybody is.
-    let mut today = config.trading_day_start.day_at(clock.utc_now());
+    let today = config.trading_day_start.day_at(clock.utc_now());
     if today > recovered.trading_day() {
         commands.push(topology::day_roll(today));
+    } else if today < recovered.trading_day() {
+        warn_of_later_day(today, recovered.trading_day());
     }
+    let mut days = Days::new(today);
     let mut phase = config.schedule.at(clock.utc_now());
     if let Some((since, phase)) = phase
         && since > recovered.sequenced_at()
@@ -769,9 +773,12 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
     let now_and_then = || {
         venue.publish();
         let day = config.trading_day_start.day_at(clock.utc_now());
-        if day > today && desk.scheduled_day(day) {
-            tracing::info!(day, "a trading day begins");
-            today = day;
+        let of_log = venue.mirror().read(|reference| reference.trading_day);
+        match days.next(day, of_log) {
+            Some(Step::Ask(day)) if desk.scheduled_day(day) => days.asked(day),
+            Some(Step::Began(day)) => tracing::info!(day, "a trading day begins"),
+            Some(Step::Later { day, log }) => warn_of_later_day(day, log),
+            Some(Step::Ask(_)) | None => {}
         }
         let now = config.schedule.at(clock.utc_now());
         if let Some((_, to)) = now
@@ -815,6 +822,14 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+fn warn_of_later_day(day: u32, of_log: u32) {
+    tracing::warn!(
+        day,
+        of_log,
+        "no trading day begins: the log's is later than the clock's, and no day is taken back"
+    );
 }
 
 /// Two venues on one journal would destroy it.

@@ -24,6 +24,62 @@ impl TradingDayStart {
     }
 }
 
+/// Which days to begin while the venue runs, and what to say of it: a day has begun when the log has it.
+#[derive(Debug)]
+pub struct Days {
+    /// The newest day of the clock that was dealt with.
+    seen: u32,
+    /// It was asked for and the log does not have it yet.
+    asked: bool,
+}
+
+/// What is to be done about a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Ask for it, and say so by [`Days::asked`].
+    Ask(u32),
+    /// It was asked for, and began.
+    Began(u32),
+    /// The log has a later one, so it does not begin.
+    Later {
+        /// By the clock.
+        day: u32,
+        /// The log's.
+        log: u32,
+    },
+}
+
+impl Days {
+    /// Goes on from the day at which the venue starts.
+    pub fn new(today: u32) -> Self {
+        Self {
+            seen: today,
+            asked: false,
+        }
+    }
+
+    /// What to do now: `day` by the clock, with the log at `log`.
+    pub fn next(&mut self, day: u32, log: u32) -> Option<Step> {
+        let day = day.max(self.seen);
+        let is_new = day > self.seen;
+        if log < day {
+            return is_new.then_some(Step::Ask(day));
+        }
+        let asked = std::mem::take(&mut self.asked);
+        self.seen = day;
+        if log > day {
+            return (is_new || asked).then_some(Step::Later { day, log });
+        }
+        asked.then_some(Step::Began(day))
+    }
+
+    /// A day was asked for.
+    pub fn asked(&mut self, day: u32) {
+        self.seen = day;
+        self.asked = true;
+    }
+}
+
 /// Minutes after midnight from `HH:MM`.
 pub fn minute_of_day(text: &str) -> Option<u64> {
     let (hours, minutes) = text.split_once(':')?;
@@ -37,6 +93,51 @@ pub fn minute_of_day(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_is_said_to_begin_when_the_log_has_it() {
+        let mut days = Days::new(20_260_102);
+        assert_eq!(days.next(20_260_102, 20_260_102), None);
+        assert_eq!(
+            days.next(20_260_103, 20_260_102),
+            Some(Step::Ask(20_260_103))
+        );
+        // There was no room for it.
+        assert_eq!(
+            days.next(20_260_103, 20_260_102),
+            Some(Step::Ask(20_260_103))
+        );
+        days.asked(20_260_103);
+        assert_eq!(days.next(20_260_103, 20_260_102), None);
+        assert_eq!(
+            days.next(20_260_103, 20_260_103),
+            Some(Step::Began(20_260_103))
+        );
+        assert_eq!(days.next(20_260_103, 20_260_103), None);
+        // Somebody began the next one by hand: nothing is left to do.
+        assert_eq!(days.next(20_260_103, 20_260_104), None);
+        assert_eq!(days.next(20_260_104, 20_260_104), None);
+    }
+
+    #[test]
+    fn a_day_before_that_of_the_log_does_not_begin_and_it_is_said_once() {
+        let mut days = Days::new(20_260_102);
+        let later = Step::Later {
+            day: 20_260_103,
+            log: 20_260_109,
+        };
+        assert_eq!(days.next(20_260_103, 20_260_109), Some(later));
+        assert_eq!(days.next(20_260_103, 20_260_109), None);
+        // Also when it came between the question and the answer.
+        let mut days = Days::new(20_260_102);
+        assert_eq!(
+            days.next(20_260_103, 20_260_102),
+            Some(Step::Ask(20_260_103))
+        );
+        days.asked(20_260_103);
+        assert_eq!(days.next(20_260_103, 20_260_109), Some(later));
+        assert_eq!(days.next(20_260_103, 20_260_109), None);
+    }
 
     #[test]
     fn a_day_begins_when_it_is_said_to() {

@@ -5,7 +5,7 @@ mod support;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use support::http::Api;
@@ -17,7 +17,7 @@ use trading_engine_protocol::binary::message::{
     OrderRejected, QuoteEntry, TradeAmended,
 };
 use trading_engine_protocol::binary::{NULL_PRICE, QUOTE_NO_ASK};
-use trading_engine_protocol::types::{Decimal8, Reason};
+use trading_engine_protocol::types::{Decimal8, Reason, UtcNanos};
 
 /// A venue of this test, and its people.
 struct World {
@@ -51,7 +51,7 @@ impl World {
                 return value;
             }
             assert!(Instant::now() < until, "{path}: {value}");
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
@@ -896,8 +896,17 @@ fn every_write_is_in_the_audit_with_who_and_what_came_of_it_and_replay_agrees() 
             &json!({"role": "viewer", "password": "long enough, is it", "disabled": true}),
         )
         .ok();
+    for day in [20_230_230, 99_991_231, date_ahead(9)] {
+        let refused = operator
+            .post("/api/v1/day-roll", &json!({"trading_day": day}))
+            .problem(422);
+        let why = refused["detail"].as_str().unwrap();
+        assert!(why.contains(&format!("trading_day {day} is ")), "{why}");
+        assert_eq!(day == 20_230_230, !why.contains("7 days ahead"), "{why}");
+    }
+    let tomorrow = date_ahead(1);
     operator
-        .post("/api/v1/day-roll", &json!({"trading_day": 20991231}))
+        .post("/api/v1/day-roll", &json!({"trading_day": tomorrow}))
         .ok();
     let audit = world.until("/api/v1/audit?limit=9", |page| {
         let items = page["items"].as_array().unwrap();
@@ -944,7 +953,7 @@ fn every_write_is_in_the_audit_with_who_and_what_came_of_it_and_replay_agrees() 
     assert_eq!(limits.1, "firm 1: open_orders 100");
     assert_eq!(firm, (9, "NINE"));
     assert_eq!(table, (3, "from 0 by 5"));
-    assert_eq!(day.1, "20991231");
+    assert_eq!(day.1, tomorrow.to_string());
     assert_eq!(halt.1, "Halted");
     assert_eq!(kill, (1, "firm on"));
     assert_eq!(user, (0, "somebody-new: viewer, disabled"));
@@ -976,6 +985,14 @@ fn every_write_is_in_the_audit_with_who_and_what_came_of_it_and_replay_agrees() 
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(recovered, Some(replayed));
+}
+
+/// YYYYMMDD (UTC), so many days from now.
+fn date_ahead(days: u64) -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let then = now + Duration::from_secs(days * 86_400);
+    let (year, month, day) = UtcNanos(u64::try_from(then.as_nanos()).unwrap()).date();
+    year * 10_000 + month * 100 + day
 }
 
 /// The state hash that a line speaks of.

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use trading_engine_protocol::types::UtcNanos;
 use utoipa::ToSchema;
 
 use super::extract::{Body, Operator, Viewer};
@@ -133,11 +134,17 @@ pub fn since(now: &[Counts; 4], before: &[Counts; 4]) -> Vec<StageLatency> {
         .collect()
 }
 
+/// ns of a day.
+const DAY_NS: u64 = 86_400 * UtcNanos::SECOND;
+/// How far a trading day may be ahead of the clock's date: no day is taken back, and every one before it is
+/// refused once it began.
+const DAYS_AHEAD_MAX: u64 = 7;
+
 /// A trading day to begin.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TradingDay {
-    /// YYYYMMDD, behind the day it is.
+    /// YYYYMMDD, behind the day it is, at most 7 days ahead of the clock's date (UTC).
     #[schema(minimum = 19700101, maximum = 99991231)]
     trading_day: u32,
 }
@@ -151,7 +158,18 @@ pub struct TradingDay {
 pub async fn roll_day(caller: Operator, Body(day): Body<TradingDay>) -> Result<Json<Done>> {
     let trading_day = day.trading_day;
     if !is_date(trading_day) {
-        return Err(Problem::invalid("a trading day is a date, YYYYMMDD"));
+        return Err(Problem::invalid(format!(
+            "trading_day {trading_day} is no date, YYYYMMDD"
+        )));
+    }
+    let now = caller.api.clock.utc_now();
+    let last = day_number(UtcNanos(now.0 + DAYS_AHEAD_MAX * DAY_NS));
+    if trading_day > last {
+        let today = day_number(now);
+        return Err(Problem::invalid(format!(
+            "trading_day {trading_day} is more than {DAYS_AHEAD_MAX} days ahead of the clock's date \
+             {today}: at most {last} is allowed, as no day before it could begin any more"
+        )));
     }
     let asks = [Ask::new(DayRoll {
         trading_day,
@@ -162,8 +180,13 @@ pub async fn roll_day(caller: Operator, Body(day): Body<TradingDay>) -> Result<J
     Ok(Json(Done::of(&accepted(outcome.await?)?)))
 }
 
+/// The date, YYYYMMDD.
+fn day_number(at: UtcNanos) -> u32 {
+    let (year, month, day) = at.date();
+    year * 10_000 + month * 100 + day
+}
+
 fn is_date(day: u32) -> bool {
-    use trading_engine_protocol::types::UtcNanos;
     let (year, month, of_month) = (day / 10_000, day / 100 % 100, day % 100);
     (1970..=9999).contains(&year)
         && (1..=12).contains(&month)
