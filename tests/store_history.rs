@@ -17,8 +17,8 @@ use support::settings::{number, seed};
 use support::venue;
 use support::workload::Random;
 use trading_engine::engine::command::{
-    AmendTrade, AuditNote, Body, Command, CommandHeader, CommandKind, KillSwitch, SessionLogon,
-    SetAccount, SetPhase, name,
+    AmendTrade, AuditNote, Body, Command, CommandHeader, CommandKind, KillSwitch, MassQuoteHead,
+    QuoteEntry, SessionLogon, SetAccount, SetPhase, name,
 };
 use trading_engine::engine::event::{self, EventBody};
 use trading_engine::engine::{Engine, Progress};
@@ -30,12 +30,13 @@ use trading_engine::store::history::{
     AuditFilter, EventFilter, ExecutionFilter, OrderFilter, OrderKey, PositionFilter, QuoteFilter,
     TradeFilter,
 };
-use trading_engine::store::projector::{Projector, Settings, State, Status};
+use trading_engine::store::projector::{BATCH_ROWS, Figures, Projector, Settings, State, Status};
 use trading_engine::store::url::DatabaseUrl;
 use trading_engine::store::users::User;
 use trading_engine::store::{Store, StoreError, migrate};
 use trading_engine_protocol::types::{
-    FirmId, Generation, InstrumentId, OrderId, Price, Sequence, SessionId, TradeId, UtcNanos,
+    ClientOrderId, FirmId, Generation, InstrumentId, OrderId, Price, Quantity, Sequence, SessionId,
+    TradeId, UtcNanos,
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -416,6 +417,91 @@ fn rows_are_the_engines_events_in_postgresql() {
         "SELECT CAST(COUNT(*) AS TEXT) FROM executions_default",
     );
     assert_eq!(by_default, ["0"], "every day had its partition");
+}
+
+/// Messages of [`mass_quotes`].
+const MASS_QUOTES: u64 = 1_500;
+/// Entries of a mass quote, and rows it comes to.
+const ENTRIES: u64 = 100;
+
+/// Mass quotes of as many entries as there may be, for instruments that are not there, in an event log.
+fn mass_quotes(folder: &Path) -> (TailSource, u64) {
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(folder).unwrap());
+    let mut log = EventLog::open(Arc::clone(&disk), LOG_ID, 0, 64 << 20).unwrap();
+    let source = TailSource::new(disk, LOG_ID, log.head());
+    let mut driver = venue::Driver::world(LIMITS, 1, 1);
+    let entries: Vec<QuoteEntry> = (0..ENTRIES as u32)
+        .map(|entry| QuoteEntry {
+            instrument: InstrumentId(1_000 + entry),
+            bid_price: Price(100),
+            bid_quantity: Quantity(1),
+            not_stated: 2,
+            ..QuoteEntry::default()
+        })
+        .collect();
+    let mut events = Vec::new();
+    for number in 1..=MASS_QUOTES {
+        let head = MassQuoteHead {
+            quote_id: ClientOrderId::from_u64(number),
+            ..MassQuoteHead::default()
+        };
+        let words = driver.mass_quote(SessionId(1), &head, &entries);
+        events.clear();
+        driver.apply_words(&words, &mut events);
+        let mut rest = events.as_slice();
+        while let Ok((header, _)) = event::read(rest) {
+            log.append(header, rest).unwrap();
+            rest = &rest[header.length as usize..];
+        }
+        log.complete(driver.engine.sequence().0).unwrap();
+    }
+    log.flush().unwrap();
+    (source, driver.engine.sequence().0)
+}
+
+/// All of them get into the database.
+fn project_mass_quotes(target: &Target) -> Figures {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, last) = mass_quotes(folder.path());
+    let projector = Projector::start(target.url.clone(), source, Settings::default()).unwrap();
+    let status = projector.status();
+    wait(&status, "history catches up", |status| {
+        status.figures().sequence >= last
+    });
+    assert!(projector.stop(PATIENCE));
+    let rows = lines_of(&target.url, "SELECT CAST(COUNT(*) AS TEXT) FROM quotes");
+    assert_eq!(rows, [(MASS_QUOTES * ENTRIES).to_string()]);
+    status.figures()
+}
+
+/// They are fewer events than a batch may have, and many more rows.
+#[test]
+fn a_batch_of_mass_quotes_is_bounded_by_its_rows() {
+    let figures = project_mass_quotes(&Target::sqlite());
+    assert_eq!(figures.failures, 0);
+    let batches = (MASS_QUOTES * ENTRIES).div_ceil(BATCH_ROWS);
+    assert_eq!(figures.batches, batches, "{figures:?}");
+}
+
+/// A database that is too slow for a batch gets half of it, until that goes in.
+#[test]
+fn a_batch_that_does_not_go_in_is_halved() {
+    let target = Target::postgres();
+    let database = target.postgres.as_ref().unwrap();
+    block_on(migrate::up(&target.url)).unwrap();
+    let most = BATCH_ROWS / 3;
+    database.server.execute(
+        database.url.rsplit('/').next().unwrap(),
+        &format!(
+            "CREATE FUNCTION too_much() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF (SELECT count(*) FROM added) > {most} THEN RAISE EXCEPTION 'too much'; END IF; \
+             RETURN NULL; END $$; \
+             CREATE TRIGGER too_much AFTER INSERT ON quotes REFERENCING NEW TABLE AS added \
+             FOR EACH STATEMENT EXECUTE FUNCTION too_much()"
+        ),
+    );
+    let figures = project_mass_quotes(&target);
+    assert_eq!(figures.failures, 2, "a whole one and a half: {figures:?}");
 }
 
 #[test]

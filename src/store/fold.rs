@@ -214,6 +214,34 @@ pub(super) struct PositionChange {
 /// Firm, account, instrument.
 pub(super) type PositionKey = (u32, u32, u32);
 
+/// What has one row that its last event states whole, so that a batch needs no statement of an earlier one.
+/// They are written in the order in which they stand here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Latest {
+    /// Phase of an instrument.
+    Phase(u32),
+    /// Its reference price.
+    Reference(u32),
+    /// Limits: firm, by account, account, instrument.
+    Limits(u32, u8, u32, u32),
+    /// A kill switch: scope, target, firm.
+    KillSwitch(u8, u32, u32),
+    /// Settings of a protection group: firm, group.
+    Protection(u32, u16),
+    /// Its trip since then.
+    Trip(u32, u16),
+    /// What a trade was amended to.
+    Amended(u64),
+}
+
+/// How much a batch may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bound {
+    pub events: u64,
+    /// Rows and statements. Exceeded by what the last event of a batch comes to, a hundred rows at most.
+    pub rows: u64,
+}
+
 /// Rows of some events, to be written in one transaction.
 #[derive(Default)]
 pub(super) struct Batch<S> {
@@ -228,7 +256,10 @@ pub(super) struct Batch<S> {
     pub orders_changed: S,
     pub accounts: BTreeMap<(u32, u32), Position>,
     pub positions: BTreeMap<PositionKey, PositionChange>,
+    /// In this order.
     pub statements: Vec<Sql>,
+    /// What each of these came to, behind the others: one statement each, however often it changed.
+    latest: BTreeMap<Latest, Sql>,
     /// Days since 1970 that rows of partitioned tables are of.
     pub days: BTreeSet<u64>,
     /// Events it holds.
@@ -346,6 +377,13 @@ impl<S: RowSink> Fold<S> {
         self.batch.count
     }
 
+    /// Whether the batch holds as much as it may.
+    pub fn is_full(&self, bound: Bound) -> bool {
+        let statements = self.batch.statements.len() + self.batch.latest.len();
+        let rows = self.batch.rows() + (self.orders.len() + statements) as u64;
+        self.batch.count >= bound.events || rows >= bound.rows
+    }
+
     /// Whether a batch may end here: not between the two fills of a trade.
     pub fn may_end(&self) -> bool {
         self.half.is_none()
@@ -354,6 +392,8 @@ impl<S: RowSink> Fold<S> {
     /// The batch of what was taken.
     pub fn finish(&mut self) -> Batch<S> {
         let mut batch = std::mem::take(&mut self.batch);
+        let latest = std::mem::take(&mut batch.latest);
+        batch.statements.extend(latest.into_values());
         // In the order of their ids: that is how the index likes them.
         let mut orders: Vec<(u64, OrderNow)> = self.orders.drain().collect();
         orders.sort_unstable_by_key(|(id, _)| *id);
@@ -537,13 +577,16 @@ impl<S: RowSink> Fold<S> {
                 sql.bind(event.price.0);
                 sql.push(" WHERE instrument = ")
                     .bind(int(event.instrument.0));
-                self.batch.statements.push(sql);
+                let reference = Latest::Reference(event.instrument.0);
+                self.batch.latest.insert(reference, sql);
                 let detail = json!({"instrument": event.instrument.0, "price": event.price.0});
                 self.note(h, &detail);
             }
             EventBody::AuditNoted(event) => self.audit(h, &event.note),
             EventBody::LimitsSet(event) => {
-                self.batch.statements.push(limits_statement(at, event));
+                let l = &event.limits;
+                let key = Latest::Limits(l.firm.0, l.by_account, l.account.0, l.instrument.0);
+                self.batch.latest.insert(key, limits_statement(at, event));
             }
             EventBody::AccountSet(event) => {
                 let set = &event.definition;
@@ -563,7 +606,8 @@ impl<S: RowSink> Fold<S> {
                 sql.push(", phase_until = ").bind(until);
                 sql.push(" WHERE instrument = ")
                     .bind(int(event.instrument.0));
-                self.batch.statements.push(sql);
+                let phase = Latest::Phase(event.instrument.0);
+                self.batch.latest.insert(phase, sql);
                 let sink = &mut self.batch.phases;
                 sink.row(PHASES.columns.len());
                 place(sink, at);
@@ -594,7 +638,8 @@ impl<S: RowSink> Fold<S> {
                 sql.push(" WHERE firm = ").bind(int(firm));
                 sql.push(" AND protection_group = ")
                     .bind(int(event.protection_group));
-                self.batch.statements.push(sql);
+                let trip = Latest::Trip(firm, event.protection_group);
+                self.batch.latest.insert(trip, sql);
                 let detail = json!({
                     "protection_group": event.protection_group, "limit": event.limit,
                     "frozen_until": event.frozen_until.0, "window_fills": event.window_fills,
@@ -803,7 +848,8 @@ impl<S: RowSink> Fold<S> {
         sql.push(", amended_sequence = ").bind(signed(h.sequence.0));
         sql.push(" WHERE trade_id = ")
             .bind(signed(event.trade_id.0));
-        self.batch.statements.push(sql);
+        let amended = Latest::Amended(event.trade_id.0);
+        self.batch.latest.insert(amended, sql);
     }
 
     /// A row of executions, and the order as it is now.
@@ -972,7 +1018,8 @@ impl<S: RowSink> Fold<S> {
             ]);
             let columns = ["active", "canceled", "session", "changed_at"];
             end_upsert(&mut sql, at, "scope, target, firm", &columns);
-            self.batch.statements.push(sql);
+            let switch = Latest::KillSwitch(event.scope, event.target, firm);
+            self.batch.latest.insert(switch, sql);
         }
         let mut detail = json!({
             "scope": event.scope, "target": event.target, "release": event.release,
@@ -1020,7 +1067,10 @@ impl<S: RowSink> Fold<S> {
                 "tripped_by",
             ];
             end_upsert(&mut sql, at, "firm, protection_group", &columns);
-            self.batch.statements.push(sql);
+            let latest = &mut self.batch.latest;
+            latest.insert(Latest::Protection(firm, event.protection_group), sql);
+            // The settings say that it is not, or is still, frozen.
+            latest.remove(&Latest::Trip(firm, event.protection_group));
         }
         let detail = json!({
             "protection_group": event.protection_group, "quantity": event.quantity.0,

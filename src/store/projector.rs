@@ -10,14 +10,14 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
-use super::fold::{Batch, Fold, OpenAudit, Position, signed};
+use super::fold::{Batch, Bound, Fold, OpenAudit, Position, signed};
 use super::postgres::PostgresWriter;
 use super::queries::{Kind, Queries};
 use super::rows::RowSink;
@@ -28,6 +28,21 @@ use crate::journal::event_tail::{EventTail, Place, TailSource};
 
 /// Events of a batch at most, unless told otherwise. Three batches are in memory at a time.
 pub const BATCH_EVENTS: u64 = 20_000;
+/// Rows and statements of a batch at most: a mass quote is one event of up to a hundred rows, and a row is up to
+/// a kilobyte of memory. Orders and trades get there with more events than [`BATCH_EVENTS`].
+pub const BATCH_ROWS: u64 = 100_000;
+/// What a batch is not made smaller than: a database that cannot take that much in time is down.
+const BATCH_EVENTS_MIN: u64 = 100;
+const BATCH_ROWS_MIN: u64 = 1_000;
+/// So often a batch is halved at most; the least sizes are reached by then.
+const HALVINGS_MAX: u32 = 8;
+const _: () = assert!(
+    BATCH_EVENTS >> HALVINGS_MAX <= BATCH_EVENTS_MIN
+        && BATCH_ROWS >> HALVINGS_MAX <= BATCH_ROWS_MIN
+);
+/// Batches that have to get into the database before they are as large as twice that again: trying costs a
+/// timeout where it fails.
+const GOOD_BATCHES: u32 = 16;
 /// How often the log is looked at when there was nothing.
 const POLL: Duration = Duration::from_millis(20);
 /// Waits between two tries while the database is down.
@@ -43,7 +58,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(90);
 pub struct Settings {
     /// Applies migrations that are missing; otherwise their lack is told and waited for.
     pub migrates: bool,
-    /// Events of a batch at most.
+    /// Events of a batch at most; rows are bounded by [`BATCH_ROWS`].
     pub batch_events: u64,
 }
 
@@ -160,6 +175,8 @@ struct Shared {
     rows: AtomicU64,
     batches: AtomicU64,
     failures: AtomicU64,
+    /// How often batches were halved. Written by the writing half, read by the other for each batch.
+    halvings: AtomicU32,
     queries: Queries,
 }
 
@@ -170,6 +187,31 @@ impl Shared {
 
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// How much the next batch may hold.
+    fn bound(&self, batch_events: u64) -> Bound {
+        let halvings = self.halvings.load(Ordering::Relaxed);
+        Bound {
+            events: (batch_events >> halvings).max(batch_events.min(BATCH_EVENTS_MIN)),
+            rows: (BATCH_ROWS >> halvings).max(BATCH_ROWS_MIN),
+        }
+    }
+
+    /// A batch was too much, or something else went wrong: the next ones are smaller.
+    fn halve(&self) {
+        let halvings = self.halvings.load(Ordering::Relaxed) + 1;
+        self.halvings
+            .store(halvings.min(HALVINGS_MAX), Ordering::Relaxed);
+    }
+
+    /// So many batches in a row got in.
+    fn grow(&self, good: u32) {
+        let halvings = self.halvings.load(Ordering::Relaxed);
+        if good.is_multiple_of(GOOD_BATCHES) {
+            self.halvings
+                .store(halvings.saturating_sub(1), Ordering::Relaxed);
+        }
     }
 }
 
@@ -474,6 +516,7 @@ async fn follow<W: Writer>(
     let reading =
         tokio::task::spawn_blocking(move || read(tail, fold, settings.batch_events, &told, &send));
     *shared.lock() = State::Running;
+    let mut good = 0;
     let result = async {
         while let Some(read) = receive.recv().await {
             match read {
@@ -491,12 +534,18 @@ async fn follow<W: Writer>(
                         events: before.as_ref().map_or(0, |before| before.events) + events,
                         sequenced_at: batch.sequenced_at,
                     };
-                    let rows_in = in_time(writer.write(*batch, &progress, before.as_ref()));
-                    shared.queries.timed(Kind::Rows, rows_in).await?;
-                    shared
-                        .queries
-                        .timed(Kind::Commit, in_time(writer.commit()))
-                        .await?;
+                    let written = async {
+                        let rows_in = in_time(writer.write(*batch, &progress, before.as_ref()));
+                        shared.queries.timed(Kind::Rows, rows_in).await?;
+                        let end = in_time(writer.commit());
+                        shared.queries.timed(Kind::Commit, end).await
+                    };
+                    if let Err(error) = written.await {
+                        shared.halve();
+                        return Err(error);
+                    }
+                    good += 1;
+                    shared.grow(good);
                     shared
                         .projected_at
                         .store(progress.sequenced_at, Ordering::Relaxed);
@@ -562,7 +611,8 @@ fn read<S: RowSink>(
         let written = tail.sequence_written();
         let mut last = 0;
         let mut there_is_more = true;
-        while fold.count() < batch_events || !fold.may_end() {
+        let bound = shared.bound(batch_events);
+        while !fold.is_full(bound) || !fold.may_end() {
             match tail.read_next() {
                 Ok(Some((place, header, body))) => {
                     fold.take(header, &body, place.crc);
@@ -602,5 +652,31 @@ fn read<S: RowSink>(
             }
             std::thread::park_timeout(POLL);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_halved_down_to_the_least_and_grow_back() {
+        let shared = Shared::default();
+        let of = |events, rows| Bound { events, rows };
+        assert_eq!(shared.bound(BATCH_EVENTS), of(BATCH_EVENTS, BATCH_ROWS));
+        shared.halve();
+        let half = of(BATCH_EVENTS / 2, BATCH_ROWS / 2);
+        assert_eq!(shared.bound(BATCH_EVENTS), half);
+        (1..GOOD_BATCHES).for_each(|good| shared.grow(good));
+        assert_eq!(shared.bound(BATCH_EVENTS), half);
+        shared.grow(GOOD_BATCHES);
+        assert_eq!(shared.bound(BATCH_EVENTS), of(BATCH_EVENTS, BATCH_ROWS));
+        (0..100).for_each(|_| shared.halve());
+        let least = of(BATCH_EVENTS_MIN, BATCH_ROWS_MIN);
+        assert_eq!(shared.bound(BATCH_EVENTS), least);
+        assert_eq!(shared.bound(7), of(7, BATCH_ROWS_MIN));
+        shared.grow(GOOD_BATCHES);
+        let next = of(BATCH_EVENTS >> (HALVINGS_MAX - 1), BATCH_ROWS_MIN);
+        assert_eq!(shared.bound(BATCH_EVENTS), next);
     }
 }
