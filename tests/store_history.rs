@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use support::busy::{Busy, LIMITS};
-use support::postgres::{Database, block_on};
+use support::postgres::{Database, Postgres, block_on};
 use support::projected::{self, Projected, assert_same, lines_in, lines_of};
 use support::settings::{number, seed};
 use support::venue;
@@ -342,8 +342,8 @@ fn a_long_stream(target: &Target) {
     for at in 0..commands {
         world.step();
         if at % 10_000 == 9_999 {
-            // Another day, another partition.
-            world.shift = world.engine.sequenced_at().0 / DAY_NS * DAY_NS + DAY_NS;
+            // Another day, and now and then another partition.
+            world.shift = (world.engine.sequenced_at().0 / DAY_NS + 10) * DAY_NS;
         }
         if at > 100 && random.below(400) == 0 {
             let release = u8::from(random.below(4) > 0);
@@ -417,6 +417,101 @@ fn rows_are_the_engines_events_in_postgresql() {
         "SELECT CAST(COUNT(*) AS TEXT) FROM executions_default",
     );
     assert_eq!(by_default, ["0"], "every day had its partition");
+    let partitions = partitions(&target);
+    for name in &partitions {
+        let of = name.strip_prefix("executions_").unwrap();
+        assert!(
+            of == "default" || of.len() == 6,
+            "a month each: {partitions:?}"
+        );
+    }
+    assert!(partitions.len() > 1, "{partitions:?}");
+}
+
+fn partitions(target: &Target) -> Vec<String> {
+    lines_of(
+        &target.url,
+        "SELECT relname::TEXT FROM pg_class JOIN pg_inherits ON oid = inhrelid \
+         WHERE inhparent = 'executions'::regclass ORDER BY relname::TEXT",
+    )
+}
+
+/// History that was begun with a partition a day goes on so until its month ends.
+#[test]
+fn a_month_that_has_partitions_of_days_gets_more_of_them() {
+    let target = Target::postgres();
+    let database = target.postgres.as_ref().unwrap();
+    block_on(migrate::up(&target.url)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new(folder.path(), LOG_ID, 12);
+    // 2024-10-04.
+    let (from, to) = (world.shift, world.shift + DAY_NS);
+    database.server.execute(
+        database.url.rsplit('/').next().unwrap(),
+        &format!(
+            "CREATE TABLE executions_20241004 PARTITION OF executions FOR VALUES FROM ({from}) TO ({to})"
+        ),
+    );
+    (0..1_000).for_each(|_| world.step());
+    // 2024-11-01.
+    world.shift += 28 * DAY_NS;
+    (0..1_000).for_each(|_| world.step());
+    world.flush();
+    let projector = follow(&target, &world, 500);
+    wait_for_all(&projector.status(), &world);
+    check(&target, &world);
+    assert!(projector.stop(PATIENCE));
+    assert_eq!(
+        partitions(&target),
+        [
+            "executions_20241004",
+            "executions_20241005",
+            "executions_20241006",
+            "executions_202411",
+            "executions_default",
+        ]
+    );
+    let by_default = "SELECT CAST(COUNT(*) AS TEXT) FROM executions_default";
+    assert_eq!(lines_of(&target.url, by_default), ["0"]);
+}
+
+/// A server has room for some hundred locks or thousand; those of all partitions are many more.
+#[test]
+fn a_start_locks_the_newest_partitions_only() {
+    let server = Postgres::start_with("fsync=off max_connections=10 max_locks_per_transaction=10");
+    let database = Database::on(Arc::new(server));
+    let target = Target {
+        url: database.parsed(),
+        postgres: Some(database),
+        _folder: None,
+    };
+    let database = target.postgres.as_ref().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new(folder.path(), LOG_ID, 13);
+    let mut project = || {
+        (0..1_000).for_each(|_| world.step());
+        world.flush();
+        let projector = follow(&target, &world, 500);
+        let status = projector.status();
+        wait(&status, "history catches up", |status| {
+            let figures = status.figures();
+            assert_eq!(figures.failures, 0, "{:?}", status.state());
+            figures.sequence >= world.engine.sequence().0
+        });
+        assert!(projector.stop(PATIENCE));
+    };
+    project();
+    // Of times long ago, each in a transaction of its own.
+    database.server.execute(
+        database.url.rsplit('/').next().unwrap(),
+        &format!(
+            "DO $$ BEGIN FOR n IN 1..500 LOOP \
+             EXECUTE format('CREATE TABLE executions_old%s PARTITION OF executions \
+             FOR VALUES FROM (%s) TO (%s)', n, n * {DAY_NS}, (n + 1) * {DAY_NS}); COMMIT; \
+             END LOOP; END $$"
+        ),
+    );
+    project();
 }
 
 /// Messages of [`mass_quotes`].
@@ -523,8 +618,8 @@ fn reports_beyond_the_progress_are_written_again() {
     let beyond = "INSERT INTO executions (exec_id, sequence, idx, sequenced_at, kind, reason, session, \
                   epoch, session_seq, client_order_id, instrument, account, side, order_type, \
                   time_in_force, status, quantity, leaves, cumulative) \
-                  SELECT COALESCE((SELECT MAX(exec_id) FROM executions), 0) + n, 1000000000, n, 1, \
-                  20, 0, 1, 1, n, '1', 1, 1, 1, 2, 0, 0, 1, 1, 0 FROM (VALUES (1), (2)) AS new (n)";
+                  SELECT COALESCE((SELECT MAX(exec_id) FROM executions), 0) + n, 1000000000, n, \
+                  COALESCE((SELECT updated_at FROM projector_progress), 1), 20, 0, 1, 1, n, '1', 1, 1, 1, 2, 0, 0, 1, 1, 0 FROM (VALUES (1), (2)) AS new (n)";
     for _ in 0..2 {
         database.server.execute(name, beyond);
         (0..2_000).for_each(|_| world.step());

@@ -6,6 +6,8 @@
 //! `next` all the same, and the next page looks further. A time is a place on the key: it is searched
 //! for by halves, so that last month costs no more than today.
 
+use super::fold::signed;
+use super::postgres::month_of;
 use super::queries::Kind;
 use super::shapes::{Cursor, CursorError, Page};
 use super::{Record, Sql, Store, StoreError, Value};
@@ -14,8 +16,6 @@ use super::{Record, Sql, Store, StoreError, Value};
 pub const LIMIT_MAX: u32 = 1_000;
 /// Rows that a page looks at.
 pub const ROWS_LOOKED_AT: u32 = 50_000;
-/// Partitions have a day each.
-const DAY_NS: i64 = 86_400_000_000_000;
 
 /// What a list goes along.
 pub(super) struct Keys {
@@ -25,7 +25,7 @@ pub(super) struct Keys {
     pub(super) columns: &'static [&'static str],
     /// When, ns UTC.
     pub(super) time: &'static str,
-    /// By days of that time, in PostgreSQL.
+    /// By months of that time, in PostgreSQL.
     pub(super) partitioned: bool,
     /// Which rows have times that ascend with the key; the times of others are later than that. `None`: all.
     pub(super) in_order: Option<&'static str>,
@@ -99,8 +99,8 @@ impl List {
 
     /// From a time on, and before another.
     pub(super) fn between(&mut self, since: Option<u64>, until: Option<u64>) -> &mut Self {
-        self.since = since.map(super::fold::signed);
-        self.until = until.map(super::fold::signed);
+        self.since = since.map(signed);
+        self.until = until.map(signed);
         self
     }
 
@@ -240,12 +240,12 @@ impl Store {
         rows.extend(keys.in_order.map(Sql::new));
         if keys.partitioned && self.kind() == "postgresql" {
             // The time finds the partition, and the search stays there.
-            let day = time - time.rem_euclid(DAY_NS);
-            let mut of_day = Sql::new(keys.time);
-            of_day.push(" >= ").bind(day);
-            of_day.push(" AND ").push(keys.time);
-            of_day.push(" < ").bind(day.saturating_add(DAY_NS));
-            rows.push(of_day);
+            let month = month_of(u64::try_from(time).unwrap_or(0));
+            let mut of_month = Sql::new(keys.time);
+            of_month.push(" >= ").bind(signed(month.start));
+            of_month.push(" AND ").push(keys.time);
+            of_month.push(" < ").bind(signed(month.end));
+            rows.push(of_month);
         }
         let at = async |from: Option<i64>, order: &str| {
             let mut from_here = Sql::new(column);

@@ -5,11 +5,17 @@
 //! Those are half of the server's work, and a backend is one thread: they have a connection of their own and
 //! a transaction of their own, which ends before the one of the progress. What a failure between the two ends
 //! leaves is at most the reports of one batch, beyond the progress; a start deletes them before it goes on.
+//!
+//! What grows by the million has a partition a month. A statement that names no time locks every partition and
+//! each of its indexes, and the server has room for some thousand locks: with days it had none after some years.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use trading_engine_protocol::types::UtcNanos;
 
 use super::fold::{Batch, DAY_NS, EXECUTIONS, ORDERS, ORDERS_CHANGE, OpenAudit, signed};
 use super::projector::{Known, Progress, Writer};
@@ -17,9 +23,9 @@ use super::rows::{CopyRows, RowSink as _, Table};
 use super::url::DatabaseUrl;
 use super::{Record, Sql, StoreError, projector};
 
-/// Partitions are made for so many days beyond those that rows are of.
+/// Partitions are made for so many days beyond those that rows are of: that of a month before it begins.
 const DAYS_AHEAD: u64 = 2;
-/// Wait before a day's partition is tried again: a try may wait for locks, and rows with it.
+/// Wait before a partition is tried again: a try may wait for locks, and rows with it.
 const PARTITION_RETRY: Duration = Duration::from_secs(60);
 const PARTITIONED: [&str; 3] = ["executions", "trades", "quotes"];
 
@@ -91,9 +97,9 @@ impl PostgresWriter {
         })
     }
 
-    /// Makes partitions for days that have none. Where one cannot be made, because the default partition
-    /// has rows of that day or somebody holds a lock, rows go on to the default one, and it is tried again
-    /// later.
+    /// Makes partitions for months that have none. Where that of a month cannot be made, because there are
+    /// some of its days, or the default partition has rows of it, its days get their own. Where none can be
+    /// made, rows go on to the default one, and it is tried again later.
     async fn partitions(&mut self, days: &BTreeSet<u64>) -> Result<(), StoreError> {
         let wanted: BTreeSet<u64> = days
             .iter()
@@ -104,25 +110,22 @@ impl PostgresWriter {
             if again.is_some_and(|at| Instant::now() < at) {
                 continue;
             }
-            let mut is_whole = true;
             let begin = day.saturating_mul(DAY_NS);
-            let (year, month, date) = trading_engine_protocol::types::UtcNanos(begin).date();
-            let (from, to) = (signed(begin), signed(begin.saturating_add(DAY_NS)));
+            let mut is_whole = true;
             for table in PARTITIONED {
-                let text = format!(
-                    "CREATE TABLE IF NOT EXISTS {table}_{year:04}{month:02}{date:02} \
-                     PARTITION OF {table} FOR VALUES FROM ({from}) TO ({to})"
-                );
-                match self.connection.execute(AssertSqlSafe(text)).await {
-                    Ok(_) => {}
-                    Err(sqlx::Error::Database(error)) => {
-                        is_whole = false;
-                        if again.is_some() {
-                            continue;
-                        }
+                let made = match self.partition(table, month_of(begin), "").await? {
+                    Made::No(error) if is_taken(&*error) => {
+                        let (_, _, date) = UtcNanos(begin).date();
+                        let of_day = begin..begin.saturating_add(DAY_NS);
+                        self.partition(table, of_day, &format!("{date:02}")).await?
+                    }
+                    made @ (Made::Yes | Made::No(_)) => made,
+                };
+                if let Made::No(error) = made {
+                    is_whole = false;
+                    if again.is_none() {
                         tracing::warn!(%error, table, "no partition for a day; its rows go to the default one");
                     }
-                    Err(error) => return Err(error.into()),
                 }
             }
             if is_whole {
@@ -134,6 +137,47 @@ impl PostgresWriter {
         }
         Ok(())
     }
+
+    async fn partition(
+        &mut self,
+        table: &str,
+        times: Range<u64>,
+        date: &str,
+    ) -> Result<Made, StoreError> {
+        let (year, month, _) = UtcNanos(times.start).date();
+        let (from, to) = (signed(times.start), signed(times.end));
+        let text = format!(
+            "CREATE TABLE IF NOT EXISTS {table}_{year:04}{month:02}{date} \
+             PARTITION OF {table} FOR VALUES FROM ({from}) TO ({to})"
+        );
+        match self.connection.execute(AssertSqlSafe(text)).await {
+            Ok(_) => Ok(Made::Yes),
+            Err(sqlx::Error::Database(error)) => Ok(Made::No(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Whether a partition is there.
+enum Made {
+    Yes,
+    No(Box<dyn DatabaseError>),
+}
+
+/// Some of a partition's times are another's: it would overlap one, or the default one has rows of them.
+fn is_taken(error: &dyn DatabaseError) -> bool {
+    matches!(error.code().as_deref(), Some("42P17" | "23514"))
+}
+
+/// The month (UTC) that a time is in: what a partition has.
+pub(super) fn month_of(at: u64) -> Range<u64> {
+    let (year, month, _) = UtcNanos(at).date();
+    let (next_year, next) = if month == 12 {
+        (year + 1, 1)
+    } else {
+        (year, month + 1)
+    };
+    UtcNanos::from_date(year, month, 1).0..UtcNanos::from_date(next_year, next, 1).0
 }
 
 /// Everything but the execution reports, with the progress.
@@ -251,17 +295,24 @@ impl Writer for PostgresWriter {
         rows.first().map(Progress::of).transpose()
     }
 
-    async fn cut(&mut self) -> Result<(), StoreError> {
+    async fn cut(&mut self, progress: Option<&Progress>) -> Result<(), StoreError> {
         // The locks wait for connections before these, which may be about to end their transactions.
         self.reports
-            .execute("BEGIN; LOCK TABLE executions, projector_progress IN SHARE ROW EXCLUSIVE MODE")
+            .execute(
+                "BEGIN; LOCK TABLE ONLY executions, ONLY projector_progress \
+                 IN SHARE ROW EXCLUSIVE MODE",
+            )
             .await?;
-        // From the newest on, down to the first that the progress covers.
-        let delete = Sql::new(
-            "DELETE FROM executions WHERE exec_id > COALESCE((SELECT exec_id FROM executions \
-             WHERE (sequence, idx) <= (SELECT sequence, idx FROM projector_progress) \
+        // From the newest on, down to the first that the progress covers; what is beyond is not of a month
+        // before its own. The time is in the text, so that the plan leaves other partitions alone.
+        let month = progress.map_or(0, |progress| month_of(progress.sequenced_at).start);
+        let since = format!("sequenced_at >= {}", signed(month));
+        let delete = Sql::new(&format!(
+            "DELETE FROM executions WHERE {since} AND exec_id > COALESCE((SELECT exec_id \
+             FROM executions WHERE {since} \
+             AND (sequence, idx) <= (SELECT sequence, idx FROM projector_progress) \
              ORDER BY exec_id DESC LIMIT 1), 0)",
-        );
+        ));
         let deleted = delete.postgres().execute(&mut self.reports).await?;
         self.reports.execute("COMMIT").await?;
         let reports = deleted.rows_affected();

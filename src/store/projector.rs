@@ -462,9 +462,9 @@ pub(super) trait Writer: Sized + Send {
     type Rows: RowSink + 'static;
 
     fn progress(&mut self) -> impl Future<Output = Result<Option<Progress>, StoreError>>;
-    /// Deletes what is beyond the progress: rows whose transaction ended when that of the progress did not,
-    /// where these are two.
-    fn cut(&mut self) -> impl Future<Output = Result<(), StoreError>>;
+    /// Deletes what is beyond the progress, which was this or is later: rows whose transaction ended when
+    /// that of the progress did not, where these are two.
+    fn cut(&mut self, progress: Option<&Progress>) -> impl Future<Output = Result<(), StoreError>>;
     fn known(&mut self) -> impl Future<Output = Result<Known, StoreError>>;
     /// Writes a batch and moves the progress, in a transaction that waits for its end: both or neither, but
     /// for what [`Writer::cut`] deletes.
@@ -504,7 +504,7 @@ async fn follow<W: Writer>(
     let mut writer = in_time(connect).await?;
     let mut before = in_time(writer.progress()).await?;
     let tail = begin(source, before.as_ref())?;
-    in_time(writer.cut()).await?;
+    in_time(writer.cut(before.as_ref())).await?;
     if let Some(before) = &before {
         let projected_at = &shared.projected_at;
         projected_at.store(before.sequenced_at, Ordering::Relaxed);

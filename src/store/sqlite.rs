@@ -172,7 +172,7 @@ impl Writer for SqliteWriter {
         rows.first().map(Progress::of).transpose()
     }
 
-    async fn cut(&mut self) -> Result<(), StoreError> {
+    async fn cut(&mut self, _progress: Option<&Progress>) -> Result<(), StoreError> {
         Ok(())
     }
 
