@@ -636,8 +636,8 @@ fn requests_whose_bodies_do_not_come_keep_nobody_out_and_are_counted() {
         "{waited:?} may end the bodies"
     );
     let statuses: Vec<String> = held
-        .into_iter()
-        .map(|mut socket| {
+        .iter_mut()
+        .map(|socket| {
             let mut answer = String::new();
             let _ = socket.read_to_string(&mut answer);
             answer.get(9..12).unwrap_or_default().to_owned()

@@ -841,6 +841,7 @@ impl Auditor {
             | EventBody::AdminMessage(_)
             | EventBody::BusinessRejected(_)
             | EventBody::DayRolled(_)
+            | EventBody::CapacitiesSet(_)
             | EventBody::LimitsSet(_)
             | EventBody::QuoteCancelDone(_)
             | EventBody::FirmDefined(_)

@@ -93,6 +93,7 @@ pub fn line(view: &View<'_>, header: &EventHeader, body: EventBody<'_>) -> Strin
             };
             format!("account {} of firm {} {how}", set.account.0, set.firm.0)
         }
+        EventBody::CapacitiesSet(_) => "capacities set".to_owned(),
         EventBody::AuditNoted(event) => format!("noted action {}", event.note.action),
         EventBody::PhaseChanged(event) => phase_changed(view, header, event),
         EventBody::AuctionIndicative(event) => {
