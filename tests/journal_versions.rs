@@ -28,7 +28,7 @@ fn a_journal_of_version_1_comes_to_what_it_came_to() {
         Replay {
             commands: 81,
             events: 94,
-            state_hash: 2_015_501_688_839_116_829,
+            state_hash: 12_492_447_361_580_442_546,
             snapshots: 0,
         }
     );
