@@ -109,6 +109,10 @@ fn a_kill_switch_cancels_and_blocks_until_it_is_released() {
     assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page}");
     assert_eq!(page["items"][0]["session"], 2, "{page}");
     risk.get("/api/v1/events?kind=Nothing").problem(404);
+    // Of everything that the log begins with, by a name, too.
+    let page = risk.get("/api/v1/events?kind=CapacitiesSet").ok();
+    assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page}");
+    assert_eq!(page["items"][0]["detail"]["accounts"], 1 << 14, "{page}");
     accepted(&mut alpha, 50, 1, 10, 50);
     // All its orders, and it goes on.
     let support = Api::login(&world.server, "support");

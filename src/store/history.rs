@@ -807,8 +807,9 @@ fn audit_row(record: &Record) -> Result<AuditRow, StoreError> {
 
 /// Kinds of events that have rows in `events`: all but those that other tables are made of, and those that say
 /// again what other rows say.
-pub const EVENT_KINDS: [EventKind; 15] = [
+pub const EVENT_KINDS: [EventKind; 16] = [
     EventKind::ReferenceSet,
+    EventKind::CapacitiesSet,
     EventKind::DefinitionRefused,
     EventKind::LogonAnswered,
     EventKind::SessionClosed,
