@@ -3,6 +3,8 @@
 //! Capacities that an operator may choose are in [`EngineLimits`]; the constants are layout or
 //! protocol bounds. What happens when a bound is reached is written at the bound.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 /// Bits of an order id that name its slot: an engine holds at most `2^24` open orders.
 pub const ORDER_SLOT_BITS: u32 = 24;
 /// Bits of an order id that count entries; the id space is refused at its end, never wrapped.
@@ -63,8 +65,10 @@ pub const NAME_LENGTH_MAX: usize = 24;
 const _: () = assert!(ORDER_SLOT_BITS + ORDER_ENTRY_BITS == u64::BITS);
 const _: () = assert!(QUANTITY_MAX.checked_mul(1 << ORDER_SLOT_BITS).is_some());
 
-/// Capacities an engine allocates once, at start; each is refused at by name, never grown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Capacities an engine allocates once, at start; each is refused at by name, never grown. The log has them in this
+/// layout (`SetCapacities`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
 pub struct EngineLimits {
     /// Open orders over all instruments, 1..=2^24. Full: `Reason::OrderCapacity`.
     pub orders: u32,

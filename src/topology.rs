@@ -169,6 +169,7 @@ pub fn recover(
         }
     }
     engine.touch();
+    let made_for = engine.limits();
     let mut bytes = Vec::new();
     let mut failed = None;
     let (position, summary) =
@@ -188,8 +189,10 @@ pub fn recover(
     if let Some(error) = failed {
         return Err(error);
     }
-    // A log may have said other capacities than the settings, or a snapshot, whose memory is new then.
-    engine.memory(prefer_large_pages);
+    // The log said other capacities: the core is in other memory by now.
+    if engine.limits() != made_for {
+        engine.memory(prefer_large_pages);
+    }
     event_log.complete(engine.sequence().0)?;
     // Who follows the events finds all of the journal's.
     event_log.flush()?;

@@ -19,8 +19,7 @@ impl TradingDayStart {
     /// The trading day at a time, YYYYMMDD: the date on which it began.
     pub fn day_at(self, now: UtcNanos) -> u32 {
         let begun = now.0.saturating_sub(self.minutes * 60 * UtcNanos::SECOND);
-        let (year, month, day) = UtcNanos(begun).date();
-        year * 10_000 + month * 100 + day
+        UtcNanos(begun).date_number()
     }
 }
 

@@ -255,8 +255,8 @@ fn a_day_roll_forgets_its_ids_in_steps_and_all_of_them() {
     assert!(steps >= looks, "{steps} steps");
 }
 
-#[test]
-fn fok_among_many_own_orders_looks_at_so_many_and_no_more() {
+/// An instrument and two sessions, each of its own firm, with room for some more orders than FOK looks at.
+fn two_firms() -> Driver {
     let limits = EngineLimits {
         orders: 1 << 13,
         client_order_ids: 1 << 14,
@@ -266,7 +266,12 @@ fn fok_among_many_own_orders_looks_at_so_many_and_no_more() {
         firm: FirmId(id),
         ..venue::session(id, SessionProtocol::Binary)
     });
-    let mut driver = Driver::world_of(limits, 1, &sessions);
+    Driver::world_of(limits, 1, &sessions)
+}
+
+#[test]
+fn fok_among_many_own_orders_looks_at_so_many_and_no_more() {
+    let mut driver = two_firms();
     let most = FEASIBILITY_VISITS_MAX as u64;
     // The other firm's order is the last one that is looked at; the level was the first.
     for id in 1..most - 1 {
@@ -312,16 +317,7 @@ fn fok_among_many_own_orders_looks_at_so_many_and_no_more() {
 /// Among 199,000 levels an order that needs no self-trade prevention looked at all of them, in one step.
 #[test]
 fn fok_and_minimum_quantity_over_many_levels_look_at_so_many_and_no_more() {
-    let limits = EngineLimits {
-        orders: 1 << 13,
-        client_order_ids: 1 << 14,
-        ..EngineLimits::default()
-    };
-    let sessions = [1, 2].map(|id| DefineSession {
-        firm: FirmId(id),
-        ..venue::session(id, SessionProtocol::Binary)
-    });
-    let mut driver = Driver::world_of(limits, 1, &sessions);
+    let mut driver = two_firms();
     let most = FEASIBILITY_VISITS_MAX as u64;
     for id in 1..=most + 1 {
         let price = 1_000 + id as i64;

@@ -11,7 +11,7 @@ use trading_engine_protocol::types::{AccountId, FirmId, Reason, SessionId};
 use super::Engine;
 use super::command::SetAccount;
 use super::mass_cancel::Owners;
-use super::session::Firm;
+use super::session::SessionState;
 use super::snapshot::{In, Out, SnapshotError};
 
 /// All accounts, by firm and number; allocated once.
@@ -42,9 +42,15 @@ impl Accounts {
         self.all.get(at).is_some_and(|one| one.firm == firm)
     }
 
+    /// Whether a session may enter something for an account.
+    #[inline(always)]
+    pub fn admits(&self, session: &SessionState, account: AccountId) -> bool {
+        !session.has_accounts || self.takes(session.definition.firm, account)
+    }
+
     /// Whether a firm that has accounts may enter something for this one.
     #[inline(never)]
-    pub fn takes(&self, firm: FirmId, account: AccountId) -> bool {
+    fn takes(&self, firm: FirmId, account: AccountId) -> bool {
         let at = self.find(firm, account);
         at.is_ok_and(|at| self.all[at].enabled == 1)
     }
@@ -87,7 +93,7 @@ impl Accounts {
 }
 
 impl Engine {
-    /// Whether a session may enter something for an account.
+    /// [`Accounts::admits`] of a session by its number.
     #[inline(always)]
     pub(super) fn check_account(
         &self,
@@ -95,15 +101,12 @@ impl Engine {
         account: AccountId,
     ) -> Result<(), Reason> {
         let state = &self.sessions[session.0 as usize];
-        if state.has_accounts && !self.accounts.takes(state.definition.firm, account) {
-            return Err(Reason::UnknownAccount);
-        }
-        Ok(())
+        let admitted = self.accounts.admits(state, account).then_some(());
+        admitted.ok_or(Reason::UnknownAccount)
     }
 
     pub(super) fn set_account(&mut self, set: &SetAccount) -> Result<(), Reason> {
-        let firm = self.firms.get(set.firm.0 as usize);
-        if !firm.is_some_and(Firm::is_defined) || set.enabled > 1 || set.reserved != [0; 7] {
+        if !self.has_firm(set.firm) || set.enabled > 1 || set.reserved != [0; 7] {
             return Err(Reason::InvalidDefinition);
         }
         let is_first = !self.accounts.has(set.firm);
@@ -122,11 +125,7 @@ impl Engine {
 
     /// Of a snapshot: accounts are of firms that are there.
     pub(super) fn check_accounts(&self) -> Result<(), SnapshotError> {
-        let known = |one: &SetAccount| {
-            let firm = self.firms.get(one.firm.0 as usize);
-            firm.is_some_and(Firm::is_defined)
-        };
-        let all = self.accounts.all().all(known);
+        let all = self.accounts.all().all(|one| self.has_firm(one.firm));
         all.then_some(())
             .ok_or(SnapshotError::Damaged("an account"))
     }

@@ -15,8 +15,8 @@ impl Engine {
     /// # Errors
     /// `InvalidDefinition`: no engine has these. `DefinitionCapacity`: there is more than they allow.
     pub(super) fn set_capacities(&mut self, set: &SetCapacities) -> Result<(), Reason> {
-        let limits = set.limits().ok_or(Reason::InvalidDefinition)?;
-        if set.rules < self.rules {
+        let limits = set.limits;
+        if !limits.are_possible() || set.rules < self.rules {
             return Err(Reason::InvalidDefinition);
         }
         if limits != self.limits {

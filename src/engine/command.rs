@@ -973,19 +973,8 @@ layout!(
     SetCapacities, 56 {
         /// [`RULES`].
         rules: u32,
-        /// As in [`EngineLimits`], and so are the others.
-        orders: u32,
-        client_order_ids: u32,
-        price_pages: u32,
-        instruments: u32,
-        firms: u32,
-        sessions: u32,
-        quotes: u32,
-        quotes_per_firm: u32,
-        protection_groups: u32,
-        protection_groups_per_firm: u32,
-        risk_limits: u32,
-        accounts: u32,
+        /// What there is room for.
+        limits: EngineLimits,
         /// Reserved, 0.
         reserved: u32,
     }
@@ -996,39 +985,9 @@ impl SetCapacities {
     pub fn of(limits: &EngineLimits) -> Self {
         Self {
             rules: RULES,
-            orders: limits.orders,
-            client_order_ids: limits.client_order_ids,
-            price_pages: limits.price_pages,
-            instruments: limits.instruments,
-            firms: limits.firms,
-            sessions: limits.sessions,
-            quotes: limits.quotes,
-            quotes_per_firm: limits.quotes_per_firm,
-            protection_groups: limits.protection_groups,
-            protection_groups_per_firm: limits.protection_groups_per_firm,
-            risk_limits: limits.risk_limits,
-            accounts: limits.accounts,
+            limits: *limits,
             reserved: 0,
         }
-    }
-
-    /// What an engine is made with; `None` if none can be.
-    pub fn limits(&self) -> Option<EngineLimits> {
-        let limits = EngineLimits {
-            orders: self.orders,
-            client_order_ids: self.client_order_ids,
-            price_pages: self.price_pages,
-            instruments: self.instruments,
-            firms: self.firms,
-            sessions: self.sessions,
-            quotes: self.quotes,
-            quotes_per_firm: self.quotes_per_firm,
-            protection_groups: self.protection_groups,
-            protection_groups_per_firm: self.protection_groups_per_firm,
-            risk_limits: self.risk_limits,
-            accounts: self.accounts,
-        };
-        limits.are_possible().then_some(limits)
     }
 }
 

@@ -3,7 +3,7 @@
 //! operator may change: keys, roles and users of sessions, whether an account is enabled, and of instruments
 //! all that does not say what a price or a lot is.
 
-use trading_engine_protocol::types::{Reason, Roles, SessionId, SessionProtocol};
+use trading_engine_protocol::types::{FirmId, Reason, Roles, SessionId, SessionProtocol};
 
 use super::Engine;
 use super::command::{CommandBody, CommandKind, DefineFirm, DefineInstrument, DefineSession};
@@ -194,14 +194,17 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether a firm is defined.
+    pub(super) fn has_firm(&self, firm: FirmId) -> bool {
+        let firm = self.firms.get(firm.0 as usize);
+        firm.is_some_and(Firm::is_defined)
+    }
+
     fn define_session(&mut self, definition: &DefineSession) -> Result<(), Reason> {
         let id = definition.session.0 as usize;
         let protocol = SessionProtocol::try_from(definition.protocol)
             .map_err(|_| Reason::InvalidDefinition)?;
-        let firm_known = self
-            .firms
-            .get(definition.firm.0 as usize)
-            .is_some_and(Firm::is_defined);
+        let firm_known = self.has_firm(definition.firm);
         let roles_known = definition.roles & !Roles::ALL.0 == 0;
         if id == 0 || !is_name(&definition.name) || !firm_known || !roles_known {
             return Err(Reason::InvalidDefinition);

@@ -12,7 +12,7 @@ use super::collect::{Meant, Purpose};
 use super::command::{DefineSession, KillSwitch};
 use super::event::{EventSink, KillSwitchDone};
 use super::mass_cancel::{Owners, Then};
-use super::session::{Blocks, Firm, SessionState};
+use super::session::{Blocks, SessionState};
 use super::{Engine, Progress, Work};
 
 /// What a kill switch stops.
@@ -189,8 +189,7 @@ impl Engine {
         if own.is_some_and(|own| own != firm) {
             return Err(Reason::NotPermitted);
         }
-        let known = self.firms.get(firm.0 as usize);
-        if !known.is_some_and(Firm::is_defined) {
+        if !self.has_firm(firm) {
             return Err(Reason::UnknownSession);
         }
         Ok(Target::Sessions(Owners::Firm(firm), Blocks::FIRM))

@@ -61,7 +61,7 @@ impl Engine {
         if !session.enters_plain() || session.generation != header.generation.0 {
             return None;
         }
-        if session.has_accounts && !self.accounts.takes(session.definition.firm, order.account) {
+        if !self.accounts.admits(session, order.account) {
             return None;
         }
         let inbound = session.next_inbound(header.inbound_seq)?;
@@ -321,7 +321,7 @@ impl Engine {
         {
             return None;
         }
-        if session.has_accounts && !self.accounts.takes(session.definition.firm, state.account) {
+        if !self.accounts.admits(session, state.account) {
             return None;
         }
         let instrument = self.instruments.get(usize::from(at.hot.instrument))?;

@@ -903,8 +903,7 @@ impl Engine {
 
     /// Returns what a new set has still to count.
     fn define_limits(&mut self, set: &SetLimits) -> Result<Option<Counting>, Reason> {
-        let firm = self.firms.get(set.firm.0 as usize);
-        if set.firm.0 == 0 || firm.is_none_or(|firm| firm.definition.firm != set.firm) {
+        if !self.has_firm(set.firm) {
             return Err(Reason::InvalidDefinition);
         }
         if set.instrument.0 != 0 {

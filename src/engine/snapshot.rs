@@ -163,10 +163,9 @@ pub fn capacities(bytes: &[u8]) -> Result<EngineLimits, SnapshotError> {
     if version != SNAPSHOT_VERSION {
         return Err(SnapshotError::Version(version));
     }
-    let capacities = capacities_in(&mut input)?;
-    capacities
-        .limits()
-        .ok_or(SnapshotError::Damaged("capacities"))
+    let limits = capacities_in(&mut input)?.limits;
+    let possible = limits.are_possible().then_some(limits);
+    possible.ok_or(SnapshotError::Damaged("capacities"))
 }
 
 fn capacities_in(input: &mut In<'_>) -> Result<SetCapacities, SnapshotError> {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::json;
 use trading_engine_protocol::types::{
-    ClientOrderId, KillScope, Liquidity, Price, Quantity, SessionId, Side, TradingPhase,
+    ClientOrderId, KillScope, Liquidity, Price, Quantity, SessionId, Side, TradingPhase, UtcNanos,
 };
 
 use super::Sql;
@@ -22,9 +22,6 @@ use crate::engine::event::{
     EventBody, EventHeader, EventKind, Fill, KillSwitchDone, MassQuoteAnswered, OrderRejected,
     OrderReplaced, OrderState, ProtectionSet, TradeAmended,
 };
-
-/// ns of a day.
-pub(super) const DAY_NS: u64 = 86_400_000_000_000;
 
 /// A place in the stream of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -554,9 +551,10 @@ impl<S: RowSink> Fold<S> {
                 self.batch.statements.push(sql);
             }
             EventBody::CapacitiesSet(event) => {
-                let c = &event.capacities;
+                let rules = event.capacities.rules;
+                let c = &event.capacities.limits;
                 let detail = json!({
-                    "rules": c.rules,
+                    "rules": rules,
                     "orders": c.orders,
                     "client_order_ids": c.client_order_ids,
                     "price_pages": c.price_pages,
@@ -859,7 +857,7 @@ impl<S: RowSink> Fold<S> {
             index: h.index,
         };
         let at_ns = h.sequenced_at.0;
-        self.batch.days.insert(at_ns / DAY_NS);
+        self.batch.days.insert(at_ns / UtcNanos::DAY);
         let sink = &mut self.batch.executions;
         execution_head(sink, h, kind, order.exec_id.0);
         sink.int8(signed(order.order_id.0));
@@ -919,7 +917,7 @@ impl<S: RowSink> Fold<S> {
 
     /// An order that never was: a report without an order.
     fn rejected(&mut self, h: &EventHeader, event: &OrderRejected) {
-        self.batch.days.insert(h.sequenced_at.0 / DAY_NS);
+        self.batch.days.insert(h.sequenced_at.0 / UtcNanos::DAY);
         let sink = &mut self.batch.executions;
         execution_head(sink, h, EventKind::OrderRejected, event.exec_id.0);
         sink.null();
@@ -947,7 +945,7 @@ impl<S: RowSink> Fold<S> {
     }
 
     fn quoted(&mut self, h: &EventHeader, event: &MassQuoteAnswered) {
-        self.batch.days.insert(h.sequenced_at.0 / DAY_NS);
+        self.batch.days.insert(h.sequenced_at.0 / UtcNanos::DAY);
         let head = &event.head;
         let quote_id = Id::of(&head.quote_id);
         let mut row = |entry: usize, result: Option<&crate::engine::event::QuoteResult>| {

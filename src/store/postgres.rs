@@ -17,7 +17,7 @@ use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use trading_engine_protocol::types::UtcNanos;
 
-use super::fold::{Batch, DAY_NS, EXECUTIONS, ORDERS, ORDERS_CHANGE, OpenAudit, signed};
+use super::fold::{Batch, EXECUTIONS, ORDERS, ORDERS_CHANGE, OpenAudit, signed};
 use super::projector::{Known, Progress, Writer};
 use super::rows::{CopyRows, RowSink as _, Table};
 use super::url::DatabaseUrl;
@@ -110,13 +110,13 @@ impl PostgresWriter {
             if again.is_some_and(|at| Instant::now() < at) {
                 continue;
             }
-            let begin = day.saturating_mul(DAY_NS);
+            let begin = day.saturating_mul(UtcNanos::DAY);
             let mut is_whole = true;
             for table in PARTITIONED {
                 let made = match self.partition(table, month_of(begin), "").await? {
                     Made::No(error) if is_taken(&*error) => {
                         let (_, _, date) = UtcNanos(begin).date();
-                        let of_day = begin..begin.saturating_add(DAY_NS);
+                        let of_day = begin..begin.saturating_add(UtcNanos::DAY);
                         self.partition(table, of_day, &format!("{date:02}")).await?
                     }
                     made @ (Made::Yes | Made::No(_)) => made,

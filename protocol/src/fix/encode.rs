@@ -362,21 +362,18 @@ struct Day {
     text: u64,
 }
 
-const DAY_NS: u64 = 86_400 * UtcNanos::SECOND;
-
 impl Day {
     #[inline]
     fn of(time: UtcNanos) -> Self {
-        let (year, month, day) = time.date();
         Self {
-            number: time.0 / DAY_NS,
-            text: eight(year * 10_000 + month * 100 + day),
+            number: time.0 / UtcNanos::DAY,
+            text: eight(time.date_number()),
         }
     }
 
     #[inline(always)]
     fn has(&self, time: UtcNanos) -> bool {
-        time.0.wrapping_sub(self.number * DAY_NS) < DAY_NS
+        time.0.wrapping_sub(self.number * UtcNanos::DAY) < UtcNanos::DAY
     }
 }
 
@@ -393,7 +390,7 @@ pub fn write_timestamp(time: UtcNanos, out: &mut [u8; TIMESTAMP_LENGTH]) {
     reason = "milliseconds of a day, and digits"
 )]
 fn write_time(day: &Day, time: UtcNanos, out: &mut [u8; TIMESTAMP_LENGTH]) {
-    let millis = ((time.0 - day.number * DAY_NS) / 1_000_000) as u32;
+    let millis = ((time.0 - day.number * UtcNanos::DAY) / 1_000_000) as u32;
     let (seconds, millis) = (millis / 1_000, millis % 1_000);
     let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     let [h1, h2, m1, m2, s1, s2, ..] =

@@ -156,8 +156,6 @@ impl OrderRequest {
 
 /// Fields that change what an order means and are not there.
 const UNSUPPORTED: &[u32] = &[210, 211, 388, 389, 583, 1385];
-/// Nanoseconds of a day.
-const DAY_NS: u64 = 86_400 * UtcNanos::SECOND;
 
 /// The value of a field cannot be used.
 pub(super) const fn out_of_range(tag: u32) -> Refusal {
@@ -281,7 +279,7 @@ fn order(kind: &[u8], message: &Message, bytes: &[u8]) -> Result<Request, Refusa
             date_of(date)
                 .ok_or_else(|| out_of_range(432))?
                 .0
-                .saturating_add(DAY_NS),
+                .saturating_add(UtcNanos::DAY),
         ),
         (None, None) => UtcNanos(0),
     };

@@ -24,6 +24,15 @@ pub struct UtcNanos(pub u64);
 impl UtcNanos {
     /// Nanoseconds in a second.
     pub const SECOND: u64 = 1_000_000_000;
+    /// Nanoseconds in a day.
+    pub const DAY: u64 = 86_400 * Self::SECOND;
+
+    /// The date (UTC), YYYYMMDD.
+    #[inline]
+    pub const fn date_number(self) -> u32 {
+        let (year, month, day) = self.date();
+        year * 10_000 + month * 100 + day
+    }
 
     /// The plain number.
     #[inline(always)]
@@ -35,7 +44,7 @@ impl UtcNanos {
     #[inline]
     pub const fn date(self) -> (u32, u32, u32) {
         // Days to civil date, era by era of 400 years (146,097 days), March-based years.
-        let days = self.0 / (86_400 * Self::SECOND) + 719_468;
+        let days = self.0 / Self::DAY + 719_468;
         let era = days / 146_097;
         let day_of_era = days % 146_097;
         let year_of_era =
@@ -76,7 +85,7 @@ impl UtcNanos {
         let shifted_month = ((month + 9) % 12) as u64;
         let day_of_year = (153 * shifted_month + 2) / 5 + day as u64 - 1;
         let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-        Self((era * 146_097 + day_of_era - 719_468) * 86_400 * Self::SECOND)
+        Self((era * 146_097 + day_of_era - 719_468) * Self::DAY)
     }
 }
 

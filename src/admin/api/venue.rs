@@ -134,8 +134,6 @@ pub fn since(now: &[Counts; 4], before: &[Counts; 4]) -> Vec<StageLatency> {
         .collect()
 }
 
-/// ns of a day.
-const DAY_NS: u64 = 86_400 * UtcNanos::SECOND;
 /// How far a trading day may be ahead of the clock's date: no day is taken back, and every one before it is
 /// refused once it began.
 const DAYS_AHEAD_MAX: u64 = 7;
@@ -163,9 +161,9 @@ pub async fn roll_day(caller: Operator, Body(day): Body<TradingDay>) -> Result<J
         )));
     }
     let now = caller.api.clock.utc_now();
-    let last = day_number(UtcNanos(now.0 + DAYS_AHEAD_MAX * DAY_NS));
+    let last = UtcNanos(now.0 + DAYS_AHEAD_MAX * UtcNanos::DAY).date_number();
     if trading_day > last {
-        let today = day_number(now);
+        let today = now.date_number();
         return Err(Problem::invalid(format!(
             "trading_day {trading_day} is more than {DAYS_AHEAD_MAX} days ahead of the clock's date \
              {today}: at most {last} is allowed, as no day before it could begin any more"
@@ -178,12 +176,6 @@ pub async fn roll_day(caller: Operator, Body(day): Body<TradingDay>) -> Result<J
     let desk = &caller.api.desk;
     let outcome = desk.perform(&caller.who, trading_day.into(), &asks);
     Ok(Json(Done::of(&accepted(outcome.await?)?)))
-}
-
-/// The date, YYYYMMDD.
-fn day_number(at: UtcNanos) -> u32 {
-    let (year, month, day) = at.date();
-    year * 10_000 + month * 100 + day
 }
 
 fn is_date(day: u32) -> bool {
