@@ -25,9 +25,10 @@ pub const STEP_EVENTS_MAX: usize = 256;
 /// steps of a command, so it finds what was there at its beginning. Not bounded so: an auction's price,
 /// which walks the price levels that cross.
 pub const STEP_VISITS_MAX: usize = 1024;
-/// Price levels that FOK and MinQty look at for what is there, and with self-trade prevention the orders
-/// in them for whose they are, together at most: who asks again and again changes nothing, and all
-/// others wait for the answer. What is behind counts as not there.
+/// Price levels that FOK and MinQty look at for what is there, and where self-trade prevention or any
+/// protection group has to be asked the orders in them (each part that a protected iceberg shows for
+/// itself), together at most: who asks again and again changes nothing, and all others wait for the
+/// answer. What is behind counts as not there.
 pub const FEASIBILITY_VISITS_MAX: usize = 4096;
 /// Room an event sink must have before a step.
 pub const STEP_BYTES_MAX: usize = STEP_EVENTS_MAX * SHORT_EVENT_LENGTH_MAX;

@@ -14,14 +14,14 @@ use super::instrument::Reach;
 use super::ladder::Place;
 use super::order::{Flags, NIL};
 use super::{Engine, Progress, Work};
-use crate::limits::{FEASIBILITY_VISITS_MAX, STEP_EVENTS_MAX};
+use crate::limits::STEP_EVENTS_MAX;
 
 /// Trades a step may make: two events each, and room for what surrounds them.
 pub(super) const TRADES_PER_STEP: usize = (STEP_EVENTS_MAX - 4) / 2;
 
 /// What an incoming order does when it meets one of the same owner.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum OnMeeting {
+pub(super) enum OnMeeting {
     CancelIncoming,
     CancelResting,
     CancelBoth,
@@ -29,7 +29,7 @@ enum OnMeeting {
 }
 
 /// Self-trade prevention, taken apart.
-fn on_meeting(instruction: u8) -> Option<(OnMeeting, bool)> {
+pub(super) fn on_meeting(instruction: u8) -> Option<(OnMeeting, bool)> {
     Some(match SelfTradePrevention::try_from(instruction).ok()? {
         SelfTradePrevention::None => return None,
         SelfTradePrevention::CancelNewest => (OnMeeting::CancelIncoming, false),
@@ -46,7 +46,7 @@ fn on_meeting(instruction: u8) -> Option<(OnMeeting, bool)> {
 impl Engine {
     /// Where the order in `slot` belongs, and how far it may reach.
     #[inline(always)]
-    fn reach(&self, slot: u32) -> Reach {
+    pub(super) fn reach(&self, slot: u32) -> Reach {
         let order = &self.orders.slots[slot as usize];
         let side = order.cold.side();
         let instrument = &self.instruments[usize::from(order.hot.instrument)];
@@ -55,65 +55,6 @@ impl Engine {
             reach.worst = reach.worst.max(self.band_key(instrument, side));
         }
         reach
-    }
-
-    /// Whether so many lots of the order could trade now, as far as [`FEASIBILITY_VISITS_MAX`] allows to say.
-    pub(super) fn can_fill(&mut self, slot: u32, lots: u64) -> bool {
-        self.anchor(self.orders.slots[slot as usize].hot.instrument);
-        let reach = self.reach(slot);
-        let own = on_meeting(
-            self.orders.slots[slot as usize]
-                .cold
-                .state
-                .self_trade_prevention,
-        );
-        let mut missing = lots;
-        let mut visits = 0;
-        let keys = self.ladders.keys(reach.opposite);
-        for key in keys.take_while(|&key| key >= reach.worst) {
-            if visits == FEASIBILITY_VISITS_MAX {
-                return false;
-            }
-            visits += 1;
-            let level = self.ladders.level(reach.opposite, key);
-            let Some((on_meeting, firm_wide)) = own else {
-                let lots = level.lots + level.hidden;
-                if lots >= missing {
-                    return true;
-                }
-                missing -= lots;
-                continue;
-            };
-            // Its own orders are no liquidity. Those that end it, or shrink it, are also in front
-            // of all that comes behind them, refreshed peaks of this level included.
-            let mut next = level.head;
-            let mut hidden = 0;
-            while next != NIL {
-                if visits == FEASIBILITY_VISITS_MAX {
-                    return false;
-                }
-                visits += 1;
-                let maker = next;
-                next = self.orders.slots[maker as usize].hot.next;
-                if self.same_owner(slot, maker, firm_wide) {
-                    if on_meeting == OnMeeting::CancelResting {
-                        continue;
-                    }
-                    return false;
-                }
-                let shown = self.orders.slots[maker as usize].hot.leaves;
-                hidden += self.orders.open(maker) - shown;
-                if shown >= missing {
-                    return true;
-                }
-                missing -= shown;
-            }
-            if hidden >= missing {
-                return true;
-            }
-            missing -= hidden;
-        }
-        false
     }
 
     /// Matches the order in `slot`, which is in no level, or lets it rest where nothing trades.
@@ -379,7 +320,7 @@ impl Engine {
         }
     }
 
-    fn same_owner(&self, one: u32, other: u32, firm_wide: bool) -> bool {
+    pub(super) fn same_owner(&self, one: u32, other: u32, firm_wide: bool) -> bool {
         let [one, other] = [one, other].map(|slot| {
             let cold = &self.orders.slots[slot as usize].cold;
             let firm = self.sessions[cold.session.0 as usize].definition.firm;

@@ -82,7 +82,7 @@ impl Mates {
 }
 
 impl Engine {
-    fn group_of(&self, slot: u32) -> (FirmId, u16) {
+    pub(super) fn group_of(&self, slot: u32) -> (FirmId, u16) {
         let cold = &self.orders.slots[slot as usize].cold;
         (self.firm_of(cold.session), cold.state.protection_group)
     }

@@ -32,6 +32,7 @@ mod deadlines;
 mod definitions;
 mod entry;
 pub mod event;
+mod feasibility;
 mod instrument;
 mod kill_switch;
 // The bare book is public for `benches/engine.rs` alone.

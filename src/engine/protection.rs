@@ -11,12 +11,14 @@ use zerocopy::FromZeros;
 
 use super::command::{ConfigureProtection, QUOTE_ENTRIES_MAX, ResetProtection};
 use super::event::{EventSink, ProtectionSet, ProtectionTripped};
+use super::feasibility::Peaks;
 use super::mates::Mates;
-use super::order::{Cold, Flags, NIL, touch, touch_spare};
+use super::order::{Flags, NIL, touch, touch_spare};
 use super::snapshot::{In, Out, SnapshotError};
 use super::{Engine, Progress, Work};
 use crate::limits::{
-    PROTECTION_FILLS_MAX, PROTECTION_WINDOW_MS_MAX, QUANTITY_MAX, STEP_EVENTS_MAX,
+    FEASIBILITY_VISITS_MAX, PROTECTION_FILLS_MAX, PROTECTION_WINDOW_MS_MAX, QUANTITY_MAX,
+    STEP_EVENTS_MAX,
 };
 
 /// Orders a step may pull.
@@ -51,9 +53,69 @@ pub(super) struct Settings {
 struct Tripped {
     limit: ProtectionLimit,
     frozen_until: UtcNanos,
+    /// With the fill that reached it.
+    sums: Sums,
+}
+
+/// What traded within a window: fills, their lots, and bought less sold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sums {
+    fills: u32,
     quantity: u64,
     net: i64,
-    fills: u32,
+}
+
+impl Sums {
+    /// Sold `lots` are below 0.
+    fn add(&mut self, lots: i64) {
+        self.fills += 1;
+        self.quantity += lots.unsigned_abs();
+        self.net += lots;
+    }
+
+    fn drop(&mut self, lots: i64) {
+        self.fills -= 1;
+        self.quantity -= lots.unsigned_abs();
+        self.net -= lots;
+    }
+}
+
+impl Settings {
+    /// The first limit that these have reached.
+    fn reached(&self, sums: &Sums) -> Option<ProtectionLimit> {
+        let reached = |limit: u64, is: u64| limit != 0 && is >= limit;
+        if reached(self.quantity, sums.quantity) {
+            Some(ProtectionLimit::Quantity)
+        } else if reached(u64::from(self.fills), u64::from(sums.fills)) {
+            Some(ProtectionLimit::Fills)
+        } else if reached(self.net, sums.net.unsigned_abs()) {
+            Some(ProtectionLimit::Net)
+        } else if sums.fills > PROTECTION_FILLS_MAX {
+            Some(ProtectionLimit::Capacity)
+        } else {
+            None
+        }
+    }
+}
+
+/// What a group would come to if an order traded.
+#[derive(Clone, Copy, Debug, Default)]
+struct Trial {
+    /// Which one it is: [`Protection::trials`] then.
+    number: u64,
+    sums: Sums,
+    has_tripped: bool,
+}
+
+/// What a fill would do to an order's group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// No limit is reached, or nothing protects the order.
+    Counted,
+    /// It is the last fill of the group.
+    Trips,
+    /// The group is gone by an earlier one: there is no such fill.
+    Gone,
 }
 
 /// A group that is protected.
@@ -68,10 +130,9 @@ pub(super) struct Group {
     ring: u32,
     /// Oldest fill in the ring.
     first: u32,
-    fills: u32,
-    /// Lots of the fills in the ring, and bought less sold.
-    quantity: u64,
-    net: i64,
+    /// Of the fills in the ring.
+    sums: Sums,
+    trial: Trial,
     /// Its orders at rest, in ascending order id.
     orders: Mates,
 }
@@ -85,9 +146,8 @@ impl Group {
             frozen_until: UtcNanos(0),
             ring,
             first: 0,
-            fills: 0,
-            quantity: 0,
-            net: 0,
+            sums: Sums::default(),
+            trial: Trial::default(),
             orders: Mates::default(),
         }
     }
@@ -100,24 +160,16 @@ impl Group {
         now < self.frozen_until
     }
 
-    fn empty(&mut self) {
-        self.fills = 0;
-        self.quantity = 0;
-        self.net = 0;
-    }
-
     /// Drops what is older than the window.
     fn slide(&mut self, ring: &[Counted], now: UtcNanos) {
         let window = u64::from(self.settings.window_ms) * MILLISECOND;
-        while self.fills > 0 {
+        while self.sums.fills > 0 {
             let oldest = ring[self.first as usize];
             if oldest.at.saturating_add(window) > now.0 {
                 return;
             }
-            self.quantity -= oldest.lots.unsigned_abs();
-            self.net -= oldest.lots;
+            self.sums.drop(oldest.lots);
             self.first = (self.first + 1) % PROTECTION_FILLS_MAX;
-            self.fills -= 1;
         }
     }
 
@@ -125,15 +177,13 @@ impl Group {
     /// window empty.
     fn count(&mut self, ring: &mut [Counted], now: UtcNanos, lots: i64) -> Option<Tripped> {
         self.slide(ring, now);
-        self.quantity += lots.unsigned_abs();
-        self.net += lots;
         // The one that has no place trips the group, so it needs none.
-        if self.fills < PROTECTION_FILLS_MAX {
-            let place = (self.first + self.fills) % PROTECTION_FILLS_MAX;
+        if self.sums.fills < PROTECTION_FILLS_MAX {
+            let place = (self.first + self.sums.fills) % PROTECTION_FILLS_MAX;
             ring[place as usize] = Counted { at: now.0, lots };
         }
-        self.fills += 1;
-        let limit = self.reached()?;
+        self.sums.add(lots);
+        let limit = self.settings.reached(&self.sums)?;
         let frozen_ms = self.settings.frozen_ms;
         self.frozen_until = match frozen_ms {
             0 => UNTIL_RESET,
@@ -142,27 +192,31 @@ impl Group {
         let tripped = Tripped {
             limit,
             frozen_until: self.frozen_until,
-            quantity: self.quantity,
-            net: self.net,
-            fills: self.fills,
+            sums: self.sums,
         };
-        self.empty();
+        self.sums = Sums::default();
         Some(tripped)
     }
 
-    fn reached(&self) -> Option<ProtectionLimit> {
-        let reached = |limit: u64, is: u64| limit != 0 && is >= limit;
-        let settings = &self.settings;
-        if reached(settings.quantity, self.quantity) {
-            Some(ProtectionLimit::Quantity)
-        } else if reached(u64::from(settings.fills), u64::from(self.fills)) {
-            Some(ProtectionLimit::Fills)
-        } else if reached(settings.net, self.net.unsigned_abs()) {
-            Some(ProtectionLimit::Net)
-        } else if self.fills > PROTECTION_FILLS_MAX {
-            Some(ProtectionLimit::Capacity)
+    /// What a fill would do, behind those that trial `number` had before.
+    fn try_fill(&mut self, ring: &[Counted], now: UtcNanos, number: u64, lots: i64) -> Tried {
+        if self.trial.number != number {
+            self.slide(ring, now);
+            self.trial = Trial {
+                number,
+                sums: self.sums,
+                has_tripped: false,
+            };
+        }
+        if self.trial.has_tripped {
+            return Tried::Gone;
+        }
+        self.trial.sums.add(lots);
+        self.trial.has_tripped = self.settings.reached(&self.trial.sums).is_some();
+        if self.trial.has_tripped {
+            Tried::Trips
         } else {
-            None
+            Tried::Counted
         }
     }
 }
@@ -178,6 +232,10 @@ pub(super) struct Protection {
     /// The group that tripped last, and its first order then.
     tripped: (FirmId, u16),
     first_pulled: u32,
+    /// How many there were: whether what a group has of one is of this one.
+    trials: u64,
+    /// Where feasibility keeps what it looks at again.
+    pub peaks: Vec<Peaks>,
 }
 
 impl Protection {
@@ -190,7 +248,15 @@ impl Protection {
             free: (0..groups).rev().collect(),
             tripped: (FirmId(0), 0),
             first_pulled: NIL,
+            trials: 0,
+            peaks: Vec::with_capacity(FEASIBILITY_VISITS_MAX),
         }
+    }
+
+    /// Nothing was tried from here on. Returns whether there is a group at all.
+    pub fn begin_trial(&mut self) -> bool {
+        self.trials += 1;
+        !self.groups.is_empty()
     }
 
     fn place(&self, firm: FirmId, group: u16) -> Result<usize, usize> {
@@ -269,11 +335,11 @@ impl Protection {
                 settings.quantity,
                 settings.net,
                 u64::from(settings.fills) << 32 | u64::from(settings.window_ms),
-                u64::from(settings.frozen_ms) << 32 | u64::from(group.fills),
+                u64::from(settings.frozen_ms) << 32 | u64::from(group.sums.fills),
                 group.frozen_until.0,
                 group.orders.word(),
             ]);
-            for fill in 0..group.fills {
+            for fill in 0..group.sums.fills {
                 let place = (group.first + fill) % PROTECTION_FILLS_MAX;
                 let counted = self.rings[group.ring as usize * RING + place as usize];
                 out.words([counted.at, counted.lots.cast_unsigned()]);
@@ -289,6 +355,8 @@ impl Protection {
             #[allow(clippy::cast_possible_truncation, reason = "parts of a word")]
             let (firm, number) = (FirmId((name >> 32) as u32), name as u16);
             let settings = [input.word()?, input.word()?, input.word()?, input.word()?];
+            #[allow(clippy::cast_possible_truncation, reason = "the lower half")]
+            let fills = settings[3] as u32;
             let frozen_until = UtcNanos(input.word()?);
             let orders = Mates::from_word(input.word()?);
             if self.place(firm, number).is_ok() {
@@ -305,21 +373,19 @@ impl Protection {
                     window_ms: settings[2] as u32,
                     frozen_ms: (settings[3] >> 32) as u32,
                 };
-                group.fills = settings[3] as u32;
             }
             group.frozen_until = frozen_until;
             group.orders = orders;
-            if group.fills > PROTECTION_FILLS_MAX {
+            if fills > PROTECTION_FILLS_MAX {
                 return Err(wrong);
             }
-            for place in ring.iter_mut().take(group.fills as usize) {
+            for place in ring.iter_mut().take(fills as usize) {
                 let (at, lots) = (input.word()?, input.word()?.cast_signed());
                 *place = Counted { at, lots };
                 if lots.unsigned_abs() > QUANTITY_MAX {
                     return Err(wrong);
                 }
-                group.quantity += lots.unsigned_abs();
-                group.net += lots;
+                group.sums.add(lots);
             }
         }
         Ok(())
@@ -328,6 +394,7 @@ impl Protection {
     /// Makes the memory resident.
     pub fn touch(&mut self) {
         touch_spare(&mut self.groups);
+        touch_spare(&mut self.peaks);
         touch(&mut self.rings);
     }
 
@@ -344,6 +411,18 @@ pub(super) struct Protected {
     group: u16,
     side: Side,
     order_id: OrderId,
+}
+
+impl Protected {
+    /// Lots as a window counts them.
+    fn signed(&self, lots: u64) -> i64 {
+        // An order has at most 2^38 lots.
+        let lots = lots.cast_signed();
+        match self.side {
+            Side::Buy => lots,
+            Side::Sell => -lots,
+        }
+    }
 }
 
 /// Settings that may be.
@@ -456,7 +535,7 @@ impl Engine {
             _ if request.client_order_id.is_none() => Reason::InvalidClientOrderId,
             Some((group, _)) => {
                 group.frozen_until = UtcNanos(0);
-                group.empty();
+                group.sums = Sums::default();
                 Reason::None
             }
             None => Reason::ProtectionInvalid,
@@ -479,8 +558,8 @@ impl Engine {
         answer.fills = group.settings.fills;
         answer.window_ms = group.settings.window_ms;
         answer.frozen_ms = group.settings.frozen_ms;
-        answer.window_quantity.0 = group.quantity;
-        answer.window_fills = group.fills;
+        answer.window_quantity.0 = group.sums.quantity;
+        answer.window_fills = group.sums.fills;
         if group.is_frozen(now) {
             answer.frozen_until = group.frozen_until;
         }
@@ -509,29 +588,34 @@ impl Engine {
         let Some((group, ring)) = self.protection.find(firm, filled.group) else {
             return false;
         };
-        // An order has at most 2^38 lots.
-        let lots = lots.cast_signed();
-        let lots = match filled.side {
-            Side::Buy => lots,
-            Side::Sell => -lots,
-        };
-        let Some(tripped) = group.count(ring, now, lots) else {
+        let Some(tripped) = group.count(ring, now, filled.signed(lots)) else {
             return false;
         };
         self.protection.first_pulled = group.orders.first;
         self.protection.tripped = (firm, filled.group);
         let mut body = ProtectionTripped {
             frozen_until: tripped.frozen_until,
-            window_net: tripped.net,
-            window_fills: tripped.fills,
+            window_net: tripped.sums.net,
+            window_fills: tripped.sums.fills,
             protection_group: filled.group,
             limit: tripped.limit.as_u8(),
             order_id: filled.order_id,
             ..ProtectionTripped::default()
         };
-        body.window_quantity.0 = tripped.quantity;
+        body.window_quantity.0 = tripped.sums.quantity;
         self.tell(sink, filled.session, Reason::ProtectionTripped, body);
         true
+    }
+
+    /// What a fill of a resting order of a group would do, in the trial that was begun.
+    pub(super) fn count_trial(&mut self, slot: u32, lots: u64) -> Tried {
+        let (now, number) = (self.sequenced_at, self.protection.trials);
+        let filled = self.protected(slot);
+        let firm = self.firm_of(filled.session);
+        match self.protection.find(firm, filled.group) {
+            Some((group, ring)) => group.try_fill(ring, now, number, filled.signed(lots)),
+            None => Tried::Counted,
+        }
     }
 
     /// Ends the orders of the group that tripped: those at rest and waiting over all sessions of the
@@ -570,11 +654,8 @@ impl Engine {
 
     /// Ends what is of the group and did not come to rest yet.
     fn pull_newest(&mut self, taker: u32, sink: &mut impl EventSink) {
-        let (firm, group) = self.protection.tripped;
-        let meant = |engine: &Self, slot: u32| {
-            let Cold { session, state, .. } = &engine.orders.slots[slot as usize].cold;
-            state.protection_group == group && engine.firm_of(*session) == firm
-        };
+        let tripped = self.protection.tripped;
+        let meant = |engine: &Self, slot: u32| engine.group_of(slot) == tripped;
         let listed = self.orders.slots[taker as usize]
             .hot
             .flags
@@ -640,12 +721,17 @@ mod tests {
         assert_eq!(count(&mut table, 5 + MILLISECOND, 6), None, "just gone");
         let tripped = count(&mut table, 5 + 2 * MILLISECOND - 1, -4).unwrap();
         assert_eq!(tripped.limit, ProtectionLimit::Quantity);
-        assert_eq!((tripped.quantity, tripped.net, tripped.fills), (10, 2, 2));
+        let sums = Sums {
+            fills: 2,
+            quantity: 10,
+            net: 2,
+        };
+        assert_eq!(tripped.sums, sums);
         assert_eq!(tripped.frozen_until.0, 5 + 4 * MILLISECOND - 1);
         let (group, _) = table.find(FirmId(1), 1).unwrap();
         assert!(group.is_frozen(UtcNanos(4 + 4 * MILLISECOND - 1)));
         assert!(!group.is_frozen(UtcNanos(5 + 4 * MILLISECOND - 1)));
-        assert_eq!((group.fills, group.quantity, group.net), (0, 0, 0));
+        assert_eq!(group.sums, Sums::default());
     }
 
     #[test]
@@ -659,7 +745,10 @@ mod tests {
         let limits = [-4, 4, -4, -1].map(|lots| count(&mut table, 1, lots));
         assert_eq!(limits[..3], [None; 3]);
         let tripped = limits[3].unwrap();
-        assert_eq!((tripped.limit, tripped.net), (ProtectionLimit::Net, -5));
+        assert_eq!(
+            (tripped.limit, tripped.sums.net),
+            (ProtectionLimit::Net, -5)
+        );
     }
 
     #[test]
@@ -674,7 +763,7 @@ mod tests {
         }
         let tripped = count(&mut table, 1 + MILLISECOND, 1).unwrap();
         assert_eq!(tripped.limit, ProtectionLimit::Capacity);
-        assert_eq!(tripped.fills, PROTECTION_FILLS_MAX + 1);
+        assert_eq!(tripped.sums.fills, PROTECTION_FILLS_MAX + 1);
     }
 
     #[test]

@@ -1451,7 +1451,7 @@ impl Venue {
         let instrument = &self.instruments[at];
         let (dynamic, fixed) = (self.dynamic_band(instrument), self.static_band(instrument));
         let band = (dynamic.0.max(fixed.0), dynamic.1.min(fixed.1));
-        let enough = self.books[at].enough(&order, band);
+        let enough = self.enough(at, &order, band);
         if order.time_in_force == ALL_OR_NOTHING && enough < order.open() {
             self.end(order, OrderStatus::Expired, Reason::FillOrKillUnfilled, 0);
             return;
@@ -1502,8 +1502,7 @@ impl Venue {
             return;
         }
         if order.time_in_force == ALL_OR_NOTHING {
-            // A group that tripped took what was counted on.
-            self.saw("fill or kill, filled in part");
+            panic!("fill or kill, filled in part: {order:?}");
         }
         if [MARKET, STOP].contains(&order.order_type) {
             self.end(order, OrderStatus::Expired, Reason::MarketRemainder, 0);

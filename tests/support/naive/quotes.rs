@@ -1,11 +1,13 @@
 //! Quotes, and what protects who makes them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use trading_engine::engine::command::{
     ConfigureProtection, MassQuoteHead, OrderTerms, QuoteCancel, QuoteEntry, ResetProtection,
 };
-use trading_engine::limits::{PROTECTION_FILLS_MAX, PROTECTION_WINDOW_MS_MAX};
+use trading_engine::limits::{
+    FEASIBILITY_VISITS_MAX, PROTECTION_FILLS_MAX, PROTECTION_WINDOW_MS_MAX,
+};
 use trading_engine_protocol::types::{
     Instructions, OrderStatus, ProtectionLimit, QuoteCancelScope, QuoteStatus, Reason,
     SelfTradePrevention,
@@ -14,7 +16,7 @@ use trading_engine_protocol::types::{
 use super::risk::Collared;
 use super::{
     BUY, Book, CLOSED, CONTINUOUS, DAY, HALTED, LIMIT, MILLISECOND, Order, Venue, What, lots,
-    number_of,
+    number_of, within,
 };
 
 /// Whether an entry asks for nothing to be quoted.
@@ -74,6 +76,27 @@ impl Protection {
 
     fn net(&self) -> i64 {
         self.window.iter().map(|fill| fill.1).sum()
+    }
+
+    /// Counts a fill of now. The first limit that it reaches.
+    fn count(&mut self, now: u64, side: u8, lots: u64) -> Option<ProtectionLimit> {
+        let signed = lots as i64;
+        self.window
+            .push((now, if side == BUY { signed } else { -signed }));
+        self.forget(now);
+        let (lots, net, fills) = (self.lots(), self.net(), self.window.len() as u32);
+        let reached = |limit: u64, is: u64| limit != 0 && is >= limit;
+        if reached(self.quantity, lots) {
+            Some(ProtectionLimit::Quantity)
+        } else if reached(u64::from(self.fills), u64::from(fills)) {
+            Some(ProtectionLimit::Fills)
+        } else if reached(self.net, net.unsigned_abs()) {
+            Some(ProtectionLimit::Net)
+        } else if fills > PROTECTION_FILLS_MAX {
+            Some(ProtectionLimit::Capacity)
+        } else {
+            None
+        }
     }
 
     /// Its settings alone, as they are told.
@@ -204,23 +227,10 @@ impl Venue {
         let Some(group) = self.groups.get_mut(&(filled.firm, filled.group)) else {
             return true;
         };
-        let signed = lots as i64;
-        let signed = if filled.side == BUY { signed } else { -signed };
-        group.window.push((now, signed));
-        group.forget(now);
-        let (total, net, fills) = (group.lots(), group.net(), group.window.len() as u32);
-        let reached = |limit: u64, is: u64| limit != 0 && is >= limit;
-        let limit = if reached(group.quantity, total) {
-            ProtectionLimit::Quantity
-        } else if reached(u64::from(group.fills), u64::from(fills)) {
-            ProtectionLimit::Fills
-        } else if reached(group.net, net.unsigned_abs()) {
-            ProtectionLimit::Net
-        } else if fills > PROTECTION_FILLS_MAX {
-            ProtectionLimit::Capacity
-        } else {
+        let Some(limit) = group.count(now, filled.side, lots) else {
             return true;
         };
+        let (total, net, fills) = (group.lots(), group.net(), group.window.len() as u32);
         group.frozen_until = match group.frozen_ms {
             0 => u64::MAX,
             frozen => now + u64::from(frozen) * MILLISECOND,
@@ -265,6 +275,48 @@ impl Venue {
             self.end(order, OrderStatus::Canceled, why, 0);
         }
         !ends
+    }
+
+    /// What an order could trade at once, as FOK and MinQty count it: matched in thought, with all that would trip.
+    pub(super) fn enough(&self, at: usize, order: &Order, band: (i64, i64)) -> u64 {
+        if self.groups.is_empty() {
+            return self.books[at].enough(order, band);
+        }
+        let mut groups = self.groups.clone();
+        let mut queue: VecDeque<Order> = (self.books[at].side(3 - order.side).iter())
+            .take_while(|resting| order.reaches(resting.price) && within(band, resting.price))
+            .cloned()
+            .collect();
+        let (mut found, mut visits, mut price) = (0, 0, None);
+        while let Some(mut resting) = queue.pop_front() {
+            visits += 1 + usize::from(price.replace(resting.price) != Some(resting.price));
+            if found == order.open() || visits > FEASIBILITY_VISITS_MAX {
+                break;
+            }
+            if order.may_not_meet(&resting) {
+                if matches!(order.self_trade_prevention & 0x0F, 2) {
+                    continue;
+                }
+                break;
+            }
+            let lots = resting.shown.min(order.open() - found);
+            found += lots;
+            resting.filled += lots;
+            resting.shown -= lots;
+            let theirs = |order: &Order| (order.firm, order.group) == (resting.firm, resting.group);
+            let group = groups.get_mut(&(resting.firm, resting.group));
+            if group.is_some_and(|group| group.count(self.now, resting.side, lots).is_some()) {
+                queue.retain(|order| !theirs(order));
+                if theirs(order) {
+                    break;
+                }
+            } else if resting.open() > 0 && resting.shown == 0 {
+                resting.shown = resting.full_display();
+                let behind = queue.iter().position(|next| next.price != resting.price);
+                queue.insert(behind.unwrap_or(queue.len()), resting);
+            }
+        }
+        found
     }
 
     // Quotes.
