@@ -11,13 +11,13 @@ use trading_engine::engine::Progress;
 use trading_engine::engine::command::{
     Body, ConfigureProtection, DayRoll, DefineInstrument, DefineSession, EnterOrder,
     EnterOrderWithTerms, KillSwitch, MassCancel, MassQuoteHead, OrderTerms, QuoteEntry, SetLimits,
-    SetReference,
+    SetPhase, SetReference,
 };
 use trading_engine::engine::event::EventBody;
 use trading_engine::limits::{EngineLimits, FEASIBILITY_VISITS_MAX, STEP_VISITS_MAX};
 use trading_engine_protocol::types::{
-    ClientOrderId, FirmId, InstrumentId, KillScope, Price, Quantity, Reason, Roles,
-    SelfTradePrevention, SessionId, SessionProtocol, TimeInForce,
+    ClientOrderId, FirmId, InstrumentId, KillScope, OrderType, Price, Quantity, Reason, Roles,
+    SelfTradePrevention, SessionId, SessionProtocol, TimeInForce, TradingPhase,
 };
 use zerocopy::IntoBytes;
 
@@ -137,6 +137,63 @@ fn an_interruption_beside_many_orders_ends_the_quotes_in_a_few_steps() {
     // The order that went too far, and both sides of the quote in that instrument.
     assert_eq!(ids.len(), 3);
     assert!(steps <= 8, "{steps} steps");
+}
+
+/// Stops are marked in steps when they cannot be released, and found behind those that came later in steps, too.
+#[test]
+fn many_passed_stops_are_released_behind_many_that_came_later() {
+    const PASSED: u64 = 2 * STEP_VISITS_MAX as u64 + 200;
+    const LATER: u64 = STEP_VISITS_MAX as u64 + 300;
+    let mut driver = floor();
+    let sink = &mut Vec::new();
+    let stop = |id: u64, stop_price: u64| EnterOrderWithTerms {
+        order: EnterOrder {
+            order_type: OrderType::StopLimit.as_u8(),
+            ..enter(id, 1, BUY, 0, 900, 1)
+        },
+        terms: OrderTerms {
+            stop_price: Price(stop_price.cast_signed()),
+            ..OrderTerms::NONE
+        },
+    };
+    let phase = |phase: TradingPhase| SetPhase {
+        instrument: InstrumentId(1),
+        phase: phase.as_u8(),
+        ..SetPhase::default()
+    };
+    let trade = |driver: &mut Driver, sink: &mut Vec<u8>, id: u64, price: i64| {
+        driver.apply(TAKER, enter(id, 1, SELL, 0, price, 1), sink);
+        driver.apply(OTHER, enter(id + 100_000, 1, BUY, 0, price, 1), sink);
+    };
+    for number in 0..PASSED {
+        driver.apply(MAKER, stop(10_000 + number, 140_000 + number % 7), sink);
+    }
+    driver.apply(SessionId(0), phase(TradingPhase::ClosingAuction), sink);
+    trade(&mut driver, sink, 1, 150_000);
+    let before = driver.resumed;
+    driver.apply(SessionId(0), phase(TradingPhase::Closed), sink);
+    assert!(driver.resumed - before > PASSED / STEP_VISITS_MAX as u64);
+    driver.apply(SessionId(0), phase(TradingPhase::OpeningAuction), sink);
+    for number in 0..LATER {
+        driver.apply(MAKER, stop(20_000 + number, 120_000 + number), sink);
+    }
+    trade(&mut driver, sink, 2, 110_000);
+    let mut events = Vec::new();
+    driver.apply(SessionId(0), phase(TradingPhase::Continuous), &mut events);
+    let mut released = Vec::new();
+    for_each_event(&events, |_, body| {
+        if let EventBody::OrderTriggered(event) = body {
+            let id = event.order.client_order_id;
+            released.push(id);
+        }
+    });
+    // From the lowest stop price up, at one price in the order of their waiting.
+    let mut expected: Vec<u64> = (0..PASSED).collect();
+    expected.sort_by_key(|number| number % 7);
+    let expected: Vec<ClientOrderId> = (expected.iter())
+        .map(|number| ClientOrderId::from_u64(10_000 + number))
+        .collect();
+    assert!(released == expected, "{} released", released.len());
 }
 
 #[test]

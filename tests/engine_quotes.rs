@@ -10,8 +10,8 @@ use support::venue::{self, Driver};
 use support::workload::{Fnv, Message, Random, Shape, Stream};
 use trading_engine::engine::command::{
     Body, CancelAfter, CancelOrder, ConfigureProtection, DayRoll, EnterOrder, EnterOrderWithTerms,
-    MassCancel, MassQuoteHead, OrderTerms, QuoteCancel, QuoteEntry, RULES, RULES_WITHOUT_TRIALS,
-    ResetProtection, SessionDisconnected, SessionLogon, SetCapacities, Tick,
+    MassCancel, MassQuoteHead, OrderTerms, QuoteCancel, QuoteEntry, ResetProtection,
+    SessionDisconnected, SessionLogon, Tick,
 };
 use trading_engine::engine::event::{EventBody, EventHeader, EventSink, OrderState, QuoteResult};
 use trading_engine::engine::{Engine, Progress};
@@ -22,7 +22,7 @@ use trading_engine::limits::{
 use trading_engine::market_data::depth::Depth;
 use trading_engine_protocol::types::{
     ClientOrderId, FirmId, Instructions, InstrumentId, OrderId, Price, ProtectionLimit, Quantity,
-    QuoteStatus, Reason, SelfTradePrevention, SessionId, SessionProtocol, Side, TimeInForce,
+    QuoteStatus, Reason, SelfTradePrevention, SessionId, SessionProtocol, Side,
 };
 use zerocopy::IntoBytes;
 
@@ -524,7 +524,6 @@ fn tell(header: &EventHeader, body: &EventBody<'_>) -> String {
         EventBody::LogonAnswered(_) => "logged on".to_owned(),
         EventBody::CancelAfterSet(_) => "cancel after".to_owned(),
         EventBody::DayRolled(_) => "day rolled".to_owned(),
-        EventBody::CapacitiesSet(_) => "capacities".to_owned(),
         other => panic!("{other:?}"),
     }
 }
@@ -1138,39 +1137,6 @@ fn the_last_fill_may_fill_the_incoming_order_too() {
         ],
     );
     assert_eq!(floor.driver.engine.open_orders(), 0);
-}
-
-/// Rules 1 counted on what a group takes away under an FOK: a log that says them is answered so, until it says
-/// this build's.
-#[test]
-fn a_log_is_answered_by_the_rules_it_says() {
-    let mut floor = Floor::new();
-    let mut answers = |rules: u32| {
-        let capacities = SetCapacities {
-            rules,
-            ..SetCapacities::of(&limits())
-        };
-        floor.apply(0, capacities);
-        floor.reset(1, 1);
-        floor.protect(1, 1, quantity(5, 0));
-        floor.quote(1, 1, &[ask(1, 100, 5), layer(1, ask(1, 101, 5))]);
-        let kill = EnterOrder {
-            time_in_force: TimeInForce::FillOrKill.as_u8(),
-            ..order(u64::from(rules), BUY, 101, 10)
-        };
-        floor.enter(3, kill)
-    };
-    let in_part = [
-        "3 accepted 3",
-        "1 quote fill 1 5@100",
-        "3 fill 3 5@100",
-        "1 tripped by 1 Quantity: 5 lots, net -5, 1 fills",
-        "1 quote canceled 2 5 ProtectionTripped",
-        "3 canceled 3 5 ImmediateOrCancelRemainder",
-    ];
-    says(&answers(RULES_WITHOUT_TRIALS), &in_part);
-    let killed = ["3 accepted 6", "3 canceled 6 10 FillOrKillUnfilled"];
-    says(&answers(RULES), &killed);
 }
 
 #[test]

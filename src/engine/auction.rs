@@ -276,7 +276,7 @@ impl Engine {
         instrument.reference = crossing.tick;
         instrument.center = crossing.tick;
         if instrument.stops > 0 {
-            instrument.unreleased.add(tick, tick);
+            self.traded.add(tick, tick);
         }
         let body = AuctionUncrossed {
             instrument: InstrumentId(u32::from(id)),

@@ -175,13 +175,9 @@ impl CommandKind {
     ];
 }
 
-/// The rules that this build answers by. They go up when the same commands get other answers, and a build
+/// The rules that this build answers by; 1 are the first release's. They go up when the same commands get other answers, and a build
 /// still answers by older ones as far as a log says that those hold.
-///
-/// 2: FOK and MinQty count what a protection group would take away under them.
-pub const RULES: u32 = 2;
-/// Rules by which FOK and MinQty count all that rests, whatever trips.
-pub const RULES_WITHOUT_TRIALS: u32 = 1;
+pub const RULES: u32 = 1;
 
 layout!(
     /// First command of a log.

@@ -10,7 +10,6 @@ use std::ops::ControlFlow;
 use trading_engine_protocol::types::FirmId;
 
 use super::Engine;
-use super::command::RULES_WITHOUT_TRIALS;
 use super::matching::{OnMeeting, on_meeting};
 use super::order::{Flags, NIL};
 use super::protection::Tried;
@@ -74,7 +73,7 @@ impl Engine {
             missing: lots,
             visits_left: FEASIBILITY_VISITS_MAX,
         };
-        let tries = self.protection.begin_trial() && self.rules != RULES_WITHOUT_TRIALS;
+        let tries = self.protection.begin_trial();
         let mut next = Some(self.ladders.best(reach.opposite)).filter(|&best| best != NIL);
         while let Some(key) = next.filter(|&key| key >= reach.worst) {
             let looked = if tries || sought.own.is_some() {

@@ -6,7 +6,6 @@ use super::command::{DefineInstrument, NO_PRICE, name_text};
 use super::deadlines::NOWHERE;
 use super::ladder::SIDES;
 use super::order::NIL;
-use super::stops::TradedRange;
 use crate::limits::{PRICE_TICKS_MAX, QUANTITY_MAX, TICK_TABLES_MAX};
 
 /// One instrument. `definition.instrument` 0 = not defined.
@@ -40,9 +39,9 @@ pub(super) struct Instrument {
     /// At-the-close orders that wait for their auction, in the order of entry.
     pub first_parked: u32,
     pub last_parked: u32,
-    /// What traded while stops waited that could not be released since; nothing in continuous
-    /// trading between two commands.
-    pub unreleased: TradedRange,
+    /// Waiting stops, to buy and to sell, whose price traded when they could not be released; none in
+    /// continuous trading between two commands.
+    pub passed: [u32; 2],
     /// What was published last in this phase.
     pub indicative: Indicative,
     /// Where its deadlines are: the next indicative price, the end of an interruption.
@@ -89,7 +88,7 @@ impl Default for Instrument {
             reference: 0,
             first_parked: NIL,
             last_parked: NIL,
-            unreleased: TradedRange::default(),
+            passed: [0; 2],
             indicative: Indicative::default(),
             deadlines: [NOWHERE; 2],
         }

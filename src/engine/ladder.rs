@@ -230,6 +230,13 @@ impl Ladders {
         self.at(self.place(side, key))
     }
 
+    /// The last order of a level, if there is one.
+    pub fn last(&self, side: u32, key: u32) -> Option<u32> {
+        let page = &self.pages[self.page(side, key)?];
+        let level = &page.levels[(key & 63) as usize];
+        (page.occupied & 1 << (key & 63) != 0).then_some(level.tail)
+    }
+
     /// Highest occupied key at or below `key`.
     pub fn at_or_below(&self, side: u32, key: u32) -> Option<u32> {
         let index = &self.sides[side as usize];

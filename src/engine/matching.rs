@@ -548,8 +548,7 @@ impl Engine {
             self.orders.slots[slot as usize].hot.leaves += hidden;
         }
         if flags.any(Flags::WAITING) {
-            let instrument = self.orders.slots[slot as usize].hot.instrument;
-            self.instruments[usize::from(instrument)].stops -= 1;
+            self.wait_no_more(slot);
         }
     }
 

@@ -242,6 +242,8 @@ pub struct Engine {
     venue_blocked: bool,
     amended: AmendedTrades,
     traded: TradedRange,
+    /// Keys, of the stops to buy and to sell, above which none is that was passed; while they are released.
+    search_passed_from: [u32; 2],
     tick_tables: Box<[DefineTickTable]>,
     risk: RiskLimits,
     accounts: Accounts,
@@ -322,6 +324,7 @@ impl Engine {
             venue_blocked: false,
             amended: AmendedTrades::new(),
             traded: TradedRange::default(),
+            search_passed_from: [u32::MAX; 2],
             tick_tables: vec![DefineTickTable::default(); count(TICK_TABLES_MAX)].into(),
             risk: RiskLimits::new(limits.risk_limits),
             accounts: Accounts::new(limits.accounts),

@@ -50,8 +50,10 @@ impl Flags {
     pub const PARKED: Self = Self(1 << 13);
     /// Risk limits count it.
     pub const LIMITED: Self = Self(1 << 14);
+    /// A waiting stop whose price traded when it could not be released.
+    pub const PASSED: Self = Self(1 << 15);
     /// All there are.
-    pub const ALL: Self = Self((Self::LIMITED.0 << 1) - 1);
+    pub const ALL: Self = Self(u16::MAX);
     /// Trades of it are more than two fills of plain orders.
     pub const SPECIAL: Self = Self(Self::ICEBERG.0 | Self::QUOTE.0 | Self::PROTECTED.0);
 

@@ -33,8 +33,8 @@ pub(super) enum Stage {
     End { next: usize },
     /// Parked orders come into the book.
     Bring,
-    /// Stops that were reached are released, if they can be.
-    Release,
+    /// Stops that were reached are released, or, if they cannot be, marked from `next` on.
+    Release { next: Option<u32> },
 }
 
 /// The transition at work.
@@ -236,13 +236,17 @@ impl Engine {
                 if phase == TradingPhase::ClosingAuction && !self.bring_parked(id, sink) {
                     Stage::Bring
                 } else {
-                    Stage::Release
+                    Stage::Release { next: None }
                 }
             }
-            Stage::Release => {
-                self.recall_trades(id, phase == TradingPhase::Continuous);
+            Stage::Release { .. } if phase == TradingPhase::Continuous => {
+                self.recall_trades(id);
                 return self.after_match(id, sink);
             }
+            Stage::Release { next } => match self.pass_stops(id, next) {
+                Some(next) => Stage::Release { next: Some(next) },
+                None => return self.settled(sink),
+            },
         };
         self.work = Work::Phase(next);
         Progress::More

@@ -9,7 +9,7 @@
 //! `state_hash` must be the one that was written.
 
 use trading_engine_protocol::types::{
-    ClientOrderId, ExecId, InstrumentId, SessionId, SessionProtocol, Side, TradingPhase, UtcNanos,
+    ClientOrderId, ExecId, InstrumentId, SessionId, SessionProtocol, TradingPhase, UtcNanos,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -28,6 +28,7 @@ use super::prices::is_tick_table;
 use super::quote_book::QuoteName;
 use super::session::{Blocks, Firm, SessionState};
 use super::state_hash::Hasher;
+use super::stops::{SIDES, side_index};
 use super::{Engine, Work};
 use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 
@@ -35,8 +36,8 @@ use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 /// be held, names of quotes are given back, protection groups know their orders. 3: the hash is of
 /// all of it, and instruments know the last price before the day. 4: sessions know whether they logged out.
 /// 5: firms have accounts, limits know whether their stop was told, instruments which of last trade and reference price
-/// is newer and what traded that stops were not released for; what there is room for is stated, which the hash is not of.
-pub const SNAPSHOT_VERSION: u64 = 5;
+/// is newer and which waiting stops were passed; what there is room for is stated, which the hash is not of.
+pub const SNAPSHOT_VERSION: u64 = 6;
 /// As far as anything is counted: there is always a next number.
 const COUNT_MAX: u64 = 1 << 62;
 
@@ -175,8 +176,6 @@ fn capacities_in(input: &mut In<'_>) -> Result<SetCapacities, SnapshotError> {
     }
     Ok(capacities)
 }
-
-const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
 
 impl Engine {
     /// The state between two commands; `None` while one is unfinished.
@@ -338,10 +337,6 @@ impl Engine {
                 instrument.indicative.imbalance,
                 u64::from(instrument.indicative.side),
             ]);
-            let unreleased = instrument.unreleased.ticks;
-            out.words(
-                unreleased.map_or([0; 2], |(low, high)| [low, high].map(|t| u64::from(t) + 1)),
-            );
         }
     }
 
@@ -458,15 +453,7 @@ impl Engine {
             imbalance: input.word()?,
             side: input.small("a side")?,
         };
-        let (low, high): (u32, u32) = (input.small("a tick")?, input.small("a tick")?);
-        instrument.unreleased.ticks = low.checked_sub(1).zip(high.checked_sub(1));
-        let none = (low, high) == (0, 0);
-        let is_range = low != 0 && low <= high && instrument.phase != TradingPhase::Continuous;
-        if !none && !is_range {
-            return Err(SnapshotError::Damaged("what traded"));
-        }
         let ticks = [
-            high,
             instrument.traded,
             instrument.closed,
             instrument.reference,
@@ -765,6 +752,16 @@ impl Engine {
         };
         if !self.ladders.has_room(ladder, key) {
             return Err(SnapshotError::Limit("price levels"));
+        }
+        if hot.flags.any(Flags::PASSED) {
+            // What was passed at a price waited before all there that was not.
+            let continuous = instrument.phase == TradingPhase::Continuous;
+            let before = self.ladders.last(ladder, key);
+            let is_first = before.is_none_or(|slot| self.is_passed(slot));
+            if continuous || !hot.flags.any(Flags::WAITING) || !is_first {
+                return Err(SnapshotError::Damaged("a stop that was passed"));
+            }
+            self.instruments[usize::from(hot.instrument)].passed[side_index(side)] += 1;
         }
         self.ladders.append(&mut self.orders, ladder, key, slot);
         Ok(())

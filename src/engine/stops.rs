@@ -1,10 +1,11 @@
 //! Stop orders: they wait beside the book for a trade at or through their stop price.
 //!
 //! Every price that traded since stops were released last counts, so a stop whose price was passed is
-//! released even if later trades went back: trades of the same command, or, where trading was
-//! interrupted before stops could be released, of the auctions until they can be. Released one at
-//! a time, in the order of their stop prices and then of their waiting, until none is left to
-//! release; each is released once, so this ends.
+//! released even if later trades of the same command went back. Where trading is interrupted first, and at the
+//! price of an auction that another phase follows than continuous trading, the stops that wait and were reached are
+//! marked: they are released when the instrument trades continuously again, whatever comes in between, and those that
+//! came later are not. Released one at a time, in the order of their stop prices and then of their waiting, until
+//! none is left to release; each is released once, so this ends.
 
 use trading_engine_protocol::types::{OrderStatus, OrderType, Price, Reason, Side, TradingPhase};
 
@@ -13,6 +14,7 @@ use super::instrument::stop_side;
 use super::order::{Flags, Hot, NIL};
 use super::risk::Collar;
 use super::{Engine, Progress, Work};
+use crate::limits::STEP_VISITS_MAX;
 
 /// Ticks that traded while stops waited that may have to be released for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,21 @@ impl TradedRange {
         let (low, high) = (low.min(one), high.max(one));
         self.ticks = Some((low.min(other), high.max(other)));
     }
+}
+
+/// What is to be released next.
+enum Next {
+    Stop(u32),
+    /// The search goes on in another step.
+    Later,
+    None,
+}
+
+pub(super) const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
+
+/// Where [`super::instrument::Instrument::passed`] counts a side.
+pub(super) fn side_index(side: Side) -> usize {
+    usize::from(side == Side::Sell)
 }
 
 impl Engine {
@@ -88,7 +105,7 @@ impl Engine {
 
     #[inline(never)]
     fn find_triggered(&mut self, instrument: u16, sink: &mut impl EventSink) -> Progress {
-        if self.next_triggered(instrument).is_some() {
+        if self.is_any_triggered(instrument) {
             self.work = Work::Trigger { instrument };
             return Progress::More;
         }
@@ -96,56 +113,150 @@ impl Engine {
         self.settled(sink)
     }
 
-    /// At the end of a transition: what traded before it, or in it, may have reached stops that
-    /// cannot be released yet. It counts when they can be (`releases`), as the last trade does.
-    pub(super) fn recall_trades(&mut self, instrument: u16, releases: bool) {
-        let at_work = std::mem::take(&mut self.traded);
-        let instrument = &mut self.instruments[usize::from(instrument)];
-        let mut unreleased = std::mem::take(&mut instrument.unreleased);
-        // Nobody has waited for it; who comes later goes by what trades then.
-        if instrument.stops == 0 {
-            return;
+    /// At the end of a transition into continuous trading: stops that were passed can be released, and those that the
+    /// last trade reaches.
+    pub(super) fn recall_trades(&mut self, instrument: u16) {
+        let found = &self.instruments[usize::from(instrument)];
+        self.search_passed_from = [u32::MAX; 2];
+        if found.stops == 0 {
+            self.traded.ticks = None;
+        } else if let Some(last) = found.traded.checked_sub(1) {
+            self.traded.add(last, last);
         }
-        if let Some((low, high)) = at_work.ticks {
-            unreleased.add(low, high);
+    }
+
+    /// At the end of any other transition: marks what waits and was reached before it or in it, from `next` on, as
+    /// far as a step allows. Returns where to go on, if there is more.
+    pub(super) fn pass_stops(&mut self, instrument: u16, next: Option<u32>) -> Option<u32> {
+        let first = |engine: &Self, side| engine.first_reached(instrument, side);
+        let mut next = next
+            .or_else(|| first(self, Side::Buy))
+            .or_else(|| first(self, Side::Sell));
+        for _ in 0..STEP_VISITS_MAX {
+            let Some(slot) = next else {
+                self.traded.ticks = None;
+                return None;
+            };
+            let side = self.side_of(slot);
+            let hot = &mut self.orders.slots[slot as usize].hot;
+            if !hot.flags.any(Flags::PASSED) {
+                hot.flags = hot.flags.with(Flags::PASSED);
+                self.instruments[usize::from(instrument)].passed[side_index(side)] += 1;
+            }
+            next = self.reached_behind(slot);
+            if next.is_none() && side == Side::Buy {
+                next = first(self, Side::Sell);
+            }
         }
-        if !releases {
-            instrument.unreleased = unreleased;
-            return;
+        next
+    }
+
+    /// The key of the last stop of a side that what traded reaches.
+    fn reached_key(&self, id: u16, side: Side) -> Option<u32> {
+        let (low, high) = self.traded.ticks?;
+        let reached = match side {
+            Side::Buy => high,
+            Side::Sell => low,
+        };
+        Some(self.instruments[usize::from(id)].stop_key(side, reached))
+    }
+
+    /// The first stop of a side, if what traded reaches it. The higher the key, the sooner.
+    fn first_reached(&self, id: u16, side: Side) -> Option<u32> {
+        let reached = self.reached_key(id, side)?;
+        let ladder = stop_side(id, side);
+        let best = self.ladders.best(ladder);
+        (best != NIL && best >= reached).then(|| self.ladders.level(ladder, best).head)
+    }
+
+    /// The stop behind one, if what traded reaches it.
+    fn reached_behind(&self, slot: u32) -> Option<u32> {
+        let hot = &self.orders.slots[slot as usize].hot;
+        if hot.next != NIL {
+            return Some(hot.next);
         }
-        if let Some(last) = instrument.traded.checked_sub(1) {
-            unreleased.add(last, last);
+        let (ladder, key) = (self.place_of(slot).side(), self.place_of(slot).key());
+        let next = self.ladders.at_or_below(ladder, key.checked_sub(1)?)?;
+        let reached = self.reached_key(hot.instrument, self.side_of(slot))?;
+        (next >= reached).then(|| self.ladders.level(ladder, next).head)
+    }
+
+    pub(super) fn is_passed(&self, slot: u32) -> bool {
+        self.orders.slots[slot as usize]
+            .hot
+            .flags
+            .any(Flags::PASSED)
+    }
+
+    /// A stop left its ladder.
+    #[inline(never)]
+    pub(super) fn wait_no_more(&mut self, slot: u32) {
+        let side = self.side_of(slot);
+        let hot = &mut self.orders.slots[slot as usize].hot;
+        let instrument = &mut self.instruments[usize::from(hot.instrument)];
+        instrument.stops -= 1;
+        if hot.flags.any(Flags::PASSED) {
+            hot.flags = hot.flags.without(Flags::PASSED);
+            instrument.passed[side_index(side)] -= 1;
         }
-        self.traded = unreleased;
+    }
+
+    /// Whether a stop can be released.
+    fn is_any_triggered(&self, id: u16) -> bool {
+        let instrument = &self.instruments[usize::from(id)];
+        instrument.phase == TradingPhase::Continuous
+            && (instrument.passed != [0; 2]
+                || SIDES
+                    .iter()
+                    .any(|&side| self.first_reached(id, side).is_some()))
     }
 
     /// The stop to release next: buy stops from the lowest price up, then sell stops from the
     /// highest down.
-    fn next_triggered(&self, id: u16) -> Option<u32> {
-        let (low, high) = self.traded.ticks?;
-        let instrument = &self.instruments[usize::from(id)];
-        if instrument.phase != TradingPhase::Continuous {
-            return None;
+    fn next_triggered(&mut self, id: u16) -> Next {
+        if self.instruments[usize::from(id)].phase != TradingPhase::Continuous {
+            return Next::None;
         }
-        for (side, reached) in [(Side::Buy, high), (Side::Sell, low)] {
-            let ladder = stop_side(id, side);
-            let best = self.ladders.best(ladder);
-            // The higher the key, the sooner; what was reached has a key at or above its own.
-            if best != NIL && best >= instrument.stop_key(side, reached) {
-                return Some(self.ladders.level(ladder, best).head);
+        for side in SIDES {
+            // Those that are reached now are in front of all others of their side.
+            if let Some(slot) = self.first_reached(id, side) {
+                return Next::Stop(slot);
+            }
+            if self.instruments[usize::from(id)].passed[side_index(side)] > 0 {
+                return self.search_passed(id, side);
             }
         }
-        None
+        Next::None
+    }
+
+    /// The first stop of a side that was passed: at its price it is the first. Others may be in front, and none that
+    /// was passed in front of the one that was found before.
+    fn search_passed(&mut self, id: u16, side: Side) -> Next {
+        let ladder = stop_side(id, side);
+        let from = self.search_passed_from[side_index(side)];
+        let mut at = Some(self.ladders.best(ladder).min(from));
+        for _ in 0..STEP_VISITS_MAX {
+            let key = at
+                .and_then(|at| self.ladders.at_or_below(ladder, at))
+                .expect("Invariant: what was passed and counted is in its ladder");
+            let head = self.ladders.level(ladder, key).head;
+            self.search_passed_from[side_index(side)] = key;
+            if self.is_passed(head) {
+                return Next::Stop(head);
+            }
+            at = key.checked_sub(1);
+        }
+        Next::Later
     }
 
     /// Releases the next stop; one a step.
     pub(super) fn trigger_on(&mut self, instrument: u16, sink: &mut impl EventSink) -> Progress {
         match self.next_triggered(instrument) {
-            Some(slot) => {
+            Next::Stop(slot) => {
                 self.take_off(slot);
                 self.release_stop(slot, sink)
             }
-            None => self.find_triggered(instrument, sink),
+            Next::Later | Next::None => self.find_triggered(instrument, sink),
         }
     }
 

@@ -258,6 +258,8 @@ pub struct Order {
     pub shown: u64,
     /// A stop that was told Triggered.
     pub released: bool,
+    /// A stop that waits although its price traded: it could not be released then.
+    pub reached: bool,
     /// Market-maker protection group, 0 = none.
     pub group: u16,
     /// It is one side of this quote.
@@ -372,8 +374,6 @@ pub struct Book {
     noted: Vec<(u64, i64, u64, u64)>,
     /// Orders that were not in the book then.
     aside: Vec<(u64, u64)>,
-    /// Lowest and highest price that traded while stops waited, since stops were released last.
-    traded: Option<(i64, i64)>,
 }
 
 impl Book {
@@ -485,28 +485,31 @@ impl Book {
         levels
     }
 
-    /// Stops that wait may be released for a price, now or when they can be.
+    /// Stops that wait now are released for a price, at once or when they can be; those that come later are not.
     fn note_price(&mut self, price: i64) {
-        if !self.waiting.is_empty() {
-            let (low, high) = self.traded.unwrap_or((price, price));
-            self.traded = Some((low.min(price), high.max(price)));
+        for stop in &mut self.waiting {
+            let at = stop.terms.stop_price.0;
+            stop.reached |= if stop.side == BUY {
+                price >= at
+            } else {
+                price <= at
+            };
         }
     }
 
     /// The next stop that what traded releases.
     fn next_stop(&mut self) -> Option<Order> {
-        let (low, high) = self.traded?;
         let stop = |order: &&Order| order.terms.stop_price.0;
         // The first of the lowest, and of the highest: `max_by_key` alone would take the last.
         let buy = self
             .waiting
             .iter()
-            .filter(|order| order.side == BUY && stop(order) <= high)
+            .filter(|order| order.side == BUY && order.reached)
             .min_by_key(stop);
         let sell = self
             .waiting
             .iter()
-            .filter(|order| order.side != BUY && stop(order) >= low)
+            .filter(|order| order.side != BUY && order.reached)
             .min_by_key(|order| -stop(order));
         let number = buy.or(sell)?.number;
         self.remove(number)
@@ -1282,6 +1285,7 @@ impl Venue {
             notional: 0,
             shown: 0,
             released: false,
+            reached: false,
             group: entry.protection_group,
             quote: None,
         };
@@ -1396,10 +1400,6 @@ impl Venue {
             1 => self.saw("stop released by a trade"),
             2..=4 => self.saw("stops released in a cascade"),
             _ => self.saw("stops released in a long cascade"),
-        }
-        // Otherwise it is for when they can be released.
-        if self.books[at].phase == CONTINUOUS {
-            self.books[at].traded = None;
         }
     }
 
@@ -1932,7 +1932,8 @@ impl Venue {
         if ended {
             return;
         }
-        // What came into the book in its auction stays in it.
+        // What came into the book in its auction stays in it; a stop begins to wait.
+        new.reached = false;
         self.go(new, is_parked);
     }
 }

@@ -133,30 +133,33 @@ impl Venue {
         if phase == CONTINUOUS {
             let book = &mut self.books[at];
             let last = book.last;
-            let passed = book.traded;
+            let before: Vec<u64> = (book.waiting.iter())
+                .filter(|stop| stop.reached)
+                .map(|stop| stop.number)
+                .collect();
+            for stop in &mut book.waiting {
+                stop.reached = false;
+            }
             if let Some(last) = last {
                 book.note_price(last);
             }
-            let alone = (book.waiting.iter()).find(|stop| {
-                let at = stop.terms.stop_price.0;
-                let reached = |(low, high)| {
-                    if stop.side == BUY {
-                        at <= high
-                    } else {
-                        at >= low
-                    }
-                };
-                passed.is_some_and(reached) && !last.is_some_and(|last| reached((last, last)))
-            });
-            if alone.is_some() {
+            let mut alone = false;
+            let mut newcomers = false;
+            for stop in &mut book.waiting {
+                let was = before.contains(&stop.number);
+                alone |= was && !stop.reached;
+                newcomers |= !before.is_empty() && !was && !stop.reached;
+                stop.reached |= was;
+            }
+            if alone {
                 self.saw("stop released by a trade before an interruption");
+            }
+            if alone && newcomers {
+                self.saw("and others wait on that came later");
             }
             self.release_stops(at);
         }
         let book = &mut self.books[at];
-        if book.waiting.is_empty() {
-            book.traded = None;
-        }
         book.noted = book.fingerprint();
         book.aside = (book.waiting.iter().map(|one| (one.number, one.client))).collect();
     }

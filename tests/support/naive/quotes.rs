@@ -579,6 +579,7 @@ impl Venue {
             notional: 0,
             shown: 0,
             released: false,
+            reached: false,
             group,
             quote: Some(quote),
         };

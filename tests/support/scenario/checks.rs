@@ -51,6 +51,8 @@ struct Tracked {
     shown: u64,
     /// When it joined its queue.
     joined: u64,
+    /// A waiting stop whose price traded when it could not be released.
+    passed: bool,
 }
 
 impl Tracked {
@@ -171,8 +173,6 @@ pub struct Auditor {
     entering: Option<u64>,
     /// Lowest and highest price that traded in the command, by instrument.
     traded: BTreeMap<u32, (i64, i64)>,
-    /// The same of what traded while stops waited that could not be released yet.
-    unreleased: BTreeMap<u32, (i64, i64)>,
     /// The last trade's price.
     last: BTreeMap<u32, i64>,
     /// From and tick of their steps.
@@ -327,7 +327,8 @@ impl Auditor {
             hold!(
                 !tracked.waiting
                     || !continuous
-                    || !reached(tracked, last)
+                    || !tracked.passed
+                        && !reached(tracked, last)
                         && !reached(tracked, self.traded.get(&instrument).copied()),
                 "a stop whose price was reached does not wait: {tracked:?}"
             );
@@ -574,9 +575,13 @@ impl Auditor {
         multiple(step.unwrap_or(&steps[0]).1) && multiple(tick)
     }
 
-    fn stops_wait(&self, instrument: u32) -> bool {
-        let mut orders = self.orders.values();
-        orders.any(|tracked| tracked.waiting && tracked.state.instrument.0 == instrument)
+    /// Prices traded, and the stops that they reach cannot be released yet.
+    fn pass(&mut self, instrument: u32, range: Option<(i64, i64)>) {
+        for tracked in self.orders.values_mut() {
+            tracked.passed |= tracked.waiting
+                && tracked.state.instrument.0 == instrument
+                && reached(tracked, range);
+        }
     }
 
     /// The waiting stop that is released next, by the prices that traded in this command.
@@ -587,7 +592,7 @@ impl Auditor {
                 tracked.waiting
                     && tracked.state.instrument.0 == instrument
                     && tracked.state.side == side.as_u8()
-                    && reached(tracked, range)
+                    && (tracked.passed || reached(tracked, range))
             })
         };
         let buys = ready(Side::Buy).min_by_key(|(_, t)| (t.terms.stop_price.0, t.joined));
@@ -928,20 +933,10 @@ impl Auditor {
         );
         self.phases.insert(instrument, event.phase);
         let last = self.last.get(&instrument).map(|last| (*last, *last));
-        let ranges = [
-            self.traded.remove(&instrument),
-            self.unreleased.remove(&instrument),
-            last.filter(|_| phase == TradingPhase::Continuous),
-        ];
-        let range = ranges
-            .into_iter()
-            .flatten()
-            .reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
-        if let Some(range) = range.filter(|_| self.stops_wait(instrument)) {
-            match phase {
-                TradingPhase::Continuous => self.traded.insert(instrument, range),
-                _ => self.unreleased.insert(instrument, range),
-            };
+        let traded = self.traded.remove(&instrument);
+        self.pass(instrument, traded);
+        if phase == TradingPhase::Continuous {
+            self.pass(instrument, last);
         }
         Ok(())
     }
@@ -1229,6 +1224,7 @@ impl Auditor {
                     named: None,
                     shown: one.asked.1,
                     joined: self.join(),
+                    passed: false,
                 };
                 self.orders.insert(one.order, tracked);
                 self.owners.insert(one.order, header.session);
@@ -1450,6 +1446,7 @@ impl Auditor {
             named: None,
             shown: order.leaves.0,
             joined: self.join(),
+            passed: false,
         };
         self.orders.insert(id, tracked);
         self.owners.insert(id, header.session);
@@ -1528,6 +1525,7 @@ impl Auditor {
             return Ok(());
         }
         tracked.joined = joined;
+        tracked.passed = false;
         tracked.shown = order.leaves.0;
         if waiting {
             self.entering = Some(id);
@@ -1857,12 +1855,8 @@ impl Auditor {
             self.uncrossing = None;
             self.last.insert(order.instrument.0, fill.last_price.0);
             self.centers.insert(order.instrument.0, fill.last_price.0);
-            if self.stops_wait(order.instrument.0) {
-                let price = fill.last_price.0;
-                let range = self.unreleased.entry(order.instrument.0);
-                let range = range.or_insert((price, price));
-                *range = (range.0.min(price), range.1.max(price));
-            }
+            let price = fill.last_price.0;
+            self.pass(order.instrument.0, Some((price, price)));
         }
         Ok(())
     }
