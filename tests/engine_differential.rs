@@ -2932,7 +2932,7 @@ const SOMETIMES: &[&str] = &[
     "phase: VolatilityAuction to Halted",
     "a cascade was interrupted",
     "stop released by a trade before an interruption",
-    "and others wait on that came later",
+    "a passed stop is released, one that came later waits",
     "kill switch: Firm by session",
     "phase: ClosingAuction to Halted",
     "quote refused: OrderCapacity",

@@ -155,7 +155,7 @@ impl Venue {
                 self.saw("stop released by a trade before an interruption");
             }
             if alone && newcomers {
-                self.saw("and others wait on that came later");
+                self.saw("a passed stop is released, one that came later waits");
             }
             self.release_stops(at);
         }
