@@ -108,6 +108,11 @@ impl Engine {
             let hot = &self.orders.slots[maker as usize].hot;
             next = hot.next;
             let (shown, flags) = (hot.leaves, hot.flags);
+            let counts = tries && flags.any(Flags::PROTECTED);
+            if counts && self.is_gone(maker) {
+                // Whosever it is, it is not met.
+                continue;
+            }
             if let Some((on_meeting, firm_wide)) = sought.own
                 && self.same_owner(sought.taker, maker, firm_wide)
             {
@@ -118,7 +123,7 @@ impl Engine {
                 return Looked::Break(false);
             }
             let behind = self.orders.open(maker) - shown;
-            if tries && flags.any(Flags::PROTECTED) {
+            if counts {
                 let stays = self.try_fill(sought, maker, shown)?;
                 if stays && behind > 0 {
                     let hidden = behind;

@@ -607,6 +607,16 @@ impl Engine {
         true
     }
 
+    /// Whether the order's group has tripped in the trial that was begun.
+    pub(super) fn is_gone(&self, slot: u32) -> bool {
+        let (firm, group) = self.group_of(slot);
+        let Ok(place) = self.protection.place(firm, group) else {
+            return false;
+        };
+        let trial = &self.protection.groups[place].trial;
+        trial.has_tripped && trial.number == self.protection.trials
+    }
+
     /// What a fill of a resting order of a group would do, in the trial that was begun.
     pub(super) fn count_trial(&mut self, slot: u32, lots: u64) -> Tried {
         let (now, number) = (self.sequenced_at, self.protection.trials);
