@@ -758,7 +758,7 @@ impl Engine {
             let continuous = instrument.phase == TradingPhase::Continuous;
             let before = self.ladders.last(ladder, key);
             let is_first = before.is_none_or(|slot| self.is_passed(slot));
-            if continuous || !hot.flags.any(Flags::WAITING) || !is_first {
+            if continuous || !is_first {
                 return Err(SnapshotError::Damaged("a stop that was passed"));
             }
             self.instruments[usize::from(hot.instrument)].passed[side_index(side)] += 1;
@@ -899,6 +899,7 @@ fn is_flags_of_one(flags: Flags) -> bool {
         && (!flags.any(with_terms) || flags.any(Flags::TERMS))
         && !(flags.any(Flags::QUOTE) && flags.any(no_quote))
         && !(flags.any(Flags::PARKED) && flags.any(Flags::WAITING))
+        && (!flags.any(Flags::PASSED) || flags.any(Flags::WAITING))
 }
 
 /// A quote's name, as two words.
