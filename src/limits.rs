@@ -26,8 +26,8 @@ pub const STEP_EVENTS_MAX: usize = 256;
 /// which walks the price levels that cross.
 pub const STEP_VISITS_MAX: usize = 1024;
 /// Price levels that FOK and MinQty look at for what is there, and where self-trade prevention or any
-/// protection group has to be asked the orders in them (each part that a protected iceberg shows for
-/// itself), together at most: who asks again and again changes nothing, and all others wait for the
+/// protection group has to be asked the orders in them (each part that a protected iceberg, or beside an
+/// order of a group any iceberg, shows for itself), together at most: who asks again and again changes nothing, and all others wait for the
 /// answer. What is behind counts as not there.
 pub const FEASIBILITY_VISITS_MAX: usize = 4096;
 /// Room an event sink must have before a step.

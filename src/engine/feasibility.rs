@@ -50,7 +50,7 @@ impl Sought {
     }
 }
 
-/// What a resting order that a group protects shows only later.
+/// What a resting order shows only later.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peaks {
     slot: u32,
@@ -123,7 +123,8 @@ impl Engine {
                 return Looked::Break(false);
             }
             let behind = self.orders.open(maker) - shown;
-            if counts {
+            // Where the order can end with its group, what comes before and behind that is told apart.
+            if counts || tries && sought.group.is_some() {
                 let stays = self.try_fill(sought, maker, shown)?;
                 if stays && behind > 0 {
                     let hidden = behind;
@@ -141,12 +142,13 @@ impl Engine {
         self.look_at_peaks(sought)?;
         match hidden {
             0 => Looked::Continue(()),
-            // These count in no group, so whether they come before or behind the others is the same.
+            // These count in no group, and the order does not end with one: whether they come before or behind the
+            // others is the same.
             hidden => sought.take(hidden),
         }
     }
 
-    /// What protected orders of a price show after all that was shown at first, one after the other, and again.
+    /// What orders of a price show after all that was shown at first, one after the other, and again.
     fn look_at_peaks(&mut self, sought: &mut Sought) -> Looked {
         while !self.protection.peaks.is_empty() {
             let mut left = 0;
