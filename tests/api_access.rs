@@ -2,7 +2,8 @@
 
 mod support;
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -585,6 +586,106 @@ fn a_token_may_do_no_more_than_its_user_by_now() {
     temp.get("/api/v1/venue").problem(401);
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// A change is noted before it is done: whoever leaves in between must not leave a note of what was not done.
+#[test]
+fn a_user_is_what_the_audit_says_whether_or_not_somebody_waited_for_the_answer() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let operator = Api::login(&server, "operator");
+    let new = json!({"role": "viewer", "password": "long enough, is it"});
+    operator.put("/api/v1/users/temp", &new).ok();
+    let role = || {
+        let users = operator.get("/api/v1/users").ok();
+        let mut users = users["items"].as_array().unwrap().iter();
+        users.find(|user| user["name"] == "temp").unwrap()["role"].clone()
+    };
+    let noted = || {
+        let audit = operator
+            .get("/api/v1/audit?action=UserChanged&limit=9")
+            .ok();
+        let rows = audit["items"].as_array().unwrap().clone();
+        let newest = rows.iter().find_map(|row| {
+            let detail = row["detail"].as_str()?;
+            detail.strip_prefix("temp: ").map(str::to_owned)
+        });
+        newest.unwrap_or_default()
+    };
+    let mut changed = 0;
+    for round in 0..40_u64 {
+        let before = role();
+        let change = match round % 2 {
+            0 => r#"{"role": "risk"}"#,
+            _ => r#"{"role": "viewer"}"#,
+        };
+        let request = format!(
+            "PUT /api/v1/users/temp HTTP/1.1\r\nHost: venue\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{change}",
+            operator.token.as_ref().unwrap(),
+            change.len()
+        );
+        let mut socket = TcpStream::connect(server.http).unwrap();
+        socket.write_all(request.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_micros(250 * (round % 16)));
+        drop(socket);
+        // Edits are one after the other: this one is behind it, or it is not read yet.
+        let other = json!({"role": "viewer", "password": "long enough, is it"});
+        operator.put("/api/v1/users/other", &other).ok();
+        let until = Instant::now() + PATIENCE;
+        while noted() != role().as_str().unwrap() {
+            assert!(
+                Instant::now() < until,
+                "round {round}: noted {:?}, is {}",
+                noted(),
+                role()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        changed += u64::from(role() != before);
+    }
+    assert!(changed > 5, "only {changed} of 40 were read");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_change_of_a_user_that_the_database_refuses_is_noted_as_failed() {
+    let database = Database::new();
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[("DATABASE_URL", &database.url)]);
+    let operator = Api::login(&server, "operator");
+    let new = json!({"role": "viewer", "password": "long enough, is it"});
+    operator.put("/api/v1/users/temp", &new).ok();
+    let (_, name) = database.url.rsplit_once('/').unwrap();
+    let refuse = "ALTER TABLE users ADD CONSTRAINT as_is CHECK (name <> 'temp') NOT VALID";
+    database.server.execute(name, refuse);
+    let risk = json!({"role": "risk"});
+    operator.put("/api/v1/users/temp", &risk).problem(503);
+    let until = Instant::now() + PATIENCE;
+    let details = loop {
+        let audit = operator.get("/api/v1/audit?action=UserChanged").ok();
+        let rows = audit["items"].as_array().unwrap().clone();
+        let details: Vec<String> = (rows.iter())
+            .map(|row| row["detail"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        if details.len() >= 3 {
+            break details;
+        }
+        assert!(Instant::now() < until, "{details:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let expected = [
+        "temp: risk; the database failed at it",
+        "temp: risk",
+        "temp: viewer",
+    ];
+    assert_eq!(details, expected);
+    let users = operator.get("/api/v1/users").ok().to_string();
+    assert!(
+        users.contains(r#""name":"temp","role":"viewer""#),
+        "{users}"
+    );
     assert_eq!(server.terminate(), Some(0));
 }
 

@@ -1,16 +1,20 @@
 //! People who may log in, for operators. Every change is noted in the log; names and hashes are not there.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use trading_engine_protocol::types::UtcNanos;
 use utoipa::ToSchema;
 
 use super::extract::{Body, Named, Operator};
 use super::problem::{Problem, Result};
-use super::{Role, Timestamp};
+use super::{Api, Role, Timestamp};
+use crate::admin::desk::Who;
 use crate::admin::known_users::role_of;
 use crate::admin::users::hash_password;
-use crate::engine::command::name;
+use crate::engine::command::{Name, name};
 use crate::store::StoreError;
 use crate::store::users::User;
 
@@ -84,7 +88,7 @@ pub async fn list(caller: Operator) -> Result<Json<AllUsers>> {
 pub async fn put(
     caller: Operator,
     Named(login): Named<String>,
-    Body(change): Body<UserChange>,
+    Body(mut change): Body<UserChange>,
 ) -> Result<Json<UserView>> {
     let api = &caller.api;
     let subject = name(&login).ok_or_else(|| {
@@ -94,13 +98,41 @@ pub async fn put(
     if login == caller.bearer.name && (change.disabled || change.role != Role::Operator) {
         return Err(Problem::conflict("you cannot take your own role away"));
     }
-    let hashed = match change.password {
+    let hashed = match change.password.take() {
         Some(password) => {
             let hashed = api.turns.slowly(move || hash_password(&password)).await?;
             Some(hashed.map_err(Problem::invalid)?)
         }
         None => None,
     };
+    // Once it is noted it is done or noted as failed, whether or not the client waits for it.
+    let task = tokio::spawn(edit(
+        Arc::clone(api),
+        caller.who,
+        subject,
+        login,
+        change,
+        hashed,
+    ));
+    let user = task.await.map_err(|error| {
+        tracing::error!(%error, "a change of a user ended");
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the change ended with an error",
+        )
+    })??;
+    Ok(Json(user.into()))
+}
+
+/// Notes that a user is changed, and changes it; one that cannot be is noted, too.
+async fn edit(
+    api: Arc<Api>,
+    who: Who,
+    subject: Name,
+    login: String,
+    change: UserChange,
+    hashed: Option<String>,
+) -> Result<User> {
     // Others' edits wait for this one, and must not for a database that says nothing.
     let _turn = api.desk.edit().await;
     let known = api.people.kept(&login).await;
@@ -118,8 +150,7 @@ pub async fn put(
         name: login,
     };
     let note = async |failed| {
-        let (role, disabled) = (change.role as u8, change.disabled);
-        let note = (api.desk).note_user(&caller.who, subject, role, disabled, failed);
+        let note = (api.desk).note_user(&who, subject, change.role as u8, change.disabled, failed);
         note.await
     };
     note(false).await?;
@@ -129,7 +160,7 @@ pub async fn put(
         note(true).await?;
         return Err(problem);
     }
-    Ok(Json(user.into()))
+    Ok(user)
 }
 
 /// The copy that logins go by is not enough here.
