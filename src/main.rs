@@ -124,9 +124,15 @@ enum MigrateAction {
     /// Apply every migration that is not.
     Up,
     /// Take back the newest ones that are, with what is in their tables.
+    #[command(group(clap::ArgGroup::new("which").required(true)))]
     Down {
         /// How many.
-        count: usize,
+        #[arg(group = "which")]
+        count: Option<usize>,
+        /// All that are newer than this one: 1 leaves the users and nothing else.
+        #[arg(long, group = "which", value_name = "VERSION",
+            value_parser = clap::value_parser!(u32))]
+        to: Option<u32>,
     },
     /// Say which are applied.
     Status,
@@ -456,8 +462,11 @@ async fn migrate_tables(config: &Config, action: &MigrateAction) -> Result<Strin
             let count = migrate::up(url).await?;
             Ok(format!("{url}: {count} migrations applied"))
         }
-        MigrateAction::Down { count } => {
-            let count = migrate::down(url, *count).await?;
+        MigrateAction::Down { count, to } => {
+            let count = match (count, to) {
+                (_, Some(version)) => migrate::down_to(url, i64::from(*version)).await?,
+                (count, None) => migrate::down(url, count.unwrap_or(0)).await?,
+            };
             Ok(format!("{url}: {count} migrations taken back"))
         }
         MigrateAction::Status => {

@@ -183,12 +183,33 @@ pub async fn down(url: &DatabaseUrl, count: usize) -> Result<usize, StoreError> 
     applied.sort_unstable();
     let keep = applied.len().saturating_sub(count);
     let target = keep.checked_sub(1).map_or(0, |last| applied[last]);
+    undo(url, &mut connection, target).await?;
+    Ok(applied.len() - keep)
+}
+
+/// Takes back all that are newer than `version`, likewise.
+///
+/// # Errors
+/// As [`up`].
+pub async fn down_to(url: &DatabaseUrl, version: i64) -> Result<usize, StoreError> {
+    let mut connection = Connection::open(url).await?;
+    let applied = connection.applied().await?;
+    let newer = applied.iter().filter(|one| one.version > version).count();
+    undo(url, &mut connection, version).await?;
+    Ok(newer)
+}
+
+async fn undo(
+    url: &DatabaseUrl,
+    connection: &mut Connection,
+    target: i64,
+) -> Result<(), StoreError> {
     let migrator = migrator(url);
-    match &mut connection {
+    match connection {
         Connection::Postgres(connection) => migrator.undo(connection, target).await?,
         Connection::Sqlite(connection) => migrator.undo(connection, target).await?,
     }
-    Ok(applied.len() - keep)
+    Ok(())
 }
 
 /// Every migration of this build.
