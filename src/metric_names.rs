@@ -248,7 +248,7 @@ metrics! {
         LOG_LINES_LOST = "trading_engine_log_lines_lost_total", COUNTER, Count, [], "Log lines lost because nobody took them in time.";
     }
     Http {
-        HTTP_REQUESTS = "trading_engine_http_requests_total", COUNTER, Count, ["method", "route", "status"], "Requests, by class of the status they were answered with; 499: the client left before.";
+        HTTP_REQUESTS = "trading_engine_http_requests_total", COUNTER, Count, ["method", "route", "status"], "Requests, by class of the status they were answered with; 499: nobody was there to be answered any more, the client left or its place was taken.";
         HTTP_TIME = "trading_engine_http_request_seconds", COARSE, Seconds, ["method", "route"], "Time to answer.";
         HTTP_IN_FLIGHT = "trading_engine_http_requests_in_flight", GAUGE, Count, [], "Requests being answered, the scrape included.";
         HTTP_STREAMS = "trading_engine_http_streams", GAUGE, Count, [], "Event streams open now.";

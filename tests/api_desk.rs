@@ -382,6 +382,32 @@ fn a_halt_stops_an_instrument_and_all_phases_pass_it_over_until_it_is_resumed() 
     accepted(&mut alpha, 5, 1, 10, 50);
 }
 
+/// What does something has its whole request first, and does nothing for one that says more than it can.
+#[test]
+fn a_request_without_a_body_is_not_done_before_its_body_is_there() {
+    let world = World::start(&[]);
+    let operator = &world.operator;
+    let halt = "/api/v1/instruments/TEST-A/halt";
+    let begun = format!(
+        "POST {halt} HTTP/1.1\r\nHost: venue\r\nAuthorization: Bearer {}\r\nContent-Length: 16\r\n\r\n{{",
+        operator.token.as_ref().unwrap()
+    );
+    let late = support::http::raw(operator.address, begun.as_bytes());
+    late.problem(408);
+    let more = operator.post(halt, &json!({"reason": "none"})).problem(400);
+    assert_eq!(more["detail"], "this request takes no body");
+    let phase = |world: &World| {
+        let found = world.operator.get("/api/v1/instruments/TEST-A/statistics");
+        found.ok()["phase"].clone()
+    };
+    assert_eq!(phase(&world), "continuous");
+    operator.post(halt, &json!({})).ok();
+    world.until("/api/v1/instruments/TEST-A/statistics", |told| {
+        told["phase"] == "halted"
+    });
+    assert_eq!(world.server.terminate(), Some(0));
+}
+
 #[test]
 fn an_interruption_has_its_end_also_after_a_start() {
     let world = World::start(&[]);
@@ -813,6 +839,95 @@ fn a_bust_and_a_correction_reach_both_sides() {
         .get(&format!("/api/v1/orders?limit=1&cursor={next}"))
         .ok();
     assert_ne!(orders["items"], rest["items"]);
+}
+
+/// Amounts as they are in JSON, to the last digit.
+#[test]
+fn what_was_traded_is_told_in_every_list() {
+    let world = World::start(&[]);
+    let mut alpha = world.binary("alpha-1");
+    let mut beta = world.binary("beta-1");
+    accepted(&mut alpha, 1, 1, 10, 50);
+    let order = beta.order(7, 2, 4, 50);
+    beta.send(&order);
+    beta.expect_a::<Fill>();
+    alpha.expect_a::<Fill>();
+    accepted(&mut beta, 8, 2, 3, 52);
+    let entry = QuoteEntry {
+        instrument_id: alpha.instruments["TEST-A"],
+        entry_flags: QUOTE_NO_ASK,
+        bid_price: 49_5000_0000,
+        bid_qty: 2 * Decimal8::ONE,
+        ..QuoteEntry::default()
+    };
+    let head = MassQuote {
+        quote_id: 9,
+        ..MassQuote::default()
+    };
+    alpha.send_group(&head, std::iter::once(entry));
+    assert!(alpha.expect().read_group::<MassQuoteAck>().is_some());
+    let steps = json!({"steps": [{"from": 0, "tick": 1}, {"from": 1000, "tick": 5}]});
+    let table = world.operator.put("/api/v1/tick-tables/7", &steps);
+    assert_eq!(table.status, 200, "{table:?}");
+
+    // What is asked for may say more than is named here, and nothing else of what is.
+    let tells = |path: &str, expected: &Value| {
+        world.until(path, |told| {
+            let (told, expected) = match expected.as_array() {
+                Some(rows) => (told["items"].as_array().unwrap().clone(), rows.clone()),
+                None => (vec![told.clone()], vec![expected.clone()]),
+            };
+            let same = |(told, expected): (&Value, &Value)| {
+                let mut fields = expected.as_object().unwrap().iter();
+                fields.all(|(name, value)| told[name] == *value)
+            };
+            told.len() == expected.len() && told.iter().zip(&expected).all(same)
+        })
+    };
+    tells(
+        "/api/v1/positions",
+        &json!([
+            {"firm": 2, "account": 0, "symbol": "TEST-A", "bought": "0", "sold": "4", "net": "-4",
+             "average_bought_price": null, "average_sold_price": "50.00"},
+            {"firm": 1, "account": 0, "symbol": "TEST-A", "bought": "4", "sold": "0", "net": "4",
+             "average_bought_price": "50.00", "average_sold_price": null},
+        ]),
+    );
+    tells(
+        "/api/v1/executions?trade_id=1",
+        &json!([
+            {"session": 4, "client_order_id": "7", "side": "sell", "last_price": "50.00",
+             "last_quantity": "4", "leaves": "0", "cumulative": "4", "liquidity": "removed",
+             "status": "filled", "trade_id": "1"},
+            {"session": 2, "client_order_id": "1", "side": "buy", "last_price": "50.00",
+             "last_quantity": "4", "leaves": "6", "cumulative": "4", "liquidity": "added",
+             "status": "partially-filled", "trade_id": "1"},
+        ]),
+    );
+    tells(
+        "/api/v1/quotes",
+        &json!([{"session": 2, "symbol": "TEST-A", "quote_id": "9"}]),
+    );
+    tells(
+        "/api/v1/firms",
+        &json!([
+            {"id": 1, "name": "DEMO-ALPHA", "blocked": false},
+            {"id": 2, "name": "DEMO-BETA", "blocked": false},
+        ]),
+    );
+    tells("/api/v1/tick-tables", &json!([{"id": 7}]));
+    tells(
+        "/api/v1/instruments/TEST-A/statistics",
+        &json!({"open": "50", "high": "50", "low": "50", "last": "50", "last_quantity": "4",
+                "volume": "4", "notional": "200", "trades": 1, "phase": "continuous"}),
+    );
+    tells(
+        "/api/v1/instruments/TEST-A/book",
+        &json!({"ask_levels": 1, "asks": [{"orders": 1, "price": "52", "quantity": "3"}],
+                "bid_levels": 2, "bids": [{"orders": 1, "price": "50", "quantity": "6"},
+                                          {"orders": 1, "price": "49.5", "quantity": "2"}]}),
+    );
+    assert_eq!(world.server.terminate(), Some(0));
 }
 
 #[test]

@@ -235,9 +235,9 @@ fn production_needs_database_redis_and_token_keys_by_name() {
     assert_eq!(
         machine.problems(),
         [
-            "DATABASE_URL is not set: allowed is a URL that begins with postgres: or postgresql: or \
+            "DATABASE_URL is not set: allowed is a URL that begins with postgres:// or postgresql:// or \
              sqlite:, in ENV=production",
-            "REDIS_URL is not set: allowed is a URL that begins with redis: or rediss:, in \
+            "REDIS_URL is not set: allowed is a URL that begins with redis:// or rediss://, in \
              ENV=production",
             "JWT_SECRET is not set: allowed is at least 32 bytes, or JWT_PRIVATE_KEY with \
              JWT_PUBLIC_KEY, in ENV=production",
@@ -251,7 +251,7 @@ fn production_needs_database_redis_and_token_keys_by_name() {
     assert_eq!(
         machine.problems(),
         [
-            "DATABASE_URL=***: allowed is a URL that begins with postgres: or postgresql: or sqlite:",
+            "DATABASE_URL=***: allowed is a URL that begins with postgres:// or postgresql:// or sqlite:",
             "JWT_SECRET=***: allowed is at least 32 bytes",
         ]
     );

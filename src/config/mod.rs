@@ -107,7 +107,7 @@ pub struct Config {
     pub database_url: Option<DatabaseUrl>,
     /// `DATABASE_POOL_MAX`: connections to the database.
     pub database_pool_max: u32,
-    /// `REDIS_URL`: `redis:` or `rediss:`; `None` = without Redis.
+    /// `REDIS_URL`: `redis://` or `rediss://`; `None` = without Redis.
     pub redis_url: Option<RedisUrl>,
     /// `REDIS_PREFIX`: what keys and channels begin with.
     pub redis_prefix: String,

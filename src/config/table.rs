@@ -115,7 +115,12 @@ impl Setting {
             Kind::Port => "a port from 0 to 65535 (0 = any free one)".into(),
             Kind::Text { allowed } | Kind::Secret { allowed } => allowed.into(),
             Kind::Url { schemes } => {
-                let all: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}:")).collect();
+                let start = |scheme: &&str| match *scheme {
+                    // A file's path.
+                    "sqlite" => "sqlite:".to_owned(),
+                    scheme => format!("{scheme}://"),
+                };
+                let all: Vec<String> = schemes.iter().map(start).collect();
                 format!("a URL that begins with {}", all.join(" or "))
             }
         }

@@ -13,6 +13,7 @@ use trading_engine_protocol::types::{
 };
 
 use super::Sql;
+use super::history::EVENT_KINDS;
 use super::rows::{RowSink, Table};
 use super::shapes::decimal;
 use crate::engine::command::{
@@ -1154,6 +1155,10 @@ impl<S: RowSink> Fold<S> {
 
     /// A row of the table of everything else.
     fn note(&mut self, h: &EventHeader, detail: &serde_json::Value) {
+        debug_assert!(
+            EVENT_KINDS.iter().any(|kind| *kind as u8 == h.kind),
+            "Invariant: what is noted has a name: {h:?}"
+        );
         let sink = &mut self.batch.events;
         sink.row(EVENTS.columns.len());
         sink.int8(signed(h.sequence.0));

@@ -6,8 +6,9 @@
 //! `next` all the same, and the next page looks further. A time is a place on the key: it is searched
 //! for by halves, so that last month costs no more than today.
 
+use trading_engine_protocol::types::UtcNanos;
+
 use super::fold::signed;
-use super::postgres::month_of;
 use super::queries::Kind;
 use super::shapes::{Cursor, CursorError, Page};
 use super::{Record, Sql, Store, StoreError, Value};
@@ -240,7 +241,7 @@ impl Store {
         rows.extend(keys.in_order.map(Sql::new));
         if keys.partitioned && self.kind() == "postgresql" {
             // The time finds the partition, and the search stays there.
-            let month = month_of(u64::try_from(time).unwrap_or(0));
+            let month = UtcNanos(u64::try_from(time).unwrap_or(0)).month();
             let mut of_month = Sql::new(keys.time);
             of_month.push(" >= ").bind(signed(month.start));
             of_month.push(" AND ").push(keys.time);

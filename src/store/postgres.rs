@@ -113,7 +113,7 @@ impl PostgresWriter {
             let begin = day.saturating_mul(UtcNanos::DAY);
             let mut is_whole = true;
             for table in PARTITIONED {
-                let made = match self.partition(table, month_of(begin), "").await? {
+                let made = match self.partition(table, UtcNanos(begin).month(), "").await? {
                     Made::No(error) if is_taken(&*error) => {
                         let (_, _, date) = UtcNanos(begin).date();
                         let of_day = begin..begin.saturating_add(UtcNanos::DAY);
@@ -167,17 +167,6 @@ enum Made {
 /// Some of a partition's times are another's: it would overlap one, or the default one has rows of them.
 fn is_taken(error: &dyn DatabaseError) -> bool {
     matches!(error.code().as_deref(), Some("42P17" | "23514"))
-}
-
-/// The month (UTC) that a time is in: what a partition has.
-pub(super) fn month_of(at: u64) -> Range<u64> {
-    let (year, month, _) = UtcNanos(at).date();
-    let (next_year, next) = if month == 12 {
-        (year + 1, 1)
-    } else {
-        (year, month + 1)
-    };
-    UtcNanos::from_date(year, month, 1).0..UtcNanos::from_date(next_year, next, 1).0
 }
 
 /// Everything but the execution reports, with the progress.
@@ -305,7 +294,7 @@ impl Writer for PostgresWriter {
             .await?;
         // From the newest on, down to the first that the progress covers; what is beyond is not of a month
         // before its own. The time is in the text, so that the plan leaves other partitions alone.
-        let month = progress.map_or(0, |progress| month_of(progress.sequenced_at).start);
+        let month = progress.map_or(0, |progress| UtcNanos(progress.sequenced_at).month().start);
         let since = format!("sequenced_at >= {}", signed(month));
         let delete = Sql::new(&format!(
             "DELETE FROM executions WHERE {since} AND exec_id > COALESCE((SELECT exec_id \

@@ -1,5 +1,7 @@
 //! UTC time as the venue counts it, and its FIX text.
 
+use std::ops::Range;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Nanoseconds since 1970-01-01T00:00:00 UTC. 0 = none.
@@ -32,6 +34,17 @@ impl UtcNanos {
     pub const fn date_number(self) -> u32 {
         let (year, month, day) = self.date();
         year * 10_000 + month * 100 + day
+    }
+
+    /// The month (UTC) that it is in, its first nanosecond and the next one's.
+    pub const fn month(self) -> Range<u64> {
+        let (year, month, _) = self.date();
+        let (next_year, next) = if month == 12 {
+            (year + 1, 1)
+        } else {
+            (year, month + 1)
+        };
+        Self::from_date(year, month, 1).0..Self::from_date(next_year, next, 1).0
     }
 
     /// The plain number.

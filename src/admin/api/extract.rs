@@ -279,6 +279,24 @@ impl<T: DeserializeOwned + Default> FromRequest<AdminState> for MaybeBody<T> {
     }
 }
 
+/// No body: `{}` is none, anything else is more than was asked for. What does something has its whole request first.
+pub struct NoBody;
+
+impl FromRequest<AdminState> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AdminState) -> Result<Self> {
+        let (_, bytes) = whole(request, state).await?;
+        match bytes.trim_ascii() {
+            b"" | b"{}" => Ok(Self),
+            _ => Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "this request takes no body",
+            )),
+        }
+    }
+}
+
 /// A query.
 pub struct Params<T>(pub T);
 

@@ -11,7 +11,7 @@ use trading_engine_protocol::types::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Body, Named, Operator, Params, Viewer};
+use super::extract::{Body, Named, NoBody, Operator, Params, Viewer};
 use super::market::{SideName, bounded};
 use super::problem::{Problem, Result, accepted};
 use super::{Amount, Api, Timestamp, unavailable};
@@ -456,7 +456,11 @@ pub async fn trade(caller: Viewer, Named(text): Named<String>) -> Result<Json<Tr
 #[utoipa::path(post, path = "/trades/{id}/bust", tag = "trades", security(("bearer" = [])),
     params(("id" = String, Path, description = "TrdMatchID(880).", min_length = 1, max_length = 20)),
     responses((status = 200, description = "It is busted.", body = Amended)))]
-pub async fn bust(caller: Operator, Named(text): Named<String>) -> Result<Json<Amended>> {
+pub async fn bust(
+    caller: Operator,
+    Named(text): Named<String>,
+    _: NoBody,
+) -> Result<Json<Amended>> {
     amend(&caller, &text, None).await
 }
 
@@ -744,8 +748,9 @@ list_params! {
 
 /// What else happened.
 ///
-/// Logons and their ends, refusals, mass cancels, kill switches, protections, auctions and days: everything
-/// that is no order, quote, execution, trade or deed of the venue's people. The newest first. A page looks at
+/// Logons and their ends, refusals, mass cancels, kill switches, protections, auctions and days, and of what the
+/// venue's people do the reference prices, capacities and refused definitions: everything that is no order, quote,
+/// execution or trade. The newest first. A page looks at
 /// 50,000 rows at most: with a filter it may have few or none, and a `next` that goes on.
 #[utoipa::path(get, path = "/events", tag = "history", operation_id = "list_events",
     security(("bearer" = [])), params(EventsParams),

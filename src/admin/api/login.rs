@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::{Body, Peer, Running, Viewer};
+use super::extract::{Body, NoBody, Peer, Running, Viewer};
 use super::problem::{Problem, Result};
 use super::{Api, Role, unavailable};
 use crate::admin::auth::{self, LOGIN_TIME};
@@ -89,7 +89,7 @@ pub async fn login(
 /// may log in, and the password is the same.
 #[utoipa::path(post, path = "/token/refresh", tag = "login", security(("bearer" = [])),
     responses((status = 200, description = "A token.", body = Token)))]
-pub async fn refresh(caller: Viewer) -> Result<Json<Token>> {
+pub async fn refresh(caller: Viewer, _: NoBody) -> Result<Json<Token>> {
     let api = &caller.api;
     let now = auth::seconds(api.clock.utc_now());
     let user = api.people.find(&caller.bearer.name).await;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use trading_engine_protocol::types::{InstrumentId, Reason, TradingPhase};
 use utoipa::ToSchema;
 
-use super::extract::{Body, MaybeBody, Named, Risk};
+use super::extract::{Body, MaybeBody, Named, NoBody, Risk};
 use super::problem::{Problem, Result, accepted};
 use super::{Api, Timestamp};
 use crate::admin::desk::{Ask, Outcome, Said};
@@ -118,7 +118,11 @@ pub struct ChangedPhase {
     params(("symbol" = String, Path, description = "Symbol(55).", min_length = 1, max_length = 24)),
     security(("bearer" = [])),
     responses((status = 200, description = "It is halted.", body = PhasesChanged)))]
-pub async fn halt(caller: Risk, Named(symbol): Named<String>) -> Result<Json<PhasesChanged>> {
+pub async fn halt(
+    caller: Risk,
+    Named(symbol): Named<String>,
+    _: NoBody,
+) -> Result<Json<PhasesChanged>> {
     let id = id_of(&caller.api, &symbol)?;
     set_one(&caller, id, Phase::Halted).await
 }

@@ -12,7 +12,7 @@ use trading_engine_protocol::types::{
 use utoipa::ToSchema;
 use zerocopy::IntoBytes as _;
 
-use super::extract::{Body, IfMatch, MaybeBody, Named, Operator, Params, Support, Viewer};
+use super::extract::{Body, IfMatch, MaybeBody, Named, NoBody, Operator, Params, Support, Viewer};
 use super::problem::{Problem, Result, accepted};
 use super::risk::Killed;
 use super::{Api, Done, Page, Paging, Timestamp, tag, tagged};
@@ -357,7 +357,7 @@ fn public_key(protocol: Protocol, text: Option<&str>) -> Result<[u8; 32]> {
     security(("bearer" = [])),
     params(("id" = u32, Path, description = "Number.", minimum = 1)),
     responses((status = 200, description = "Its connection is closed.", body = Done)))]
-pub async fn disconnect(caller: Support, Named(id): Named<u32>) -> Result<Json<Done>> {
+pub async fn disconnect(caller: Support, Named(id): Named<u32>, _: NoBody) -> Result<Json<Done>> {
     let api = &caller.api;
     let mut session = session_of(api, id)?;
     for _ in 0..DISCONNECTS_MAX {
@@ -405,7 +405,11 @@ fn end_of_connection(session: &Session) -> Vec<Ask> {
     security(("bearer" = [])),
     params(("id" = u32, Path, description = "Number.", minimum = 1)),
     responses((status = 200, description = "They are canceled.", body = Killed)))]
-pub async fn cancel_orders(caller: Support, Named(id): Named<u32>) -> Result<Json<Killed>> {
+pub async fn cancel_orders(
+    caller: Support,
+    Named(id): Named<u32>,
+    _: NoBody,
+) -> Result<Json<Killed>> {
     let api = &caller.api;
     session_of(api, id)?;
     // Whatever anybody does to its kill switch meanwhile stays as it is.
