@@ -365,6 +365,46 @@ fn profiles_by_token_need_one() {
     assert_eq!(config.pprof_token.unwrap().reveal(), SECRET);
 }
 
+/// A core asks for it, and would end the start in a panic.
+#[test]
+fn open_orders_need_ids_whichever_of_both_is_set() {
+    let few = Machine::default().variable("MAX_CLIENT_ORDER_IDS", "1000");
+    let [problem] = &few.problems()[..] else {
+        panic!("{:?}", few.problems());
+    };
+    let default = "MAX_CLIENT_ORDER_IDS=\"1000\": allowed is at least MAX_ORDERS, which is 262144";
+    assert!(problem.starts_with(default), "{problem}");
+    let many = Machine::default().variable("MAX_ORDERS", "16777216");
+    let [problem] = &many.problems()[..] else {
+        panic!("{:?}", many.problems());
+    };
+    assert!(problem.starts_with("MAX_CLIENT_ORDER_IDS"), "{problem}");
+    assert!(problem.contains("at least MAX_ORDERS, which is 16777216"));
+    let enough = many.variable("MAX_CLIENT_ORDER_IDS", "16777216");
+    assert!(enough.config().limits.are_possible());
+}
+
+/// The largest and the smallest of every capacity make a core that can be.
+#[test]
+fn every_capacity_that_is_allowed_is_possible() {
+    for setting in SETTINGS.iter().filter(|one| one.name.starts_with("MAX_")) {
+        let Kind::Number { low, high } = setting.kind else {
+            continue;
+        };
+        for number in [low, high] {
+            let machine = Machine::default()
+                .variable("MAX_ORDERS", "1")
+                .variable("MAX_CLIENT_ORDER_IDS", "16777216")
+                .variable(setting.name, &number.to_string());
+            assert!(
+                machine.config().limits.are_possible(),
+                "{} {number}",
+                setting.name
+            );
+        }
+    }
+}
+
 #[test]
 fn a_variable_that_is_no_text_is_a_problem_and_not_the_default() {
     let mut machine = Machine::default();

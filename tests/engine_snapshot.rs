@@ -321,6 +321,21 @@ fn a_part_of_a_snapshot_is_none() {
     );
 }
 
+/// Whoever asks, and for what numbers.
+#[test]
+fn capacities_that_no_engine_can_have_are_an_error() {
+    let engine = Engine::new(LIMITS);
+    let mut impossible = LIMITS;
+    impossible.client_order_ids = impossible.orders - 1;
+    let made = engine.with_room_for(impossible);
+    assert_eq!(made.err(), Some(SnapshotError::Capacities));
+    let bytes = engine.save().unwrap();
+    impossible = LIMITS;
+    impossible.orders = 0;
+    let made = Engine::restore(impossible, &bytes);
+    assert_eq!(made.err(), Some(SnapshotError::Capacities));
+}
+
 /// No tick is too large for a table, and so for a snapshot.
 #[test]
 fn whatever_can_be_defined_can_be_restored() {

@@ -67,6 +67,11 @@ fn a_wrong_setting_names_itself_and_what_is_allowed_and_opens_no_port() {
         ("BIND_ADDRESS", "everywhere", "an IP address"),
         ("DEMO_INSTRUMENTS", "4", "a whole number from 5 to 1000"),
         ("MAX_ORDERS", "0", "a whole number from 1 to 16777216"),
+        (
+            "MAX_CLIENT_ORDER_IDS",
+            "1000",
+            "at least MAX_ORDERS, which is 65536",
+        ),
         ("METRICS_PORT", "6543", "another port than PORT's"),
         ("JWT_EXPIRY_SECONDS", "901", "a whole number from 60 to 900"),
         ("PPROF", "all", "off, loopback, token"),

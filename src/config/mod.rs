@@ -300,6 +300,12 @@ impl Config {
                 s.clash(variable, format!("another port than {other}'s"));
             }
         }
+        let (orders, ids) = (self.limits.orders, self.limits.client_order_ids);
+        if ids < orders && !s.is_wrong(&["MAX_ORDERS", "MAX_CLIENT_ORDER_IDS"]) {
+            // Every open order keeps its id.
+            let allowed = format!("at least MAX_ORDERS, which is {orders}");
+            s.clash("MAX_CLIENT_ORDER_IDS", allowed);
+        }
         if self.pprof == Pprof::Token
             && self.pprof_token.is_none()
             && !s.is_wrong(&["PPROF_TOKEN", "PPROF_TOKEN_FILE"])

@@ -471,7 +471,7 @@ pub const SETTINGS: &[Setting] = &[
         Group::Capacities,
         number(1, 1 << 28),
         Initial::Number(|| u64::from(EngineLimits::default().client_order_ids)),
-        "Client order ids remembered in a trading day.",
+        "Client order ids remembered in a trading day; at least `MAX_ORDERS`.",
     ),
     open(
         "MAX_PRICE_PAGES",

@@ -36,7 +36,7 @@ impl Engine {
     /// An engine that goes on from here with other limits.
     ///
     /// # Errors
-    /// What there is more of than they allow.
+    /// What there is more of than they allow, or that no engine can have them.
     ///
     /// # Panics
     /// A command is unfinished.

@@ -52,6 +52,8 @@ pub enum SnapshotError {
     Rules(u32),
     /// More of something than this engine's limits allow.
     Limit(&'static str),
+    /// No engine can be made with such limits.
+    Capacities,
     /// A part that no engine writes.
     Damaged(&'static str),
     /// The state that came of it is not the one that was saved.
@@ -65,6 +67,7 @@ impl core::fmt::Display for SnapshotError {
             Self::Version(version) => write!(f, "snapshot layout version {version} is unknown"),
             Self::Rules(rules) => write!(f, "snapshot's rules {rules} are unknown"),
             Self::Limit(what) => write!(f, "snapshot holds more {what} than this engine may"),
+            Self::Capacities => f.write_str("no engine can have these capacities"),
             Self::Damaged(what) => write!(f, "snapshot is damaged: {what}"),
             Self::StateHash => f.write_str("snapshot gives another state than was saved"),
         }
@@ -231,8 +234,11 @@ impl Engine {
     /// An engine that goes on where the saved one was.
     ///
     /// # Errors
-    /// Bytes that are no snapshot, or more than the limits allow.
+    /// Bytes that are no snapshot, limits that no engine can have, or more than they allow.
     pub fn restore(limits: EngineLimits, bytes: &[u8]) -> Result<Self, SnapshotError> {
+        if !limits.are_possible() {
+            return Err(SnapshotError::Capacities);
+        }
         let mut engine = Self::new(limits);
         engine.load(bytes)?;
         Ok(engine)
