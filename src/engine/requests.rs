@@ -39,6 +39,11 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// For another reason.
+    pub(super) fn because(self, reason: Reason) -> Self {
+        Self { reason, ..self }
+    }
+
     fn unknown(reason: Reason) -> Self {
         Self {
             reason,

@@ -119,13 +119,20 @@ impl Engine {
                 && self.orders.slots[slot as usize].cold.session == self.asking.0
         });
         let slot = match by_id {
-            Some(slot) => slot,
-            None => self.target(request.order_id, &request.original)?.slot,
+            Some(slot) => Ok(slot),
+            None => (self.target(request.order_id, &request.original)).map(|target| target.slot),
         };
-        self.check_stated(slot, request.instrument, request.side)?;
-        // It is known what the order is: who is refused is not told that it is rejected.
-        rate.map_err(|reason| self.refusal(slot, reason))?;
-        Ok(slot)
+        let found = slot.and_then(|slot| {
+            self.check_stated(slot, request.instrument, request.side)?;
+            Ok(slot)
+        });
+        // The rate is what is said of any question beyond it, or who asks for what is not there would be answered
+        // without end. If it is known what the order is, who is refused is not told that it is rejected.
+        match (rate, found) {
+            (Ok(()), found) => found,
+            (Err(reason), Ok(slot)) => Err(self.refusal(slot, reason)),
+            (Err(reason), Err(refusal)) => Err(refusal.because(reason)),
+        }
     }
 
     fn state_order(&mut self, slot: u32, is_last: bool, sink: &mut impl EventSink) {

@@ -243,10 +243,12 @@ impl Venue {
             return;
         }
         let target = self.status_target(session, request, means);
-        let target = target.and_then(|order| match rate {
-            Ok(()) => Ok(order),
-            Err(reason) => Err((reason, order.open_status())),
-        });
+        // Beyond the rate that is the answer, whatever is wrong with the question.
+        let target = match (rate, target) {
+            (Ok(()), target) => target,
+            (Err(reason), Ok(order)) => Err((reason, order.open_status())),
+            (Err(reason), Err((_, status))) => Err((reason, status)),
+        };
         match target {
             Ok(order) => self.state_order(&order, client, 1, true, false),
             Err(why) => {
