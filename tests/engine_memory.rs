@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use support::venue::{Driver, enter, instrument};
 use trading_engine::engine::command::{
-    EnterOrderWithTerms, KillSwitch, MassQuoteHead, OrderTerms, QuoteEntry, SetLimits,
+    EnterOrderWithTerms, KillSwitch, MassQuoteHead, OrderTerms, QuoteEntry, SetAccount, SetLimits,
 };
 use trading_engine::engine::event::EventSink;
 use trading_engine::limits::EngineLimits;
@@ -75,7 +75,11 @@ fn cancel_all(driver: &mut Driver) {
 
 #[test]
 fn an_engine_that_was_touched_grows_no_more_whatever_comes() {
-    let limits = EngineLimits::default();
+    let limits = EngineLimits {
+        // So many that they would be seen.
+        accounts: 1 << 18,
+        ..EngineLimits::default()
+    };
     let empty = resident();
     let started = Instant::now();
     let mut driver = Driver::world(limits, 0, 2);
@@ -133,6 +137,16 @@ fn an_engine_that_was_touched_grows_no_more_whatever_comes() {
     }
     assert_eq!(driver.engine.risk_limits().count(), 1 << 10);
     cancel_all(&mut driver);
+    for number in 0..limits.accounts {
+        let account = SetAccount {
+            firm: FirmId(1),
+            account: AccountId(number),
+            enabled: 1,
+            ..SetAccount::default()
+        };
+        driver.apply(SessionId(0), account, &mut Nowhere);
+    }
+    assert_eq!(driver.engine.accounts().count(), 1 << 18);
 
     for layer in 0..4 {
         let ids: Vec<u32> = (1..=INSTRUMENTS).collect();

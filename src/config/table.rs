@@ -509,7 +509,8 @@ pub const SETTINGS: &[Setting] = &[
         "MAX_ACCOUNTS",
         "max-accounts",
         Group::Capacities,
-        number(1, 1 << 20),
+        // They lie sorted, and a new one moves all behind it: 1 MiB at most, between two orders.
+        number(1, 1 << 16),
         Initial::Number(|| u64::from(EngineLimits::default().accounts)),
         "Accounts over all firms, disabled ones included.",
     ),

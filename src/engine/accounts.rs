@@ -11,6 +11,7 @@ use trading_engine_protocol::types::{AccountId, FirmId, Reason, SessionId};
 use super::Engine;
 use super::command::SetAccount;
 use super::mass_cancel::Owners;
+use super::order::touch_spare;
 use super::session::SessionState;
 use super::snapshot::{In, Out, SnapshotError};
 
@@ -27,6 +28,17 @@ impl Accounts {
             all: Vec::with_capacity(capacity),
             capacity,
         }
+    }
+
+    /// Makes the memory resident.
+    pub fn touch(&mut self) {
+        touch_spare(&mut self.all);
+    }
+
+    /// Start and length of the table.
+    pub fn memory(&self, each: &mut impl FnMut(*const u8, usize)) {
+        let length = self.all.capacity() * size_of::<SetAccount>();
+        each(self.all.as_ptr().cast(), length);
     }
 
     /// Where an account is, or would be.

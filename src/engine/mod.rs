@@ -359,6 +359,7 @@ impl Engine {
         self.protection.memory(&mut each);
         self.deadlines.memory(&mut each);
         self.risk.memory(&mut each);
+        self.accounts.memory(&mut each);
         self.amended.memory(&mut each);
         for ids in [&self.scratch, &self.merged] {
             each(ids.as_ptr().cast(), ids.capacity() * size_of::<u64>());
@@ -377,6 +378,7 @@ impl Engine {
         self.protection.touch();
         self.deadlines.touch();
         self.risk.touch();
+        self.accounts.touch();
         self.amended.touch();
         touch_spare(&mut self.scratch);
         touch_spare(&mut self.merged);

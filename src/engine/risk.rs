@@ -198,10 +198,17 @@ impl RiskLimits {
         touch_spare(&mut self.untold);
     }
 
-    /// Start and length of the large table.
+    /// Start and length of each table.
     pub fn memory(&self, each: &mut impl FnMut(*const u8, usize)) {
-        let length = self.sets.capacity() * size_of::<Limits>();
-        each(self.sets.as_ptr().cast(), length);
+        let mut table = |start: *const u8, elements, size| each(start, elements * size);
+        let (keys, sets, untold) = (&self.keys, &self.sets, &self.untold);
+        table(
+            keys.as_ptr().cast(),
+            keys.capacity(),
+            size_of::<(Key, u32)>(),
+        );
+        table(sets.as_ptr().cast(), sets.capacity(), size_of::<Limits>());
+        table(untold.as_ptr().cast(), untold.capacity(), size_of::<Key>());
     }
 
     fn find(&self, key: Key) -> Option<usize> {
