@@ -375,8 +375,8 @@ fn too_small(error: SnapshotError) -> Failure {
     Failure {
         code: EXIT_CONFIG,
         message: format!(
-            "configuration: {variable} is too small: the journal holds more {what}; allowed is what it holds, \
-             or more"
+            "configuration: {variable} is too small: the journal holds more {what}, or some in places behind \
+             those; allowed is what it holds, or more"
         ),
     }
 }

@@ -290,6 +290,99 @@ fn less_room_than_is_needed_is_refused_by_name() {
     }
 }
 
+/// What counts is what is open: places of orders and quotes that were used once and are free again can be done without,
+/// and who goes on in fewer goes on like one that is restored there.
+#[test]
+fn fewer_places_are_enough_for_what_is_open() {
+    let mut random = Random::new(seed() ^ 0xF1A7);
+    let mut busy = Busy::new(seed());
+    let mut engine = Engine::new(LIMITS);
+    let (mut events, mut others) = (Vec::new(), Vec::new());
+    // Rounds in which places of orders and of quotes were left out, and rounds in which something was in them.
+    let (mut left_out, mut needed) = ([0; 2], 0);
+    while left_out.iter().any(|&rounds| rounds < 10) || needed < 10 {
+        assert!(engine.sequence().0 < 400_000, "{left_out:?} {needed}");
+        for _ in 0..60 {
+            let command = busy.next(&engine);
+            apply(&mut engine, &command, &mut events);
+            busy.saw(&events);
+        }
+        let mut limits = LIMITS;
+        let which = random.below(2) as usize;
+        match which {
+            0 => limits.orders = 1 + random.below(u64::from(LIMITS.orders)) as u32,
+            _ => limits.quotes = 1 + random.below(u64::from(LIMITS.quotes)) as u32,
+        }
+        let mut smaller = match engine.with_room_for(limits) {
+            Ok(smaller) => smaller,
+            Err(SnapshotError::Limit("orders" | "quotes")) => {
+                needed += 1;
+                continue;
+            }
+            Err(other) => panic!("{other}"),
+        };
+        let all = engine.save().unwrap();
+        let is_all = Engine::restore(limits, &all).is_ok();
+        left_out[which] += u64::from(!is_all);
+        assert_eq!(smaller.open_orders(), engine.open_orders());
+        let bytes = smaller.save().unwrap();
+        let mut again = Engine::restore(limits, &bytes).unwrap();
+        assert_eq!(again.state_hash(), smaller.state_hash());
+        for _ in 0..40 {
+            let command = busy.next(&smaller);
+            apply(&mut smaller, &command, &mut events);
+            apply(&mut again, &command, &mut others);
+            assert!(events == others);
+            busy.saw(&events);
+        }
+        assert!(again.save() == smaller.save());
+        engine = smaller.with_room_for(LIMITS).unwrap();
+    }
+}
+
+/// An id whose order ended is answered as before, wherever the order was.
+#[test]
+fn ids_of_orders_in_places_that_are_gone_are_answered_as_before() {
+    const MAKER: SessionId = SessionId(1);
+    let mut driver = Driver::world(LIMITS, 1, 1);
+    let out = &mut Vec::new();
+    let order = |id: u64| venue::enter(id, 1, 1, 0, 100, 1);
+    for id in 1..=20 {
+        driver.apply(MAKER, order(id), out);
+    }
+    // The order that stays is in the first place.
+    for id in 2..=20 {
+        driver.apply(MAKER, venue::cancel(100 + id, id), out);
+    }
+    let limits = EngineLimits {
+        orders: 2,
+        ..LIMITS
+    };
+    driver.engine = driver.engine.with_room_for(limits).unwrap();
+    let reason = |driver: &mut Driver, command: Result<u64, (u64, u64)>| {
+        let mut events = Vec::new();
+        match command {
+            Ok(id) => driver.apply(MAKER, order(id), &mut events),
+            Err((id, original)) => driver.apply(MAKER, venue::cancel(id, original), &mut events),
+        }
+        let mut reason = None;
+        venue::for_each_event(&events, |header, _| reason = Some(header.reason));
+        reason.unwrap()
+    };
+    for id in 2..=20 {
+        let late = reason(&mut driver, Err((200 + id, id)));
+        assert_eq!(late, Reason::TooLateToCancel.code(), "{id}");
+        let twice = reason(&mut driver, Ok(id));
+        assert_eq!(twice, Reason::DuplicateClientOrderId.code(), "{id}");
+    }
+    assert_eq!(reason(&mut driver, Ok(21)), Reason::None.code());
+    let full = reason(&mut driver, Ok(22));
+    assert_eq!(full, Reason::OrderCapacity.code());
+    let canceled = reason(&mut driver, Err((221, 1)));
+    assert_eq!(canceled, Reason::CanceledByRequest.code());
+    assert_eq!(reason(&mut driver, Ok(23)), Reason::None.code());
+}
+
 /// Cut anywhere, or with anything behind it, it is none.
 #[test]
 fn a_part_of_a_snapshot_is_none() {

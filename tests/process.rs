@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 
 use support::server::{self, Server};
 use support::talk::{BinaryTalk, FixTalk};
-use trading_engine_protocol::binary::message::{Fill, Logout, OrderAccepted, OrderRejected};
+use trading_engine_protocol::binary::message::{
+    CancelOrder, Fill, Logout, OrderAccepted, OrderCanceled, OrderRejected,
+};
 use trading_engine_protocol::types::Reason;
+use zerocopy::FromZeros as _;
 
 struct Ended {
     code: Option<i32>,
@@ -264,6 +267,52 @@ fn a_damaged_journal_refuses_to_start_and_names_the_place() {
         .output()
         .unwrap();
     assert_eq!(verify.status.code(), Some(65));
+}
+
+/// How many were open once is no reason to keep room for so many.
+#[test]
+fn capacities_can_be_lowered_to_what_is_open() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = |orders| [("MAX_ORDERS", orders), ("MAKER_BOT", "false")];
+    let talk = |server: &Server| {
+        let credentials = server.credentials();
+        BinaryTalk::logged_on(
+            server.binary,
+            credentials.binary("alpha-1").unwrap(),
+            30_000,
+        )
+    };
+    let server = Server::start(data.path(), &settings("64"));
+    let mut alpha = talk(&server);
+    for id in 1..=40 {
+        let order = alpha.order(id, 1, 1, 50);
+        alpha.send(&order);
+        assert!(alpha.expect().read::<OrderAccepted>().is_some());
+    }
+    for id in 1..=40 {
+        alpha.send(&CancelOrder {
+            cl_ord_id: 100 + id,
+            orig_cl_ord_id: id,
+            instrument_id: alpha.order(id, 1, 1, 50).instrument_id,
+            ..CancelOrder::new_zeroed()
+        });
+        alpha.expect_a::<OrderCanceled>();
+    }
+    assert_eq!(server.terminate(), Some(0));
+    // And once more, by a replay of that.
+    for first in [41, 43] {
+        let server = Server::start(data.path(), &settings("1"));
+        let mut alpha = talk(&server);
+        let order = alpha.order(first, 1, 1, 50);
+        alpha.send(&order);
+        let is_there = alpha.expect().read::<OrderAccepted>().is_some();
+        assert_eq!(is_there, first == 41);
+        let order = alpha.order(first + 1, 1, 1, 50);
+        alpha.send(&order);
+        let rejected: OrderRejected = alpha.expect().read().unwrap();
+        assert_eq!(rejected.reason, Reason::OrderCapacity.code());
+        server.kill();
+    }
 }
 
 /// What was refused for lack of room stays refused, whatever the venue is started with later; and what is open is not

@@ -41,7 +41,7 @@ impl Engine {
     /// # Panics
     /// A command is unfinished.
     pub fn with_room_for(&self, limits: EngineLimits) -> Result<Self, SnapshotError> {
-        let state = self.save();
+        let state = self.save_for(&limits);
         Self::restore(
             limits,
             &state.expect("Invariant: the last command is finished"),

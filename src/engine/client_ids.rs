@@ -247,14 +247,20 @@ impl ClientIds {
         entry.tail = entry.tail & TAIL_MASK | u32::from(status.as_u8()) << TAIL_BITS;
     }
 
-    /// Key and entries, in the order of their coming.
-    pub fn save(&self, out: &mut Out) {
+    /// Key and entries, in the order of their coming. There are `slots` of orders: an id whose order ended in one behind
+    /// them leads to the first, where an order never has that id while this entry is there.
+    pub fn save(&self, slots: u32, out: &mut Out) {
         out.words([self.key, self.count as u64]);
         for &bucket in self.in_use() {
             let entry = &self.entries[bucket as usize];
+            let slot = match entry.slot {
+                NIL => NIL,
+                slot if slot < slots => slot,
+                _ => 0,
+            };
             out.words([
                 entry.fingerprint,
-                u64::from(entry.tail) << 32 | u64::from(entry.slot),
+                u64::from(entry.tail) << 32 | u64::from(slot),
             ]);
         }
     }

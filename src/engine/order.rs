@@ -539,6 +539,26 @@ impl Orders {
         count == free.len()
     }
 
+    /// Of the slots that ever held an order, those that have a place among `room`: all of them, unless no order is in
+    /// the others.
+    pub fn used_within(&self, room: u32) -> u32 {
+        let used = self.used();
+        let kept = used.min(room);
+        if (kept..used).any(|slot| self.is_live(slot)) {
+            used
+        } else {
+            kept
+        }
+    }
+
+    /// The first in the free list, from `slot` on, that is below `used`; `NIL` = none.
+    pub fn free_below(&self, used: u32, mut slot: u32) -> u32 {
+        while slot != NIL && slot >= used {
+            slot = self.slots[slot as usize].hot.next;
+        }
+        slot
+    }
+
     /// Slots that ever held an order.
     pub fn used(&self) -> u32 {
         #[allow(clippy::cast_possible_truncation, reason = "at most 2^24 slots")]

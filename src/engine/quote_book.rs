@@ -300,14 +300,35 @@ impl QuoteBook {
         &mut self.records[record as usize]
     }
 
-    /// Key and records where they lie: orders name them by their places.
-    pub fn save(&self, out: &mut Out) {
-        out.words([self.key, self.records.len() as u64, u64::from(self.free)]);
-        for record in &self.records {
+    /// Key and records where they lie: orders name them by their places. Those that have no place among `room` are left
+    /// out, if none of them is used.
+    pub fn save(&self, room: u32, out: &mut Out) {
+        let all = self.records.len();
+        let kept = all.min(room as usize);
+        let spare = self.records[kept..].iter().all(|record| !record.is_used());
+        let kept = if spare { kept } else { all };
+        out.words([
+            self.key,
+            kept as u64,
+            u64::from(self.free_below(kept, self.free)),
+        ]);
+        for record in &self.records[..kept] {
             out.words(name_words(&record.name));
             out.part(&record.entry_id);
-            out.words(record.slots.map(u64::from));
+            let [mut first, second] = record.slots;
+            if !record.is_used() {
+                first = self.free_below(kept, first);
+            }
+            out.words([first, second].map(u64::from));
         }
+    }
+
+    /// The first in the list of free records, from `record` on, that is below `kept`; `NIL` = none.
+    fn free_below(&self, kept: usize, mut record: u32) -> u32 {
+        while record != NIL && record as usize >= kept {
+            record = self.records[record as usize].slots[0];
+        }
+        record
     }
 
     /// Reads what [`QuoteBook::save`] wrote; whether its slots hold what they should is not known here.

@@ -183,6 +183,12 @@ fn capacities_in(input: &mut In<'_>) -> Result<SetCapacities, SnapshotError> {
 impl Engine {
     /// The state between two commands; `None` while one is unfinished.
     pub fn save(&self) -> Option<Vec<u8>> {
+        self.save_for(&self.limits)
+    }
+
+    /// As an engine with these limits can have it: where nothing is open in the places of orders and quotes that it
+    /// lacks, they are left out, and the others are free in the order in which they were.
+    pub(super) fn save_for(&self, limits: &EngineLimits) -> Option<Vec<u8>> {
         if self.work != Work::Nothing || self.held_length != 0 {
             return None;
         }
@@ -190,10 +196,9 @@ impl Engine {
         out.word(SNAPSHOT_VERSION);
         out.part(&self.capacities());
         self.save_head(&mut out);
-        self.ids.save(&mut out);
-        self.save_orders(&self.ids.places(), &mut out);
-        self.save_rest(&mut out);
-        out.word(self.state_hash());
+        self.save_orders(limits, &self.ids.places(), &mut out);
+        self.save_rest(limits, &mut out);
+        out.word(self.hash_for(limits));
         match out {
             Out::Bytes(bytes) => Some(bytes),
             Out::Hash(_) => None,
@@ -222,9 +227,9 @@ impl Engine {
     }
 
     /// What is behind the orders.
-    pub(super) fn save_rest(&self, out: &mut Out) {
+    pub(super) fn save_rest(&self, limits: &EngineLimits, out: &mut Out) {
         self.save_books(out);
-        self.quotes.save(out);
+        self.quotes.save(limits.quotes, out);
         self.protection.save(out);
         self.risk.save(out);
         self.amended.save(out);
@@ -479,19 +484,21 @@ impl Engine {
         Ok(())
     }
 
-    /// `places`: which id is in a bucket.
-    pub(super) fn save_orders(&self, places: &[u32], out: &mut Out) {
+    /// Ids and orders. `places`: which id is in a bucket.
+    pub(super) fn save_orders(&self, limits: &EngineLimits, places: &[u32], out: &mut Out) {
+        let used = self.orders.used_within(limits.orders);
+        self.ids.save(used, out);
         out.words([
             self.orders.entries(),
-            u64::from(self.orders.used()),
-            u64::from(self.orders.first_free()),
+            u64::from(used),
+            u64::from(self.orders.free_below(used, self.orders.first_free())),
         ]);
-        for slot in 0..self.orders.used() {
+        for slot in 0..used {
             let at = slot as usize;
             let hot = &self.orders.slots[at].hot;
             out.word(hot.entry);
             if hot.entry == 0 {
-                out.word(u64::from(hot.next));
+                out.word(u64::from(self.orders.free_below(used, hot.next)));
                 continue;
             }
             let (cold, extra, own) = (

@@ -8,6 +8,7 @@
 
 use super::Engine;
 use super::snapshot::Out;
+use crate::limits::EngineLimits;
 
 /// FNV-1a over 64-bit words with a finishing mix: simple to write again in another language.
 #[derive(Clone, Copy)]
@@ -34,12 +35,16 @@ impl Hasher {
 impl Engine {
     /// Hash of the complete logical state between two commands.
     pub fn state_hash(&self) -> u64 {
+        self.hash_for(&self.limits)
+    }
+
+    /// The hash that the state has as [`Engine::save_for`] states it.
+    pub(super) fn hash_for(&self, limits: &EngineLimits) -> u64 {
         let mut out = Out::Hash(Hasher::BEGIN);
         self.save_head(&mut out);
-        self.ids.save(&mut out);
-        // Which of them is an order's is known by its ClientOrderId.
-        self.save_orders(&[], &mut out);
-        self.save_rest(&mut out);
+        // Which of the ids is an order's is known by its ClientOrderId.
+        self.save_orders(limits, &[], &mut out);
+        self.save_rest(limits, &mut out);
         match out {
             Out::Hash(hasher) => hasher.0,
             Out::Bytes(_) => 0,
