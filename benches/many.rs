@@ -43,7 +43,7 @@ fn floor() -> Driver {
         ..venue::session(id, SessionProtocol::Binary)
     });
     let mut driver = Driver::world_of(limits, 2, &sessions);
-    driver.engine.touch();
+    driver.engine.touch(|_, _| ());
     let sink = &mut Vec::with_capacity(1 << 16);
     let bounded = DefineInstrument {
         dynamic_band: 50,

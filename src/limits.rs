@@ -67,7 +67,8 @@ const _: () = assert!(ORDER_SLOT_BITS + ORDER_ENTRY_BITS == u64::BITS);
 const _: () = assert!(QUANTITY_MAX.checked_mul(1 << ORDER_SLOT_BITS).is_some());
 
 /// Capacities an engine allocates once, at start; each is refused at by name, never grown. The log has them in this
-/// layout (`SetCapacities`).
+/// layout (`SetCapacities`). A start with others than the log's last moves the state: while it does, the memory of both
+/// cores is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct EngineLimits {

@@ -134,6 +134,7 @@ pub fn recover(
     let started = Instant::now();
     let fresh = |logged: Option<EngineLimits>| {
         let engine = Engine::new(logged.unwrap_or(settings.limits));
+        // What the replay writes is to be in large pages, too.
         engine.memory(prefer_large_pages);
         engine
     };
@@ -168,8 +169,6 @@ pub fn recover(
             tracing::warn!(%error, "statistics of the day begin with this start");
         }
     }
-    engine.touch();
-    let made_for = engine.limits();
     let mut bytes = Vec::new();
     let mut failed = None;
     let (position, summary) =
@@ -189,10 +188,8 @@ pub fn recover(
     if let Some(error) = failed {
         return Err(error);
     }
-    // The log said other capacities: the core is in other memory by now.
-    if engine.limits() != made_for {
-        engine.memory(prefer_large_pages);
-    }
+    // Not before: the log may have said other capacities meanwhile, and the core be in other memory.
+    engine.touch(prefer_large_pages);
     event_log.complete(engine.sequence().0)?;
     // Who follows the events finds all of the journal's.
     event_log.flush()?;

@@ -83,7 +83,7 @@ fn an_engine_that_was_touched_grows_no_more_whatever_comes() {
     let empty = resident();
     let started = Instant::now();
     let mut driver = Driver::world(limits, 0, 2);
-    driver.engine.touch();
+    driver.engine.touch(|_, _| ());
     let took = started.elapsed();
     let touched = resident();
     let mut told = 0;

@@ -52,6 +52,34 @@ fn book(server: &Server) -> serde_json::Value {
     }
 }
 
+/// Most memory that a process had, KiB.
+fn most_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.unwrap().trim().strip_suffix(" kB").unwrap();
+    kib.trim().parse().unwrap()
+}
+
+/// One start with a large setting is in the log for good; its memory is not in every later start.
+#[test]
+fn a_capacity_of_once_is_not_paid_for_by_later_starts() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = |ids| [("MAX_CLIENT_ORDER_IDS", ids), ("SNAPSHOTS", "false")];
+    let start = |ids| {
+        let server = Server::start(data.path(), &settings(ids));
+        let most = most_memory(server.pid());
+        assert_eq!(server.terminate(), Some(0));
+        most
+    };
+    let small = start("65536");
+    let large = start("8388608");
+    let moves_back = start("65536");
+    let again = start("65536");
+    println!("{small} KiB, {large} KiB, then {moves_back} KiB and {again} KiB");
+    assert!(large > small + (128 << 10), "{small} {large}");
+    assert!(again < small + (64 << 10), "{small} {again}");
+}
+
 #[test]
 fn a_wrong_setting_names_itself_and_what_is_allowed_and_opens_no_port() {
     let data = tempfile::tempdir().unwrap();

@@ -554,8 +554,7 @@ pub fn apply(engine: &mut Engine, bytes: &[u8], sink: &mut Buffer) {
 /// The engine with its instruments and one session, and no orders.
 pub fn empty_engine(prepared: &Prepared) -> Engine {
     let mut engine = Driver::world(prepared.limits, prepared.instruments, 1).engine;
-    engine.memory(prefer_large_pages);
-    engine.touch();
+    engine.touch(prefer_large_pages);
     engine
 }
 

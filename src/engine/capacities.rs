@@ -10,7 +10,8 @@ use crate::limits::EngineLimits;
 
 impl Engine {
     /// Has room for other numbers from now on: the state goes into an engine that is made for them. Between two
-    /// commands of a start or a replay; nobody trades meanwhile.
+    /// commands of a start or a replay; nobody trades meanwhile. Until it is done there are both engines, with the memory
+    /// of both.
     ///
     /// # Errors
     /// `InvalidDefinition`: no engine has these. `DefinitionCapacity`: there is more than they allow.
@@ -24,8 +25,9 @@ impl Engine {
                 .with_room_for(limits)
                 .map_err(|_| Reason::DefinitionCapacity)?;
             (other.cause, other.asking) = (self.cause, self.asking);
-            if self.touched {
-                other.touch();
+            // A replay goes through capacities that nobody needs any more: their memory is not touched.
+            if let Some(prepare) = self.resident {
+                other.touch(prepare);
             }
             *self = other;
         }

@@ -209,6 +209,9 @@ impl Cause {
     }
 }
 
+/// What is done with start and length of a large table before it is made resident.
+pub type Prepare = fn(*const u8, usize);
+
 /// The matching core of one segment.
 pub struct Engine {
     limits: EngineLimits,
@@ -259,8 +262,8 @@ pub struct Engine {
     log_id: u64,
     /// See [`command::RULES`]; 0 = the log has not said.
     rules: u32,
-    /// Its memory is resident.
-    touched: bool,
+    /// Its memory is resident, and each table was shown to this before.
+    resident: Option<Prepare>,
     work: Work,
     cause: Cause,
     /// Inbound number and session of the command at work.
@@ -342,15 +345,14 @@ impl Engine {
             trading_day: 0,
             log_id: 0,
             rules: 0,
-            touched: false,
+            resident: None,
             work: Work::Nothing,
             cause: Cause::default(),
             asking: (SessionId(0), 0),
         }
     }
 
-    /// Start and length of each large table, so that the owner can ask the system for large pages
-    /// before [`Engine::touch`].
+    /// Start and length of each large table.
     pub fn memory(&self, mut each: impl FnMut(*const u8, usize)) {
         self.orders.memory(&mut each);
         self.ladders.memory(&mut each);
@@ -368,9 +370,11 @@ impl Engine {
 
     /// Makes all of it resident, so that no command pays for a page of memory, and who has too little is
     /// told now. (Instruments, firms and sessions were written when they were made.) Once, before the
-    /// first command.
-    pub fn touch(&mut self) {
-        self.touched = true;
+    /// first command that somebody waits for. The system is asked for large pages by `prepare` before; other capacities
+    /// are given other memory in the same way.
+    pub fn touch(&mut self, prepare: Prepare) {
+        self.resident = Some(prepare);
+        self.memory(prepare);
         self.orders.touch();
         self.ladders.touch();
         self.ids.touch();
