@@ -781,10 +781,18 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
     let desk = venue.desk();
     let now_and_then = || {
         venue.publish();
-        let day = config.trading_day_start.day_at(clock.utc_now());
+        let utc_now = clock.utc_now();
+        let day = config.trading_day_start.day_at(utc_now);
         let of_log = venue.mirror().read(|reference| reference.trading_day);
-        match days.next(day, of_log) {
-            Some(Step::Ask(day)) if desk.scheduled_day(day) => days.asked(day),
+        match days.next(utc_now, day, of_log) {
+            Some(Step::Ask(day)) if desk.scheduled_day(day) => days.asked(utc_now, day),
+            Some(Step::AskAgain(day)) => {
+                tracing::warn!(
+                    day,
+                    "a trading day was asked for and did not begin: asked for again"
+                );
+                desk.scheduled_day(day);
+            }
             Some(Step::Began(day)) => tracing::info!(day, "a trading day begins"),
             Some(Step::Later { day, log }) => warn_of_later_day(day, log),
             Some(Step::Ask(_)) | None => {}

@@ -28,15 +28,20 @@ impl TradingDayStart {
 pub struct Days {
     /// The newest day of the clock that was dealt with.
     seen: u32,
-    /// It was asked for and the log does not have it yet.
-    asked: bool,
+    /// When it was asked for, if the log does not have it yet.
+    asked_at: Option<UtcNanos>,
 }
+
+/// How long a day that was asked for has to get into the log before it is asked for again.
+const ASK_AGAIN_NS: u64 = 10 * UtcNanos::SECOND;
 
 /// What is to be done about a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Ask for it, and say so by [`Days::asked`].
     Ask(u32),
+    /// It was asked for a while ago and did not begin: ask once more. A day that the log has by then is refused there.
+    AskAgain(u32),
     /// It was asked for, and began.
     Began(u32),
     /// The log has a later one, so it does not begin.
@@ -53,18 +58,26 @@ impl Days {
     pub fn new(today: u32) -> Self {
         Self {
             seen: today,
-            asked: false,
+            asked_at: None,
         }
     }
 
     /// What to do now: `day` by the clock, with the log at `log`.
-    pub fn next(&mut self, day: u32, log: u32) -> Option<Step> {
+    pub fn next(&mut self, now: UtcNanos, day: u32, log: u32) -> Option<Step> {
         let day = day.max(self.seen);
         let is_new = day > self.seen;
         if log < day {
-            return is_new.then_some(Step::Ask(day));
+            if is_new {
+                return Some(Step::Ask(day));
+            }
+            let waits = self.asked_at.map(|at| now.0.saturating_sub(at.0));
+            if waits.is_some_and(|waits| waits >= ASK_AGAIN_NS) {
+                self.asked_at = Some(now);
+                return Some(Step::AskAgain(day));
+            }
+            return None;
         }
-        let asked = std::mem::take(&mut self.asked);
+        let asked = self.asked_at.take().is_some();
         self.seen = day;
         if log > day {
             return (is_new || asked).then_some(Step::Later { day, log });
@@ -73,9 +86,9 @@ impl Days {
     }
 
     /// A day was asked for.
-    pub fn asked(&mut self, day: u32) {
+    pub fn asked(&mut self, now: UtcNanos, day: u32) {
         self.seen = day;
-        self.asked = true;
+        self.asked_at = Some(now);
     }
 }
 
@@ -93,29 +106,52 @@ pub fn minute_of_day(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    const NOW: UtcNanos = UtcNanos(1_000 * UtcNanos::SECOND);
+
+    #[test]
+    fn a_day_that_does_not_get_into_the_log_is_asked_for_again() {
+        let mut days = Days::new(20_260_102);
+        let at = |ns: u64| UtcNanos(NOW.0 + ns);
+        let mut next = |ns, log| days.next(at(ns), 20_260_103, log);
+        assert_eq!(next(0, 20_260_102), Some(Step::Ask(20_260_103)));
+        days.asked(NOW, 20_260_103);
+        let mut next = |ns, log| days.next(at(ns), 20_260_103, log);
+        assert_eq!(next(ASK_AGAIN_NS - 1, 20_260_102), None);
+        let again = Some(Step::AskAgain(20_260_103));
+        assert_eq!(next(ASK_AGAIN_NS, 20_260_102), again);
+        // Not without end.
+        assert_eq!(next(ASK_AGAIN_NS + 1, 20_260_102), None);
+        assert_eq!(next(2 * ASK_AGAIN_NS, 20_260_102), again);
+        assert_eq!(
+            next(2 * ASK_AGAIN_NS + 1, 20_260_103),
+            Some(Step::Began(20_260_103))
+        );
+        assert_eq!(next(9 * ASK_AGAIN_NS, 20_260_103), None);
+    }
+
     #[test]
     fn a_day_is_said_to_begin_when_the_log_has_it() {
         let mut days = Days::new(20_260_102);
-        assert_eq!(days.next(20_260_102, 20_260_102), None);
+        assert_eq!(days.next(NOW, 20_260_102, 20_260_102), None);
         assert_eq!(
-            days.next(20_260_103, 20_260_102),
+            days.next(NOW, 20_260_103, 20_260_102),
             Some(Step::Ask(20_260_103))
         );
         // There was no room for it.
         assert_eq!(
-            days.next(20_260_103, 20_260_102),
+            days.next(NOW, 20_260_103, 20_260_102),
             Some(Step::Ask(20_260_103))
         );
-        days.asked(20_260_103);
-        assert_eq!(days.next(20_260_103, 20_260_102), None);
+        days.asked(NOW, 20_260_103);
+        assert_eq!(days.next(NOW, 20_260_103, 20_260_102), None);
         assert_eq!(
-            days.next(20_260_103, 20_260_103),
+            days.next(NOW, 20_260_103, 20_260_103),
             Some(Step::Began(20_260_103))
         );
-        assert_eq!(days.next(20_260_103, 20_260_103), None);
+        assert_eq!(days.next(NOW, 20_260_103, 20_260_103), None);
         // Somebody began the next one by hand: nothing is left to do.
-        assert_eq!(days.next(20_260_103, 20_260_104), None);
-        assert_eq!(days.next(20_260_104, 20_260_104), None);
+        assert_eq!(days.next(NOW, 20_260_103, 20_260_104), None);
+        assert_eq!(days.next(NOW, 20_260_104, 20_260_104), None);
     }
 
     #[test]
@@ -125,17 +161,17 @@ mod tests {
             day: 20_260_103,
             log: 20_260_109,
         };
-        assert_eq!(days.next(20_260_103, 20_260_109), Some(later));
-        assert_eq!(days.next(20_260_103, 20_260_109), None);
+        assert_eq!(days.next(NOW, 20_260_103, 20_260_109), Some(later));
+        assert_eq!(days.next(NOW, 20_260_103, 20_260_109), None);
         // Also when it came between the question and the answer.
         let mut days = Days::new(20_260_102);
         assert_eq!(
-            days.next(20_260_103, 20_260_102),
+            days.next(NOW, 20_260_103, 20_260_102),
             Some(Step::Ask(20_260_103))
         );
-        days.asked(20_260_103);
-        assert_eq!(days.next(20_260_103, 20_260_109), Some(later));
-        assert_eq!(days.next(20_260_103, 20_260_109), None);
+        days.asked(NOW, 20_260_103);
+        assert_eq!(days.next(NOW, 20_260_103, 20_260_109), Some(later));
+        assert_eq!(days.next(NOW, 20_260_103, 20_260_109), None);
     }
 
     #[test]
