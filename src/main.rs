@@ -345,7 +345,7 @@ impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
         let code = match error {
             JournalError::Io { .. } => EXIT_IO,
-            JournalError::Damaged { .. } => EXIT_DATA,
+            JournalError::Damaged { .. } | JournalError::Differs { .. } => EXIT_DATA,
         };
         Self {
             code,

@@ -53,6 +53,7 @@ use crate::journal::event_tail::TailSource;
 use crate::journal::history::{HistoryAgent, Observer};
 use crate::journal::recovery;
 use crate::journal::snapshots::{self, SnapshotStats};
+use crate::journal::told::Told;
 use crate::journal::writer::{self, AppendAgent, Shared, SyncAgent};
 use crate::journal::{JournalError, Policy};
 use crate::limits::EngineLimits;
@@ -169,6 +170,8 @@ pub fn recover(
             tracing::warn!(%error, "statistics of the day begin with this start");
         }
     }
+    let tail = TailSource::new(Arc::clone(&event_disk), log_id, event_log.head());
+    let mut told = Told::from_sequence(&tail, from_snapshot + 1)?;
     let mut bytes = Vec::new();
     let mut failed = None;
     let (position, summary) =
@@ -179,6 +182,7 @@ pub fn recover(
                     &mut engine,
                     command,
                     &mut bytes,
+                    &mut told,
                     &mut event_log,
                     &mut market,
                 )
@@ -273,6 +277,7 @@ fn replay_one(
     engine: &mut Engine,
     command: &[u8],
     bytes: &mut Vec<u8>,
+    told: &mut Told,
     event_log: &mut EventLog,
     market: &mut Market,
 ) -> Result<(), JournalError> {
@@ -283,10 +288,9 @@ fn replay_one(
             JournalError::damaged("journal", 0, why)
         })?
     };
-    let logged = event_log.sequence();
     loop {
         for (header, body, event) in event_log::events(bytes) {
-            if header.sequence.0 > logged {
+            if !told.sees(header, &body, event)? {
                 event_log.append(header, event)?;
             }
             market.apply(header, &body);
@@ -298,6 +302,7 @@ fn replay_one(
         bytes.clear();
         progress = engine.resume(bytes);
     }
+    told.finished(engine.sequence().0)?;
     event_log.complete(engine.sequence().0)
 }
 

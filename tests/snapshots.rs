@@ -15,11 +15,13 @@ use support::workload::{Kind, Random, Shape, Stream};
 use trading_engine::agent::Idle;
 use trading_engine::config::Preset;
 use trading_engine::engine::command::{DefineFirm, Genesis, SessionLogon, name};
+use trading_engine::engine::event::EventHeader;
 use trading_engine::engine::{Engine, Progress};
 use trading_engine::gateway::GatewaySettings;
 use trading_engine::journal::Policy;
 use trading_engine::journal::disk::Disk;
 use trading_engine::journal::disk::OsDisk;
+use trading_engine::journal::event_log::{self, EventLog};
 use trading_engine::journal::inspect;
 use trading_engine::journal::recovery;
 use trading_engine::journal::sim_disk::SimDisk;
@@ -237,6 +239,80 @@ fn a_power_cut_while_one_is_taken_leaves_a_start_with_the_same_state() {
         }
     }
     assert_eq!(used, (changes + 1) * 6, "an older one is always there");
+}
+
+/// Of one event, which can become none or two.
+type Change = fn(&mut Vec<Vec<u8>>);
+
+/// An event log as another build would have written it: `change` may leave an event out, change it or write one more.
+fn told_otherwise(
+    world: &World,
+    mut change: impl FnMut(&EventHeader, &mut Vec<Vec<u8>>),
+) -> SimDisk {
+    let events = SimDisk::default();
+    let last = recovery::inspect(&world.disk, |_| ()).unwrap().sequence;
+    let mut log = EventLog::open(shared(&events), LOG_ID, last, 1 << 12).unwrap();
+    let mut engine = Engine::new(LIMITS);
+    let mut bytes = Vec::new();
+    recovery::inspect(&world.disk, |command| {
+        apply(&mut engine, command, &mut bytes);
+        for (header, _, event) in event_log::events(&bytes) {
+            let mut all = vec![event.to_vec()];
+            change(header, &mut all);
+            for event in all {
+                log.append(header, &event).unwrap();
+            }
+        }
+        log.complete(engine.sequence().0).unwrap();
+    })
+    .unwrap();
+    log.flush().unwrap();
+    events
+}
+
+fn refusal(world: &World, events: &SimDisk) -> Option<String> {
+    let (disk, events) = (world.disk.fork(), events.fork());
+    let started = topology::recover(shared(&disk), shared(&events), &settings(false), LOG_ID);
+    started.err().map(|error| error.to_string())
+}
+
+/// What clients were told and what the state came to were different things, and nobody said so.
+#[test]
+fn a_start_that_would_answer_otherwise_than_clients_were_told_is_refused() {
+    let mut world = World::new(31);
+    world.grow(1);
+    let same = told_otherwise(&world, |_, _| ());
+    assert_eq!(refusal(&world, &same), None);
+    let mut third = 0;
+    let mut told = Vec::new();
+    recovery::inspect(&world.disk, |_| third += 1).unwrap();
+    third /= 3;
+    told_otherwise(&world, |header, _| {
+        told.push((header.sequence.0, header.index))
+    });
+    // The first event from there on.
+    let &at = told
+        .iter()
+        .find(|(sequence, _)| *sequence >= third)
+        .unwrap();
+    let is_it = |header: &EventHeader| (header.sequence.0, header.index) == at;
+    let named = format!("Sequence {} is answered otherwise", at.0);
+    let changes: [(&str, Change); 3] = [
+        ("with other content", |all| *all[0].last_mut().unwrap() ^= 1),
+        ("the journal gives", |all| all.clear()),
+        ("the event log has", |all| all.push(all[0].clone())),
+    ];
+    for (said, change) in changes {
+        let otherwise = told_otherwise(&world, |header, all| {
+            if is_it(header) {
+                change(all);
+            }
+        });
+        let why = refusal(&world, &otherwise).expect(said);
+        assert!(why.contains(said), "{why}");
+        println!("{why}");
+        assert!(why.contains(&named), "{why}");
+    }
 }
 
 #[test]

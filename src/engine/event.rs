@@ -940,6 +940,16 @@ macro_rules! bodies {
             Err(EventError)
         }
 
+        impl EventBody<'_> {
+            /// What it is.
+            pub fn kind(&self) -> EventKind {
+                match self {
+                    $(Self::$name(_) => EventKind::$name,)+
+                    Self::MassQuoteAnswered(_) => EventKind::MassQuoteAnswered,
+                }
+            }
+        }
+
         $(const _: () =
             assert!(size_of::<EventHeader>() + size_of::<$name>() <= SHORT_EVENT_LENGTH_MAX);)+
     };

@@ -102,6 +102,7 @@ pub fn refused_at(result: Result<Restart, JournalError>) -> (String, u64) {
             assert!(!why.is_empty());
             (file, offset)
         }
+        Err(error @ JournalError::Differs { .. }) => panic!("{error}"),
         Err(JournalError::Io { what, error }) => panic!("an error of the disk: {what}: {error}"),
         Ok(restart) => panic!("started with {} commands", restart.commands.len()),
     }
