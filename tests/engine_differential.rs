@@ -52,7 +52,7 @@ const COARSE: u32 = 4;
 const INSTRUMENTS: u32 = 5;
 const INSTRUMENTS_MAX: u32 = 6;
 /// All are reached now and then.
-const ORDERS: u32 = 480;
+const ORDERS: u32 = 400;
 const CLIENT_ORDER_IDS: u32 = 7_000;
 const PRICE_PAGES: u32 = 16;
 const QUOTE_CAPACITY: u32 = 50;
