@@ -10,6 +10,7 @@ runs the tests with that in their names, CONSOLE=src/admin/console takes the pag
 that work on them needs no build.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -70,12 +71,25 @@ class Venue:
     def console_user(self, role):
         return next(user for user in self.credentials()["console"] if user["role"] == role)
 
+    def _client(self, key):
+        name = self.credentials()["binary"][key]["key_id"]
+        return [self.program, "client", "--address", self.binary, "--credentials", str(self.folder / "demo" / "credentials.toml"), "--key", name]
+
     def client(self, words, key=0):
         """Trades; gives what the client printed."""
-        name = self.credentials()["binary"][key]["key_id"]
-        command = [self.program, "client", "--address", self.binary, "--credentials", str(self.folder / "demo" / "credentials.toml"), "--key", name, *words.split()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        done = subprocess.run([*self._client(key), *words.split()], capture_output=True, text=True, timeout=30)
         return done.stdout + done.stderr
+
+    @contextlib.contextmanager
+    def trader(self, key=0):
+        """A client that stays connected and takes its words, a line each."""
+        process = subprocess.Popen(self._client(key), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+        try:
+            yield process
+        finally:
+            # It may still have words to say.
+            process.kill()
+            process.wait(30)
 
 
 class Browser:
@@ -196,6 +210,64 @@ def a_kill_switch_wants_its_target_typed_and_can_be_released(browser, venue):
     at.close()
 
 
+def a_kill_switch_of_a_desk_is_released_without_touching_the_venues_own(browser, venue):
+    desk = next(at for at, key in enumerate(venue.credentials()["binary"]) if "risk" in key.get("roles", []))
+    said = venue.client("kill firm 1", key=desk)
+    assert "reject" not in said.lower(), said
+    at = Browser(browser, venue).login("risk")
+    block = at.page.locator("#blocks li")
+    expect(block).to_contain_text("DEMO-ALPHA (by the firm's desk)")
+    assert "reject" in venue.client("buy ACME 1 100.02").lower()
+    form = at.page.locator("#kill")
+    form.get_by_label("Scope").select_option("instrument")
+    form.get_by_label("Target").select_option(label="ACME")
+    form.get_by_role("button", name="Kill").click()
+    at.agree(typed="ACME")
+    expect(block).to_have_count(2)
+    at.page.get_by_role("button", name="Release DEMO-ALPHA").click()
+    at.agree()
+    expect(block).to_have_count(1)
+    expect(block).to_contain_text("ACME")
+    said = venue.client("buy TEST-A 1 50")
+    assert "accepted" in said.lower(), said
+    at.close()
+
+
+def sessions_and_stages_show_numbers_while_orders_come(browser, venue):
+    at = Browser(browser, venue).login("viewer")
+    name = venue.credentials()["binary"][0]["key_id"]
+    cells = at.page.locator("#sessions-table tbody tr", has_text=name).locator("td")
+    expect(cells.nth(3)).to_have_text("away")
+    expect(at.page.locator("#charts figure").first).to_contain_text("idle")
+    with venue.trader() as trader:
+        expect(cells.nth(3)).to_have_text("connected")
+        until = time.monotonic() + PATIENCE_MS / 1_000
+        seen, entered = {}, 0
+        while len(seen) < 3:
+            assert time.monotonic() < until, f"{seen}: {cells.all_text_contents()}"
+            for _ in range(5):
+                trader.stdin.write("buy ACME 1 100.02\n")
+                entered += 1
+            trader.stdin.flush()
+            for what, at_cell in (("orders", 4), ("told", 5)):
+                text = cells.nth(at_cell).text_content()
+                if text not in ("", "0"):
+                    seen[what] = int(text.replace(",", ""))
+            stages = at.page.locator("#charts figure b").all_text_contents()
+            measured = [text for text in stages if re.fullmatch(r"[\d.]+ (µs|ms|s)( · [\d.]+ (µs|ms|s)){2}", text)]
+            if measured:
+                seen["stages"] = measured
+            time.sleep(0.1)
+        assert 0 < seen["orders"] <= entered, (seen, entered)
+        # It reads what it is told, so nothing waits for it.
+        assert cells.nth(7).text_content() == "0"
+        drawn = at.page.locator("#charts polyline.p50").evaluate_all("lines => lines.some(line => line.getAttribute('points').split(' ').length > 0 && line.getAttribute('points') !== '')")
+        assert drawn, "no stage has a line"
+    expect(cells.nth(3)).to_have_text("away")
+    expect(cells.nth(4)).to_have_text("0")
+    at.close()
+
+
 def a_viewer_can_look_and_no_more(browser, venue):
     at = Browser(browser, venue).login("viewer")
     at.choose("ACME")
@@ -281,6 +353,8 @@ def main():
         an_address_that_names_nothing_shows_the_desk,
         a_halt_stops_trading_until_it_is_resumed,
         a_kill_switch_wants_its_target_typed_and_can_be_released,
+        a_kill_switch_of_a_desk_is_released_without_touching_the_venues_own,
+        sessions_and_stages_show_numbers_while_orders_come,
         a_viewer_can_look_and_no_more,
         nothing_is_out_of_reach_on_a_phone,
         it_can_be_used_without_seeing_it,
