@@ -787,11 +787,12 @@ fn run(config: &Config, registry: Registry) -> Result<(), Failure> {
         match days.next(utc_now, day, of_log) {
             Some(Step::Ask(day)) if desk.scheduled_day(day) => days.asked(utc_now, day),
             Some(Step::AskAgain(day)) => {
+                let asked = desk.scheduled_day(day);
                 tracing::warn!(
                     day,
-                    "a trading day was asked for and did not begin: asked for again"
+                    asked,
+                    "a trading day was asked for and did not begin: asked for again, if there is room"
                 );
-                desk.scheduled_day(day);
             }
             Some(Step::Began(day)) => tracing::info!(day, "a trading day begins"),
             Some(Step::Later { day, log }) => warn_of_later_day(day, log),

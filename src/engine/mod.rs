@@ -561,6 +561,10 @@ impl Engine {
             header.sequenced_at >= self.sequenced_at,
             "Invariant: log time never goes back"
         );
+        debug_assert!(
+            self.traded.ticks.is_none(),
+            "Invariant: a command's trades have released or marked what they reach"
+        );
         self.sequence = header.sequence;
         self.sequenced_at = header.sequenced_at;
         self.cause = Cause {

@@ -36,7 +36,7 @@ use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 /// be held, names of quotes are given back, protection groups know their orders. 3: the hash is of
 /// all of it, and instruments know the last price before the day. 4: sessions know whether they logged out.
 /// 5: firms have accounts, limits know whether their stop was told, instruments which of last trade and reference price
-/// is newer and which waiting stops were passed; what there is room for is stated, which the hash is not of.
+/// is newer; what there is room for is stated, which the hash is not of. 6: stops know whether they were passed.
 pub const SNAPSHOT_VERSION: u64 = 6;
 /// As far as anything is counted: there is always a next number.
 const COUNT_MAX: u64 = 1 << 62;
@@ -771,7 +771,7 @@ impl Engine {
             let continuous = instrument.phase == TradingPhase::Continuous;
             let before = self.ladders.last(ladder, key);
             let is_first = before.is_none_or(|slot| self.is_passed(slot));
-            if continuous || !is_first {
+            if continuous || instrument.traded == 0 || !is_first {
                 return Err(SnapshotError::Damaged("a stop that was passed"));
             }
             self.instruments[usize::from(hot.instrument)].passed[side_index(side)] += 1;

@@ -134,8 +134,7 @@ impl Engine {
             .or_else(|| first(self, Side::Sell));
         for _ in 0..STEP_VISITS_MAX {
             let Some(slot) = next else {
-                self.traded.ticks = None;
-                return None;
+                break;
             };
             let side = self.side_of(slot);
             let hot = &mut self.orders.slots[slot as usize].hot;
@@ -147,6 +146,9 @@ impl Engine {
             if next.is_none() && side == Side::Buy {
                 next = first(self, Side::Sell);
             }
+        }
+        if next.is_none() {
+            self.traded.ticks = None;
         }
         next
     }

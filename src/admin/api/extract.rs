@@ -287,8 +287,10 @@ impl FromRequest<AdminState> for NoBody {
 
     async fn from_request(request: Request, state: &AdminState) -> Result<Self> {
         let (_, bytes) = whole(request, state).await?;
-        match bytes.trim_ascii() {
-            b"" | b"{}" => Ok(Self),
+        let nothing = serde_json::Value::Object(serde_json::Map::new());
+        match serde_json::from_slice::<serde_json::Value>(&bytes) {
+            _ if bytes.is_empty() => Ok(Self),
+            Ok(body) if body == nothing => Ok(Self),
             _ => Err(Problem::new(
                 StatusCode::BAD_REQUEST,
                 "this request takes no body",
