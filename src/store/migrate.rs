@@ -34,7 +34,8 @@ const POSTGRES: &[Embedded] = embedded!(
     3 "000003_indexes",
     4 "000004_audit_detail",
     5 "000005_accounts",
-    6 "000006_orders_in_order"
+    6 "000006_orders_in_order",
+    7 "000007_history_anew"
 );
 const SQLITE: &[Embedded] = embedded!(
     "../../migrations/sqlite/",
@@ -43,7 +44,8 @@ const SQLITE: &[Embedded] = embedded!(
     3 "000003_indexes",
     4 "000004_audit_detail",
     5 "000005_accounts",
-    6 "000006_orders_in_order"
+    6 "000006_orders_in_order",
+    7 "000007_history_anew"
 );
 
 const TABLE: &str = "_sqlx_migrations";

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tracing::{Instrument as _, Span};
 use trading_engine_protocol::types::UtcNanos;
 use utoipa::ToSchema;
 
@@ -106,14 +107,8 @@ pub async fn put(
         None => None,
     };
     // Once it is noted it is done or noted as failed, whether or not the client waits for it.
-    let task = tokio::spawn(edit(
-        Arc::clone(api),
-        caller.who,
-        subject,
-        login,
-        change,
-        hashed,
-    ));
+    let edit = edit(Arc::clone(api), caller.who, subject, login, change, hashed);
+    let task = tokio::spawn(edit.instrument(Span::current()));
     let user = task.await.map_err(|error| {
         tracing::error!(%error, "a change of a user ended");
         Problem::new(

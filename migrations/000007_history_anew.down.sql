@@ -1,0 +1,2 @@
+-- The tables stay as they are.
+SELECT 1;
