@@ -5,7 +5,7 @@ mod support;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use support::http::Api;
@@ -42,17 +42,9 @@ impl World {
         BinaryTalk::logged_on(self.server.binary, credentials.binary(key).unwrap(), 30_000)
     }
 
-    /// Waits until something of the API is as it should be: history follows at a distance.
+    /// [`Api::until`] of the operator.
     fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let value = self.operator.get(path).ok();
-            if is_so(&value) {
-                return value;
-            }
-            assert!(Instant::now() < until, "{path}: {value}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.operator.until(path, is_so)
     }
 }
 

@@ -2,12 +2,10 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 use support::http::Api;
 use support::server::Server;
-use support::talk::{BinaryTalk, PATIENCE};
+use support::talk::BinaryTalk;
 use trading_engine_protocol::binary::NULL_PRICE;
 use trading_engine_protocol::binary::message::{
     Fill, MassQuote, MassQuoteAck, NewOrder, OrderAccepted, QuoteEntry,
@@ -95,16 +93,10 @@ impl Traded {
 
     /// The rows of a list, once there are so many: history follows at a distance.
     fn rows(&self, path: &str, count: usize) -> Vec<Value> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let page = self.operator.get(path).ok();
-            let rows = page["items"].as_array().unwrap();
-            if rows.len() == count {
-                return rows.clone();
-            }
-            assert!(Instant::now() < until, "{path}: {page}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let page = self.operator.until(path, |page| {
+            page["items"].as_array().unwrap().len() == count
+        });
+        page["items"].as_array().unwrap().clone()
     }
 }
 
@@ -135,15 +127,7 @@ fn a_book_and_its_statistics_have_what_is_open_and_what_was_traded() {
     let world = Traded::start();
     let operator = &world.operator;
     let path = format!("/api/v1/instruments/{SYMBOL}");
-    let until = Instant::now() + PATIENCE;
-    let book = loop {
-        let book = operator.get(&format!("{path}/book")).ok();
-        if book["asks"] != json!([]) {
-            break book;
-        }
-        assert!(Instant::now() < until, "{book}");
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let book = operator.until(&format!("{path}/book"), |book| book["asks"] != json!([]));
     let expected = json!({
         "symbol": SYMBOL,
         "bids": [{"price": "12.345", "quantity": "0.5", "orders": 1}],
@@ -302,18 +286,13 @@ fn positions_are_the_sums_of_what_accounts_traded() {
     let order = world.order(3, 1, 2_500, 123_500, 3);
     world.beta.send(&order);
     world.beta.expect_a::<Fill>();
-    let until = Instant::now() + PATIENCE;
-    let rows = loop {
-        let rows = world.rows(&format!("/api/v1/positions?symbol={SYMBOL}"), 2);
-        if rows
-            .iter()
-            .all(|row| row["sold"] != "0" && row["bought"] != "0")
-        {
-            break rows;
-        }
-        assert!(Instant::now() < until, "{rows:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let path = format!("/api/v1/positions?symbol={SYMBOL}");
+    let page = world.operator.until(&path, |page| {
+        let rows = page["items"].as_array().unwrap();
+        let both = |row: &Value| row["sold"] != "0" && row["bought"] != "0";
+        rows.len() == 2 && rows.iter().all(both)
+    });
+    let rows = page["items"].as_array().unwrap();
     let position = |firm: u32, account: u32, sums: [&str; 3], averages: [&str; 2]| {
         json!({
             "firm": firm, "account": account, "instrument": world.instrument, "symbol": SYMBOL,
@@ -397,17 +376,11 @@ fn quotes_have_what_became_of_each_side() {
     }
     assert!(rows[0]["ask"]["reason"].is_string(), "{}", rows[0]);
     let book = format!("/api/v1/instruments/{SYMBOL}/book");
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let book = world.operator.get(&book).ok();
+    world.operator.until(&book, |book| {
         let entry = |price, quantity| json!({"price": price, "quantity": quantity, "orders": 1});
         let (offer, quoted) = (entry("12.5", "0.25"), entry("13.0005", "1.25"));
-        if book["asks"] == json!([offer, quoted]) {
-            break;
-        }
-        assert!(Instant::now() < until, "{book}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+        book["asks"] == json!([offer, quoted])
+    });
     let session = &rows[0]["session"];
     for (filter, count) in [
         (format!("session={session}"), 2),

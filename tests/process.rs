@@ -297,21 +297,20 @@ fn a_damaged_journal_refuses_to_start_and_names_the_place() {
     assert_eq!(verify.status.code(), Some(65));
 }
 
+/// A client of the demo world, logged on.
+fn alpha_of(server: &Server) -> BinaryTalk {
+    let credentials = server.credentials();
+    let entry = credentials.binary("alpha-1").unwrap();
+    BinaryTalk::logged_on(server.binary, entry, 30_000)
+}
+
 /// How many were open once is no reason to keep room for so many.
 #[test]
 fn capacities_can_be_lowered_to_what_is_open() {
     let data = tempfile::tempdir().unwrap();
     let settings = |orders| [("MAX_ORDERS", orders), ("MAKER_BOT", "false")];
-    let talk = |server: &Server| {
-        let credentials = server.credentials();
-        BinaryTalk::logged_on(
-            server.binary,
-            credentials.binary("alpha-1").unwrap(),
-            30_000,
-        )
-    };
     let server = Server::start(data.path(), &settings("64"));
-    let mut alpha = talk(&server);
+    let mut alpha = alpha_of(&server);
     for id in 1..=40 {
         let order = alpha.order(id, 1, 1, 50);
         alpha.send(&order);
@@ -330,7 +329,7 @@ fn capacities_can_be_lowered_to_what_is_open() {
     // And once more, by a replay of that.
     for first in [41, 43] {
         let server = Server::start(data.path(), &settings("1"));
-        let mut alpha = talk(&server);
+        let mut alpha = alpha_of(&server);
         let order = alpha.order(first, 1, 1, 50);
         alpha.send(&order);
         let is_there = alpha.expect().read::<OrderAccepted>().is_some();
@@ -354,16 +353,8 @@ fn a_changed_capacity_is_for_what_comes() {
         talk.send(&order);
         talk.expect()
     };
-    let talk = |server: &Server| {
-        let credentials = server.credentials();
-        BinaryTalk::logged_on(
-            server.binary,
-            credentials.binary("alpha-1").unwrap(),
-            30_000,
-        )
-    };
     let server = Server::start(data.path(), &settings("2"));
-    let mut alpha = talk(&server);
+    let mut alpha = alpha_of(&server);
     for id in [1, 2] {
         assert!(order(&mut alpha, id).read::<OrderAccepted>().is_some());
     }
@@ -382,7 +373,7 @@ fn a_changed_capacity_is_for_what_comes() {
 
     let server = Server::start(data.path(), &settings("3"));
     // Two are open: there is room for one.
-    let mut alpha = talk(&server);
+    let mut alpha = alpha_of(&server);
     assert!(order(&mut alpha, 4).read::<OrderAccepted>().is_some());
     let rejected: OrderRejected = order(&mut alpha, 5).read().unwrap();
     assert_eq!(rejected.reason, full);

@@ -128,6 +128,19 @@ impl Api {
         self.send("GET", path, None)
     }
 
+    /// What is there once it is as it should be: history follows at a distance.
+    pub fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let value = self.get(path).ok();
+            if is_so(&value) {
+                return value;
+            }
+            assert!(Instant::now() < until, "{path}: {value}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
     pub fn post(&self, path: &str, body: &Value) -> Answer {
         self.send("POST", path, Some(body))
     }
