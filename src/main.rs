@@ -1050,7 +1050,6 @@ fn api(
         Some(JwtKeys::EdDsa(pair)) => Signing::KeyPair {
             public: pair.public().clone(),
             private: pair.private().clone(),
-            name: pair.public_pem().as_bytes().to_vec(),
         },
         None => Signing::drawn().map_err(wrong)?,
     };

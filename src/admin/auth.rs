@@ -72,8 +72,6 @@ pub enum Signing {
         public: DecodingKey,
         /// Signs.
         private: EncodingKey,
-        /// What names the pair: of the public key.
-        name: Vec<u8>,
     },
 }
 
@@ -166,7 +164,7 @@ impl Tokens {
         if lifetime == 0 || lifetime > LIFETIME_MAX {
             return Err(format!("tokens live 1 to {LIFETIME_MAX} seconds"));
         }
-        let (algorithm, encoding, decoding, names) = match signing {
+        let (algorithm, encoding, decoding) = match signing {
             Signing::Secret(secret) => {
                 if secret.len() < SECRET_LENGTH_MIN {
                     return Err(format!(
@@ -175,13 +173,11 @@ impl Tokens {
                 }
                 let encoding = EncodingKey::from_secret(secret).map_err(wrong_key)?;
                 let decoding = DecodingKey::from_secret(secret).map_err(wrong_key)?;
-                (Algorithm::HS256, encoding, decoding, secret)
+                (Algorithm::HS256, encoding, decoding)
             }
-            Signing::KeyPair {
-                public,
-                private,
-                name,
-            } => (Algorithm::EdDSA, private.clone(), public.clone(), name),
+            Signing::KeyPair { public, private } => {
+                (Algorithm::EdDSA, private.clone(), public.clone())
+            }
         };
         let mut validation = Validation::new(algorithm);
         validation.leeway = LEEWAY;
@@ -191,7 +187,8 @@ impl Tokens {
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
         let mut header = Header::new(algorithm);
         // Names the key and tells nothing of it.
-        header.kid = Some(mark(b"kid:", names));
+        let key = decoding.try_get_as_bytes().map_err(wrong_key)?;
+        header.kid = Some(mark(b"kid:", key));
         Ok(Self {
             header,
             encoding,

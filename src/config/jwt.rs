@@ -22,20 +22,15 @@ pub enum JwtKeys {
 pub struct JwtKeyPair {
     private: EncodingKey,
     public: DecodingKey,
-    public_pem: String,
 }
 
 impl JwtKeyPair {
     /// The keys, if the one verifies what the other signs.
-    pub fn of(private: EncodingKey, (public, public_pem): (DecodingKey, String)) -> Option<Self> {
+    pub fn of(private: EncodingKey, public: DecodingKey) -> Option<Self> {
         let message = b"trading-engine";
         let signature = sign(message, &private, Algorithm::EdDSA).ok()?;
         let is_right = verify(&signature, message, &public, Algorithm::EdDSA).ok()?;
-        is_right.then_some(Self {
-            private,
-            public,
-            public_pem,
-        })
+        is_right.then_some(Self { private, public })
     }
 
     /// Signs.
@@ -47,11 +42,6 @@ impl JwtKeyPair {
     pub fn public(&self) -> &DecodingKey {
         &self.public
     }
-
-    /// The public key in PEM, which names the pair.
-    pub fn public_pem(&self) -> &str {
-        &self.public_pem
-    }
 }
 
 /// An Ed25519 private key in PEM (PKCS#8).
@@ -60,12 +50,12 @@ pub fn private_key(pem: &str) -> Option<EncodingKey> {
     EncodingKey::from_ed_pem(pem.as_bytes()).ok()
 }
 
-/// An Ed25519 public key in PEM, and the PEM.
-pub fn public_key(pem: &str) -> Option<(DecodingKey, String)> {
+/// An Ed25519 public key in PEM. Whatever else the text has, before the key or after, is not kept:
+/// nobody knows what it is.
+pub fn public_key(pem: &str) -> Option<DecodingKey> {
     let is_public = |pem: &&str| pem.len() <= PEM_BYTES_MAX && pem.contains("BEGIN PUBLIC KEY");
     let pem = Some(pem).filter(is_public)?;
-    let key = DecodingKey::from_ed_pem(pem.as_bytes()).ok()?;
-    Some((key, pem.to_owned()))
+    DecodingKey::from_ed_pem(pem.as_bytes()).ok()
 }
 
 #[cfg(test)]
@@ -90,11 +80,11 @@ mod tests {
             let (private, public) = (private_key(PRIVATE).unwrap(), public_key(public).unwrap());
             JwtKeyPair::of(private, public)
         };
-        let pair = pair_with(PUBLIC).unwrap();
-        assert_eq!(pair.public_pem(), PUBLIC);
+        let with_notes = format!("what nobody may see\n{PUBLIC}# nor this\n");
+        let pair = pair_with(&with_notes).unwrap();
         let shown = format!("{pair:?}");
         assert!(
-            !shown.contains("MC4CAQ") && !shown.contains("BEGIN PRIVATE"),
+            !shown.contains("MC4CAQ") && !shown.contains("BEGIN") && !shown.contains("what"),
             "{shown}"
         );
         assert!(pair_with(ANOTHER).is_none());
