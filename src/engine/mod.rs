@@ -106,6 +106,10 @@ pub enum Progress {
     More,
 }
 
+/// Open orders from which on levels and orders are looked ahead to: fewer are in the core's own cache
+/// all the time. Ids of the day are not.
+const MANY: u32 = 4_096;
+
 /// What a look ahead found: where the id of a command's order is, or may be. It may be out of date.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ahead(u32);
@@ -395,20 +399,25 @@ impl Engine {
     /// one.
     #[inline(always)]
     pub fn look_ahead(&self, bytes: &[u8], mut each: impl FnMut(*const u8)) -> Ahead {
+        let is_many = self.orders.live() >= MANY;
         if let Some(enter) = command::read_as::<EnterOrder>(bytes) {
             let id = &enter.body.client_order_id;
             each(self.ids.begins(enter.header.session, id).1);
-            let order = &enter.body;
-            each(self.level_of(order.instrument, order.side, order.price));
+            if is_many {
+                let order = &enter.body;
+                each(self.level_of(order.instrument, order.side, order.price));
+            }
             return Ahead::default();
         }
         if let Some(replace) = command::read_as::<ReplaceOrder>(bytes) {
             let (session, request) = (replace.header.session, &replace.body);
             each(self.ids.begins(session, &request.client_order_id).1);
-            each(self.level_of(request.instrument, request.side, request.price));
+            if is_many {
+                each(self.level_of(request.instrument, request.side, request.price));
+            }
             let (bucket, address) = self.ids.begins(session, &request.original);
             each(address);
-            return Ahead(bucket + 1);
+            return Ahead(if is_many { bucket + 1 } else { 0 });
         }
         let Some((session, id, is_there)) = command::first_id(bytes) else {
             return Ahead::default();
@@ -416,7 +425,7 @@ impl Engine {
         let (bucket, address) = self.ids.begins(session, id);
         each(address);
         // What enters has no order yet.
-        Ahead(if is_there { bucket + 1 } else { 0 })
+        Ahead(if is_there && is_many { bucket + 1 } else { 0 })
     }
 
     /// Names the memory of the order that a command looked ahead to means, some commands before it:
