@@ -158,8 +158,8 @@ impl EngineAgent {
     /// Commands per round, so that a thread shared with a gateway gets back to its sockets.
     const BATCH: usize = 64;
     /// Commands between the one at work and the one whose memory is asked for: what some of them
-    /// take is about what memory takes. Half way its order is asked for, and just before it the
-    /// order's neighbours.
+    /// take is about what memory takes. Where there are many orders, half way its order is asked for,
+    /// and just before it the order's neighbours.
     const LOOK_AHEAD: usize = 4;
     /// `applied_at` before each event in the ring.
     const STAMP_BYTES: usize = 8;

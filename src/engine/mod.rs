@@ -107,8 +107,8 @@ pub enum Progress {
 }
 
 /// Open orders from which on levels and orders are looked ahead to: fewer are in the core's own cache
-/// all the time. Ids of the day are not.
-const MANY: u32 = 4_096;
+/// (a megabyte) all the time. Ids of the day are not. Tests have few orders and are to look at all.
+const MANY: u32 = if cfg!(debug_assertions) { 2 } else { 4_096 };
 
 /// What a look ahead found: where the id of a command's order is, or may be. It may be out of date.
 #[derive(Clone, Copy, Debug, Default)]
@@ -394,9 +394,9 @@ impl Engine {
     }
 
     /// Names the memory that a command a few places ahead will look at first, and returns what
-    /// [`Engine::look_closer`] and [`Engine::look_around`] go on from. All three are hints: the state
-    /// is not changed, and bytes that are no command name nothing, or what they would if they were
-    /// one.
+    /// [`Engine::look_closer`] and [`Engine::look_around`] go on from; nothing, while there are few
+    /// orders. All three are hints: the state is not changed, and bytes that are no command name
+    /// nothing, or what they would if they were one.
     #[inline(always)]
     pub fn look_ahead(&self, bytes: &[u8], mut each: impl FnMut(*const u8)) -> Ahead {
         let is_many = self.orders.live() >= MANY;

@@ -399,8 +399,10 @@ impl<'a> Run<'a> {
     fn replay(&self) -> Result<(), String> {
         let mut engine = Engine::new(self.world.limits);
         for (index, (command, events)) in self.log.iter().enumerate() {
-            // A hint that must not change anything.
-            engine.look_ahead(command.as_bytes(), |_| {});
+            // Hints that must not change anything.
+            let ahead = engine.look_ahead(command.as_bytes(), |_| {});
+            engine.look_closer(ahead, |_| {});
+            engine.look_around(ahead, |_| {});
             let mut again = Vec::new();
             let mut progress = engine
                 .apply_bytes(command.as_bytes(), &mut again)
