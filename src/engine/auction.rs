@@ -39,6 +39,9 @@ struct Candidates {
     /// Lots that could trade there and would not.
     surplus: u64,
     side: Option<Side>,
+    /// Of prices with as much surplus to buy as others have to sell: the highest of the former, the
+    /// lowest of the latter.
+    turn: Option<(u32, u32)>,
 }
 
 /// A side's levels that cross, best first.
@@ -106,6 +109,7 @@ impl Engine {
             highest: ask.map_or(highest, |(tick, _)| highest.min(tick.wrapping_sub(1))),
             surplus: 0,
             side: None,
+            turn: None,
         };
         // Without a level of its own a price has no surplus; the first level left sets the least.
         let to_buy = bid
@@ -115,6 +119,7 @@ impl Engine {
                 highest: tick.min(highest),
                 surplus: lots,
                 side: Some(Side::Buy),
+                turn: None,
             });
         let to_sell = ask
             .filter(|(tick, _)| *tick <= highest)
@@ -123,6 +128,7 @@ impl Engine {
                 highest: next_ask.map_or(highest, |next| highest.min(next.wrapping_sub(1))),
                 surplus: lots,
                 side: Some(Side::Sell),
+                turn: None,
             });
         let no_ask_at_zero = ask.is_none_or(|(tick, _)| tick > 0);
         let even = (no_ask_at_zero && even.lowest <= even.highest)
@@ -136,6 +142,7 @@ impl Engine {
                 // Which of them it is is seen at the price.
                 surplus: buy.surplus,
                 side: None,
+                turn: Some((buy.highest, sell.lowest)),
             },
             (None, Some(buy), Some(sell)) if buy.surplus < sell.surplus => buy,
             (None, _, Some(sell)) => sell,
@@ -181,7 +188,13 @@ impl Engine {
         let open_below = lowest == 0 && !self.is_limit(id, 0);
         let open_above =
             highest == instrument.last_tick && !self.is_limit(id, instrument.last_tick);
-        match candidates.side {
+        // The band may leave those with a surplus of one side alone.
+        let side = candidates.side.or(match candidates.turn {
+            Some((_, to_sell)) if lowest >= to_sell => Some(Side::Sell),
+            Some((to_buy, _)) if highest <= to_buy => Some(Side::Buy),
+            _ => None,
+        });
+        match side {
             Some(Side::Buy) if !open_above => return Some(highest),
             Some(Side::Sell) if !open_below => return Some(lowest),
             _ => {}
@@ -426,5 +439,6 @@ fn even_at(tick: u32) -> Candidates {
         highest: tick,
         surplus: 0,
         side: None,
+        turn: None,
     }
 }
