@@ -38,10 +38,23 @@ struct Candidates {
     highest: u32,
     /// Lots that could trade there and would not.
     surplus: u64,
-    side: Option<Side>,
-    /// Of prices with as much surplus to buy as others have to sell: the highest of the former, the
-    /// lowest of the latter.
-    turn: Option<(u32, u32)>,
+    /// Up to this one it is to buy.
+    to_buy: Option<u32>,
+    /// From this one on it is to sell.
+    to_sell: Option<u32>,
+}
+
+impl Candidates {
+    /// What prices of them have a surplus of, if all have it of one side.
+    fn side(&self, lowest: u32, highest: u32) -> Option<Side> {
+        if self.to_buy.is_some_and(|last| highest <= last) {
+            Some(Side::Buy)
+        } else if self.to_sell.is_some_and(|first| lowest >= first) {
+            Some(Side::Sell)
+        } else {
+            None
+        }
+    }
 }
 
 /// A side's levels that cross, best first.
@@ -108,27 +121,31 @@ impl Engine {
             lowest: bid.map_or(lowest, |(tick, _)| lowest.max(tick + 1)),
             highest: ask.map_or(highest, |(tick, _)| highest.min(tick.wrapping_sub(1))),
             surplus: 0,
-            side: None,
-            turn: None,
+            to_buy: None,
+            to_sell: None,
         };
         // Without a level of its own a price has no surplus; the first level left sets the least.
-        let to_buy = bid
-            .filter(|(tick, _)| *tick >= lowest)
-            .map(|(tick, lots)| Candidates {
+        let to_buy = bid.filter(|(tick, _)| *tick >= lowest).map(|(tick, lots)| {
+            let last = tick.min(highest);
+            Candidates {
                 lowest: next_bid.map_or(lowest, |next| lowest.max(next + 1)),
-                highest: tick.min(highest),
+                highest: last,
                 surplus: lots,
-                side: Some(Side::Buy),
-                turn: None,
-            });
+                to_buy: Some(last),
+                to_sell: None,
+            }
+        });
         let to_sell = ask
             .filter(|(tick, _)| *tick <= highest)
-            .map(|(tick, lots)| Candidates {
-                lowest: tick.max(lowest),
-                highest: next_ask.map_or(highest, |next| highest.min(next.wrapping_sub(1))),
-                surplus: lots,
-                side: Some(Side::Sell),
-                turn: None,
+            .map(|(tick, lots)| {
+                let first = tick.max(lowest);
+                Candidates {
+                    lowest: first,
+                    highest: next_ask.map_or(highest, |next| highest.min(next.wrapping_sub(1))),
+                    surplus: lots,
+                    to_buy: None,
+                    to_sell: Some(first),
+                }
             });
         let no_ask_at_zero = ask.is_none_or(|(tick, _)| tick > 0);
         let even = (no_ask_at_zero && even.lowest <= even.highest)
@@ -139,10 +156,9 @@ impl Engine {
             (None, Some(buy), Some(sell)) if buy.surplus == sell.surplus => Candidates {
                 lowest: buy.lowest,
                 highest: sell.highest,
-                // Which of them it is is seen at the price.
                 surplus: buy.surplus,
-                side: None,
-                turn: Some((buy.highest, sell.lowest)),
+                to_buy: buy.to_buy,
+                to_sell: sell.to_sell,
             },
             (None, Some(buy), Some(sell)) if buy.surplus < sell.surplus => buy,
             (None, _, Some(sell)) => sell,
@@ -153,12 +169,7 @@ impl Engine {
         let Some(tick) = self.choose(id, &chosen) else {
             return Indicative::default();
         };
-        let side = match chosen.side {
-            None if chosen.surplus == 0 => 0,
-            None if ask.is_some_and(|(ask, _)| tick >= ask) => Side::Sell.as_u8(),
-            None => Side::Buy.as_u8(),
-            Some(side) => side.as_u8(),
-        };
+        let side = chosen.side(tick, tick).map_or(0, Side::as_u8);
         Indicative {
             tick: tick + 1,
             volume,
@@ -188,13 +199,8 @@ impl Engine {
         let open_below = lowest == 0 && !self.is_limit(id, 0);
         let open_above =
             highest == instrument.last_tick && !self.is_limit(id, instrument.last_tick);
-        // The band may leave those with a surplus of one side alone.
-        let side = candidates.side.or(match candidates.turn {
-            Some((_, to_sell)) if lowest >= to_sell => Some(Side::Sell),
-            Some((to_buy, _)) if highest <= to_buy => Some(Side::Buy),
-            _ => None,
-        });
-        match side {
+        // The band may have left those with a surplus of one side alone.
+        match candidates.side(lowest, highest) {
             Some(Side::Buy) if !open_above => return Some(highest),
             Some(Side::Sell) if !open_below => return Some(lowest),
             _ => {}
@@ -438,7 +444,7 @@ fn even_at(tick: u32) -> Candidates {
         lowest: tick,
         highest: tick,
         surplus: 0,
-        side: None,
-        turn: None,
+        to_buy: None,
+        to_sell: None,
     }
 }
