@@ -582,6 +582,9 @@ pub struct Venue {
     last_reports: HashMap<u64, State>,
     /// Trades of the day that were.
     pub amended: BTreeSet<u64>,
+    /// First trade of the day: what was due before the day roll may have traded behind the last command
+    /// of the day before.
+    first_trade: u64,
     /// Open orders there may be at once.
     order_capacity: usize,
     /// Client order ids there may be in a day.
@@ -638,6 +641,7 @@ impl Venue {
             blocks: BTreeSet::new(),
             last_reports: HashMap::new(),
             amended: BTreeSet::new(),
+            first_trade: 1,
             order_capacity: limits.orders as usize,
             id_capacity: limits.client_order_ids as usize,
             known: HashMap::new(),
@@ -1010,6 +1014,7 @@ impl Venue {
             [DAY, AT_THE_OPENING, AT_THE_CLOSE].contains(&order.time_in_force)
         });
         self.amended.clear();
+        self.first_trade = self.trades + 1;
         self.roll_limits();
         self.known
             .retain(|_, known| matches!(known, Known::Open(_)));

@@ -361,7 +361,7 @@ impl Venue {
             u8::from(fill.checks_end == 1 && !states_end && !is_open) << at
         });
         let ended = ended[0] | ended[1];
-        let refusal = if trade == 0 || trade > self.trades {
+        let refusal = if trade < self.first_trade || trade > self.trades {
             Some(Reason::UnknownTrade)
         } else if self.amended.contains(&trade) {
             Some(Reason::TradeAlreadyBusted)
