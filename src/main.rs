@@ -166,7 +166,8 @@ enum JournalAction {
     Inspect,
     /// Check every record; exit 65 when damaged.
     Verify,
-    /// Run everything through a fresh engine and print the state hash.
+    /// Run everything through a fresh engine and print what two builds must agree on: the hashes of
+    /// its events and of its state.
     Replay,
 }
 
@@ -410,8 +411,12 @@ fn journal(config: &Config, action: &JournalAction) -> ExitCode {
         JournalAction::Replay => {
             let replay = inspect::replay(&disk, config.limits)?;
             Ok(format!(
-                "commands {}  events {}  state_hash {:016x}  snapshots {}",
-                replay.commands, replay.events, replay.state_hash, replay.snapshots
+                "commands {}  events {}  events_hash {:016x}  state_hash {:016x}  snapshots {}",
+                replay.commands,
+                replay.events,
+                replay.events_hash,
+                replay.state_hash,
+                replay.snapshots
             ))
         }
     });

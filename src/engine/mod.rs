@@ -54,7 +54,7 @@ mod risk;
 mod session;
 mod sessions;
 pub mod snapshot;
-mod state_hash;
+pub(crate) mod state_hash;
 mod status;
 mod stops;
 mod view;

@@ -12,10 +12,14 @@ use crate::limits::EngineLimits;
 
 /// FNV-1a over 64-bit words with a finishing mix: simple to write again in another language.
 #[derive(Clone, Copy)]
-pub(super) struct Hasher(u64);
+pub(crate) struct Hasher(u64);
 
 impl Hasher {
-    const BEGIN: Self = Self(0xCBF2_9CE4_8422_2325);
+    pub const BEGIN: Self = Self(0xCBF2_9CE4_8422_2325);
+
+    pub fn finish(self) -> u64 {
+        self.0
+    }
 
     pub fn word(&mut self, word: u64) {
         self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01B3);
@@ -46,7 +50,7 @@ impl Engine {
         self.save_orders(limits, &[], &mut out);
         self.save_rest(limits, &mut out);
         match out {
-            Out::Hash(hasher) => hasher.0,
+            Out::Hash(hasher) => hasher.finish(),
             Out::Bytes(_) => 0,
         }
     }

@@ -7,6 +7,7 @@ use super::JournalError;
 use super::disk::Disk;
 use super::recovery::{self, Summary};
 use super::snapshots;
+use crate::engine::state_hash::Hasher;
 use crate::engine::{Engine, Progress};
 use crate::limits::EngineLimits;
 
@@ -47,6 +48,8 @@ pub struct Replay {
     pub commands: u64,
     /// Events they gave.
     pub events: u64,
+    /// Hash of their bytes, one after the other.
+    pub events_hash: u64,
     /// State after the last.
     pub state_hash: u64,
     /// Snapshots, each the state that the commands before it give.
@@ -61,6 +64,7 @@ pub fn replay(disk: &Arc<dyn Disk>, limits: EngineLimits) -> Result<Replay, Jour
     let mut engine = Engine::new(limits);
     let mut events = Vec::new();
     let mut count = 0;
+    let mut hasher = Hasher::BEGIN;
     let mut unknown = None;
     let snapshots = snapshots::list(disk.as_ref())?;
     let mut wrong = None;
@@ -88,6 +92,7 @@ pub fn replay(disk: &Arc<dyn Disk>, limits: EngineLimits) -> Result<Replay, Jour
             Err(error) => unknown = Some(error),
         }
         count += super::event_log::events(&events).count() as u64;
+        hasher.bytes(&events);
         compare(&engine);
     })?;
     if let Some(error) = unknown {
@@ -105,6 +110,7 @@ pub fn replay(disk: &Arc<dyn Disk>, limits: EngineLimits) -> Result<Replay, Jour
         snapshots: right,
         commands: engine.sequence().0,
         events: count,
+        events_hash: hasher.finish(),
         state_hash: engine.state_hash(),
     })
 }
