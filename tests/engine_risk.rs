@@ -1728,6 +1728,24 @@ impl Model {
         }
     }
 
+    /// What counts most of the prices at which an order may trade at once, from the best opposite one to
+    /// its own.
+    fn worst(&self, instrument: InstrumentId, side: u8, price: i64, set_aside: bool) -> i64 {
+        let trades = self.phases[instrument.0 as usize] == TradingPhase::Continuous as u8;
+        let best = self.best_for(instrument, side);
+        let met = best.filter(|best| {
+            if side == BUY {
+                *best <= price
+            } else {
+                *best >= price
+            }
+        });
+        match met {
+            Some(best) if trades && !set_aside && best.abs() > price.abs() => best,
+            _ => price,
+        }
+    }
+
     /// How far an order of that firm goes that takes the best price and those behind it.
     fn protection(&mut self, firm: u32, order: (u32, u32, u8)) -> Option<i64> {
         let (_, instrument, side) = order;
@@ -1856,6 +1874,8 @@ impl Model {
             STOP | STOP_LIMIT => None,
             _ => Some((price, true)),
         };
+        let is_stop = [STOP, STOP_LIMIT].contains(&order.order_type);
+        let set_aside = is_stop || order.time_in_force == AT_THE_CLOSE;
         let takes_any = [MARKET, MARKET_TO_LIMIT].contains(&order.order_type);
         let same = (
             order.account.0,
@@ -1869,7 +1889,7 @@ impl Model {
             account: order.account.0,
             instrument: order.instrument.0,
             side: order.side,
-            price,
+            price: self.worst(order.instrument, order.side, price, set_aside),
             quantity: order.quantity.0,
             open: order.quantity.0,
             collared,
@@ -1954,7 +1974,12 @@ impl Model {
             account: state.account.0,
             instrument: state.instrument.0,
             side: state.side,
-            price,
+            price: self.worst(
+                state.instrument,
+                state.side,
+                price,
+                open.waits || open.parked,
+            ),
             quantity: request.quantity.0,
             open: request.quantity.0 - state.cumulative.0,
             collared: (!open.waits && !no_price).then_some((price, true)),
@@ -1978,7 +2003,7 @@ impl Model {
             account: order.account.0,
             instrument: order.instrument.0,
             side: order.side,
-            price: order.price.0,
+            price: self.worst(order.instrument, order.side, order.price.0, false),
             quantity: order.quantity.0,
             open: order.leaves.0,
             collared: match order.order_type {

@@ -341,7 +341,9 @@ impl Engine {
                 | OrderType::StopLimit
                 | OrderType::MarketToLimit => instrument.price_of(tick),
             };
-            self.check_new(order, side, price, collar)?;
+            // What is for the close is set aside until then.
+            let may_trade = !order_type.is_stop() && time_in_force != TimeInForce::AtTheClose;
+            self.check_new(order, side, price, may_trade, collar)?;
             flags = flags.with(Flags::LIMITED);
         }
         if !self.orders.has_room() {

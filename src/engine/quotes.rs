@@ -394,6 +394,7 @@ impl Engine {
                 instrument: named.name.instrument,
                 side,
                 price,
+                may_trade: true,
                 quantity: Quantity(lots),
                 open: lots,
                 seen: None,

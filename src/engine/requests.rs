@@ -307,6 +307,7 @@ impl Engine {
                 } else {
                     instrument.price_of(tick)
                 },
+                may_trade: !waiting && !hot.flags.any(Flags::PARKED),
                 quantity: replace.quantity,
                 open: replace.quantity.0 - cold.state.cumulative.0,
                 seen: None,

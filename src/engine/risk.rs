@@ -130,6 +130,8 @@ pub(super) struct Candidate {
     pub side: Side,
     /// Limit, or what counts for it.
     pub price: Price,
+    /// Whether it would trade as soon as the instrument does: it waits for no price and for no auction.
+    pub may_trade: bool,
     /// Total.
     pub quantity: Quantity,
     /// Lots that would be open.
@@ -589,7 +591,8 @@ impl Engine {
             .is_none_or(|slot| self.orders.slots[slot as usize].cold.state.account == new.account);
         let instrument = &self.instruments[new.instrument.0 as usize];
         let center = collar_center(instrument);
-        let notional = |lots| self.notional(new.instrument, new.price, lots);
+        let price = self.worst_price(new);
+        let notional = |lots| self.notional(new.instrument, price, lots);
         for index in self.risk.holding(firm, new.account, new.instrument) {
             let set = &self.risk.sets[index];
             // A quote may be of another account than the one it replaces, which counts in that one's.
@@ -598,6 +601,28 @@ impl Engine {
             set.check(new, notional, instead, center, self.sequenced_at)?;
         }
         Ok(())
+    }
+
+    /// The price that makes most of an order: one that trades at once may do so anywhere between the best
+    /// opposite price and its limit, and a sell order's limit is the least of it.
+    fn worst_price(&self, new: &Candidate) -> Price {
+        let instrument = &self.instruments[new.instrument.0 as usize];
+        if !new.may_trade || !instrument.trades() {
+            return new.price;
+        }
+        let Ok(best) = self.best_tick(instrument.id(), instrument, new.side.opposite()) else {
+            return new.price;
+        };
+        let best = instrument.price_of(best);
+        let reaches = match new.side {
+            Side::Buy => best <= new.price,
+            Side::Sell => best >= new.price,
+        };
+        if reaches && best.0.unsigned_abs() > new.price.0.unsigned_abs() {
+            best
+        } else {
+            new.price
+        }
     }
 
     /// How far a market order, or a stop that is released as one, may go: `tick`, or where the
@@ -643,6 +668,7 @@ impl Engine {
         order: &EnterOrder,
         side: Side,
         price: Price,
+        may_trade: bool,
         collar: Collar,
     ) -> Result<(), Reason> {
         let seen = Seen {
@@ -659,6 +685,7 @@ impl Engine {
             instrument: order.instrument,
             side,
             price,
+            may_trade,
             quantity: order.quantity,
             open: order.quantity.0,
             seen: Some(seen),
@@ -681,6 +708,7 @@ impl Engine {
             instrument: cold.state.instrument,
             side: cold.side(),
             price,
+            may_trade: true,
             quantity: cold.state.quantity,
             open: self.orders.open(slot),
             seen: None,

@@ -6,8 +6,8 @@ use trading_engine::limits::RISK_WINDOW_MAX;
 use trading_engine_protocol::types::Reason;
 
 use super::{
-    AT_THE_CLOSE, AT_THE_OPENING, BUY, Book, MARKET, MARKET_TO_LIMIT, MILLISECOND, Order, STOP,
-    Venue, What, better,
+    AT_THE_CLOSE, AT_THE_OPENING, BUY, Book, CONTINUOUS, MARKET, MARKET_TO_LIMIT, MILLISECOND,
+    Order, STOP, Venue, What, better,
 };
 
 /// Orders and fills that a set remembers.
@@ -139,6 +139,25 @@ impl Venue {
             if low.abs() > high.abs() { low } else { high }
         } else {
             order.price
+        }
+    }
+
+    /// The price that makes most of what an order would do at once: it may meet the best opposite price,
+    /// and any from there to its own.
+    fn at_worst(&self, order: &Order) -> i64 {
+        let own = self.counts_at(order);
+        let book = &self.books[order.instrument as usize - 1];
+        let is_set_aside = order.is_waiting() || order.time_in_force == AT_THE_CLOSE;
+        match book.best_opposite(order.side) {
+            Some(best) if book.phase == CONTINUOUS && !is_set_aside => {
+                let meets = best == own || better(order.side, own, best);
+                if meets && best.abs() > own.abs() {
+                    best
+                } else {
+                    own
+                }
+            }
+            _ => own,
         }
     }
 
@@ -347,7 +366,8 @@ impl Venue {
         if beyond(set.quantity.0, order.quantity.into()) {
             return Err(Reason::LimitQuantity);
         }
-        let whole = self.notional(order.instrument, price, order.quantity);
+        let worst = self.at_worst(order);
+        let whole = self.notional(order.instrument, worst, order.quantity);
         if beyond(set.notional_e8, whole) {
             return Err(Reason::LimitNotional);
         }
@@ -373,7 +393,7 @@ impl Venue {
             }
         }
         if set.gross_e8 != 0 || set.net_e8 != 0 {
-            let this = self.notional(order.instrument, price, order.open());
+            let this = self.notional(order.instrument, worst, order.open());
             let ours = self.done(limits, side) + self.open_notional(limits, but, side) + this;
             let done_opposite = self.done(limits, other);
             let opposite = done_opposite + self.open_notional(limits, but, other);
