@@ -38,6 +38,10 @@ pub const PRICE_TICKS_MAX: u64 = 64 * 64 * 64;
 /// Highest lots of one order, so that sums over a full book stay within `u64`.
 pub const QUANTITY_MAX: u64 = 1 << 38;
 
+/// Parts in which an iceberg shows its quantity, at most. Each is a trade of its own for who takes the order, and all
+/// others wait for that one command: two orders could keep a venue busy for a second.
+pub const DISPLAYED_PARTS_MAX: u64 = 100;
+
 /// How long a session with cancel on disconnect that the day roll closed has at least to come back,
 /// milliseconds: its orders are canceled then.
 pub const DAY_ROLL_GRACE_MS: u32 = 30_000;

@@ -15,6 +15,7 @@ use super::instrument::{Instrument, ladder_side, stop_side};
 use super::order::{Flags, NIL};
 use super::risk::Collar;
 use super::{Engine, Progress};
+use crate::limits::DISPLAYED_PARTS_MAX;
 
 /// An order that passed every check.
 pub(super) struct Admission {
@@ -431,7 +432,10 @@ impl Engine {
         quantity: Quantity,
     ) -> Result<(), Reason> {
         let increment = self.defined(instrument)?.definition.quantity_increment.0;
-        if display > quantity || !display.0.is_multiple_of(increment) {
+        if display > quantity
+            || !display.0.is_multiple_of(increment)
+            || shows_too_little(display, quantity)
+        {
             return Err(Reason::DisplayQuantityInvalid);
         }
         Ok(())
@@ -541,6 +545,11 @@ impl Engine {
         };
         self.tell_about(sink, session, reason, ref_tag, body);
     }
+}
+
+/// Whether an iceberg would take too many parts to be traded.
+pub(super) fn shows_too_little(display: Quantity, quantity: Quantity) -> bool {
+    quantity.0 > display.0.saturating_mul(DISPLAYED_PARTS_MAX)
 }
 
 /// Whether an order is for one auction only.

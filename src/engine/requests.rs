@@ -6,6 +6,7 @@ use trading_engine_protocol::types::{
 
 use super::client_ids::IdHash;
 use super::command::{CancelOrder, CommandKind, NO_PRICE, OrderTerms, RefuseRequest, ReplaceOrder};
+use super::entry::shows_too_little;
 use super::event::{EventSink, OrderReplaced, OrderReplacedWithTerms, RequestRejected};
 use super::instrument::{ladder_side, stop_side};
 use super::order::Flags;
@@ -405,6 +406,8 @@ impl Engine {
             if asked.display.0 != 0 {
                 self.check_display(state.instrument, asked.display, quantity)?;
                 after.display = asked.display;
+            } else if shows_too_little(after.display, quantity) {
+                return Err(Reason::DisplayQuantityInvalid);
             }
         } else if asked.display.0 != 0 {
             return Err(Reason::ReplaceNotAllowed);

@@ -1221,6 +1221,7 @@ impl Venue {
         if terms.display.0 != 0 {
             let may = [LIMIT, STOP_LIMIT, MARKET_TO_LIMIT].contains(&entry.order_type) && rests;
             let fits = terms.display <= entry.quantity
+                && entry.quantity.0 <= 100 * terms.display.0
                 && terms
                     .display
                     .0
@@ -1824,6 +1825,13 @@ impl Venue {
                     .0
                     .is_multiple_of(instrument.quantity_increment.0))
         {
+            return Err(refused(Reason::DisplayQuantityInvalid));
+        }
+        let display = match terms.display.0 {
+            0 => order.display(),
+            stated => stated,
+        };
+        if display != 0 && request.quantity.0 > 100 * display {
             return Err(refused(Reason::DisplayQuantityInvalid));
         }
         let mut moved = order.clone();
