@@ -1003,14 +1003,14 @@ fn a_bust_takes_a_trade_out_of_both_orders() {
     );
     assert_eq!(state.notional, [300, 0]);
     assert_eq!(state.status, OrderStatus::PartiallyFilled.as_u8());
-    // Filled: it stays so, with nothing filled and nothing open.
+    // It was filled, and is not any more: nothing is left of it, and nothing is open.
     let state = taker.order;
     assert_eq!(
         (state.quantity.0, state.cumulative.0, state.leaves.0),
         (4, 0, 0)
     );
     assert_eq!(state.notional, [0, 0]);
-    assert_eq!(state.status, OrderStatus::Filled.as_u8());
+    assert_eq!(state.status, OrderStatus::Canceled.as_u8());
     // The book is as it was, and the order goes on.
     let best = driver.engine.best(InstrumentId(1), Side::Buy);
     assert_eq!(best, Some((Price(100), Quantity(3))));

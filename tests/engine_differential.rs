@@ -2668,6 +2668,7 @@ const OFTEN: &[&str] = &[
     "correction of an order that is open",
     "deadline: interruption ends",
     "a collar ends how far an order goes",
+    "what was filled is not any more",
     "a reference price after a trade",
     "definition refused: InvalidDefinition",
     "ended: AuctionRemainder",

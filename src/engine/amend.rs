@@ -264,20 +264,26 @@ impl Engine {
             self.report(sink, slot, status, Reason::None, &body);
             return;
         }
+        let end = self.end_of(fill, booked);
+        if end == OrderStatus::Canceled && fill.is_quote == 0 {
+            // Whoever asks after it is told the same.
+            let hash = self.ids.hash(fill.session, &fill.order.client_order_id);
+            self.ids.is_filled_no_more(hash);
+        }
         body.order = OrderState {
             exec_id: self.next_exec_id(),
             leaves: Quantity(0),
             cumulative: booked.cumulative,
             notional: booked.notional,
-            status: self.end_of(fill).as_u8(),
+            status: end.as_u8(),
             ..fill.order
         };
         self.tell(sink, fill.session, Reason::None, body);
     }
 
     /// How an order that is not open ended: as stated, else by its id, if it is of today. A quote's
-    /// id is none of those.
-    fn end_of(&self, fill: &AmendedFill) -> OrderStatus {
+    /// id is none of those. One that was filled and of which less is now is not: its rest is gone.
+    fn end_of(&self, fill: &AmendedFill, booked: &Booked) -> OrderStatus {
         let stated = OrderStatus::try_from(fill.order.status).ok();
         let by_id = || {
             let hash = self.ids.hash(fill.session, &fill.order.client_order_id);
@@ -286,6 +292,7 @@ impl Engine {
         stated
             .filter(|status| status.is_terminal())
             .or_else(|| by_id().filter(|_| fill.is_quote == 0))
+            .filter(|&end| end != OrderStatus::Filled || booked.cumulative == fill.order.quantity)
             .unwrap_or(OrderStatus::Canceled)
     }
 }

@@ -263,6 +263,17 @@ impl ClientIds {
         entry.tail = entry.tail & TAIL_MASK | u32::from(status.as_u8()) << TAIL_BITS;
     }
 
+    /// The id's order, if it ended filled, ended canceled: less of it was left of its fills.
+    pub fn is_filled_no_more(&mut self, hash: IdHash) {
+        let (bucket, found) = self.probe(hash);
+        let is_filled = found
+            && self.entries[bucket as usize].tail >> TAIL_BITS
+                == u32::from(OrderStatus::Filled.as_u8());
+        if is_filled {
+            self.set_ended(bucket, OrderStatus::Canceled);
+        }
+    }
+
     /// Key and entries, in the order of their coming. There are `slots` of orders: an id whose order ended in one behind
     /// them leads to the first, where an order never has that id while this entry is there.
     pub fn save(&self, slots: u32, out: &mut Out) {

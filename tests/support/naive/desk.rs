@@ -6,7 +6,7 @@ use trading_engine::engine::command::{
 };
 use trading_engine_protocol::types::{KillScope, OrderStatus, Reason};
 
-use super::{Book, CLOSED, Means, Order, Refusal, Venue, What, agrees, number_of};
+use super::{Book, CLOSED, Known, Means, Order, Refusal, Venue, What, agrees, number_of};
 
 /// A kill switch that is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -417,9 +417,19 @@ impl Venue {
                 }
                 if busts {
                     state.cumulative -= lots;
+                    if state.status == OrderStatus::Filled as u8 {
+                        state.status = OrderStatus::Canceled as u8;
+                    }
                 }
                 state
             });
+            let id = (fill.session.0, number_of(&fill.order.client_order_id));
+            let was_filled = matches!(self.known.get(&id), Some(Known::Ended(OrderStatus::Filled)));
+            if was_filled && !is_open && !is_quote && state.status == OrderStatus::Canceled as u8 {
+                let canceled = Known::Ended(OrderStatus::Canceled);
+                self.known.insert(id, canceled);
+                self.saw("what was filled is not any more");
+            }
             let how = if busts { "bust" } else { "correction" };
             let of = if is_open { "open" } else { "ended" };
             let what = if is_quote { "a quote" } else { "an order" };
