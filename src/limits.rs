@@ -23,7 +23,8 @@ pub const STEP_EVENTS_MAX: usize = 256;
 /// Orders or names that one step looks at without writing of them, at most: to find the orders that a
 /// command of many means, to put them into order, to count or forget names. Nothing comes between the
 /// steps of a command, so it finds what was there at its beginning. Not bounded so: an auction's price,
-/// which walks the price levels that cross.
+/// which walks the price levels that cross, the orders at the ends of the price range as far as they are market orders, and the prices
+/// between two that a tick table has.
 pub const STEP_VISITS_MAX: usize = 1024;
 /// Price levels that FOK and MinQty look at for what is there, and where self-trade prevention or any
 /// protection group has to be asked the orders in them (each part that a protected iceberg, or beside an
@@ -45,6 +46,10 @@ pub const DISPLAYED_PARTS_MAX: u64 = 100;
 /// How long a session with cancel on disconnect that the day roll closed has at least to come back,
 /// milliseconds: its orders are canceled then.
 pub const DAY_ROLL_GRACE_MS: u32 = 30_000;
+
+/// How long a session whose connection ended with the venue itself has at least to come back once the venue is
+/// there again, milliseconds.
+pub const RESTART_GRACE_MS: u16 = 5_000;
 
 /// Fills that a protection group's window can hold; one more trips it, whatever its limits are.
 pub const PROTECTION_FILLS_MAX: u32 = 512;

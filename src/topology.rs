@@ -56,7 +56,7 @@ use crate::journal::snapshots::{self, SnapshotStats};
 use crate::journal::told::Told;
 use crate::journal::writer::{self, AppendAgent, Shared, SyncAgent};
 use crate::journal::{JournalError, Policy};
-use crate::limits::EngineLimits;
+use crate::limits::{EngineLimits, RESTART_GRACE_MS};
 use crate::market_data::agent::MarketDataAgent;
 use crate::market_data::feed::{Life, MarketData, TAPE_RECORDS};
 use crate::market_data::market::Market;
@@ -980,6 +980,8 @@ fn disconnects(engine: &Engine) -> Vec<Vec<u8>> {
     open.map(|session| {
         let mut command = Command::new(SessionDisconnected {
             reason: Reason::GoingAway.code(),
+            // It is not they who went.
+            grace_ms: RESTART_GRACE_MS,
             ..SessionDisconnected::default()
         });
         command.header.session = SessionId(session.definition.session.0);

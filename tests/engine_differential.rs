@@ -1646,7 +1646,7 @@ impl Draw {
 #[derive(Debug)]
 /// What a session asks for. `bool`: in the command without terms.
 enum Request {
-    Disconnected(Reason),
+    Disconnected(Reason, u16),
     Logout,
     CancelAfter(CancelAfter),
     MassCancel(MassCancel),
@@ -1666,8 +1666,8 @@ enum Request {
 impl Request {
     fn to_oracle(&self, venue: &mut Venue, session: u32) {
         match self {
-            Self::Disconnected(reason) => venue.disconnected(session, *reason),
-            Self::Logout => venue.disconnected(session, Reason::LogoutRequested),
+            Self::Disconnected(reason, least) => venue.disconnected(session, *reason, *least),
+            Self::Logout => venue.disconnected(session, Reason::LogoutRequested, 0),
             Self::CancelAfter(request) => venue.cancel_after(session, request),
             Self::MassCancel(request) => venue.mass_cancel(session, request),
             Self::Cancel(request, means) => venue.cancel(session, request, *means),
@@ -1701,9 +1701,10 @@ impl Request {
             Self::QuoteCancel(request) => driver.apply(at, request, out),
             Self::Configure(request) => driver.apply(at, request, out),
             Self::Reset(request) => driver.apply(at, request, out),
-            Self::Disconnected(reason) => {
+            Self::Disconnected(reason, grace_ms) => {
                 let gone = SessionDisconnected {
                     reason: reason.code(),
+                    grace_ms,
                     ..SessionDisconnected::default()
                 };
                 driver.apply(at, gone, out);
@@ -1902,7 +1903,7 @@ impl Run {
         if admitted {
             request.to_oracle(&mut self.venue, session);
         }
-        let numbered = !matches!(request, Request::Disconnected(_));
+        let numbered = !matches!(request, Request::Disconnected(..));
         request.to_engine(&mut self.driver, at, &mut self.out);
         let inbound = if numbered {
             self.driver.last_inbound(at)
@@ -2152,11 +2153,16 @@ impl Run {
         let means = self.draw.means(&self.venue, session);
         let least = if self.draw.filling { 12 } else { 0 };
         match self.draw.random.below(1_000).max(least) {
-            0 | 1 => Request::Disconnected(self.draw.pick(&[
-                Reason::LogoutRequested,
-                Reason::HeartbeatTimeout,
-                Reason::SlowConsumer,
-            ])),
+            0 | 1 => {
+                let reasons = [
+                    Reason::LogoutRequested,
+                    Reason::HeartbeatTimeout,
+                    Reason::SlowConsumer,
+                    Reason::GoingAway,
+                ];
+                let least_ms = self.draw.pick(&[0, 0, 5, 30]);
+                Request::Disconnected(self.draw.pick(&reasons), least_ms)
+            }
             2 => Request::Logout,
             3 | 4 => Request::CancelAfter(CancelAfter {
                 after_ms: self.draw.pick(&[0, 4, 8, 20, 60]),

@@ -662,8 +662,10 @@ layout!(
     SessionDisconnected, 8 {
         /// Why, a `Reason` code.
         reason: u16,
+        /// How long it has at least to come back before its orders or quotes are canceled, milliseconds.
+        grace_ms: u16,
         /// Reserved, 0.
-        reserved: [u16; 3],
+        reserved: [u16; 2],
     }
 );
 

@@ -15,7 +15,7 @@ use super::deadlines::{NOWHERE, Whose};
 use super::event::{CancelAfterSet, EventSink, MassCancelDone};
 use super::order::Flags;
 use super::{Engine, Progress, Work};
-use crate::limits::{DAY_ROLL_GRACE_MS, STEP_EVENTS_MAX};
+use crate::limits::STEP_EVENTS_MAX;
 
 /// Orders a step may cancel.
 const CANCELS_PER_STEP: usize = STEP_EVENTS_MAX - 2;
@@ -259,8 +259,8 @@ impl Engine {
         }
     }
 
-    /// The session has no connection any more.
-    pub(super) fn arm_disconnect(&mut self, session: SessionId, reason: Reason) {
+    /// The session has no connection any more. `least_ms`: the grace it has in any case.
+    pub(super) fn arm_disconnect(&mut self, session: SessionId, reason: Reason, least_ms: u32) {
         let state = &mut self.sessions[session.0 as usize];
         let when = match reason {
             // Who took over goes on with the orders.
@@ -274,12 +274,12 @@ impl Engine {
         state.logged_out = when == AT_LOGOUT;
         // Who asked for nothing keeps his orders, but nobody's quotes stay alone.
         state.quotes_only = state.cancel_on_disconnect & when == 0;
-        let grace = match reason {
-            Reason::EndOfDay => state.cancel_grace_ms.max(DAY_ROLL_GRACE_MS),
-            _ if state.quotes_only => 0,
-            _ => state.cancel_grace_ms,
+        let grace_ms = if state.quotes_only {
+            0
+        } else {
+            state.cancel_grace_ms
         };
-        self.arm(session, LOST, grace);
+        self.arm(session, LOST, grace_ms.max(least_ms));
     }
 
     /// The session has a connection again.

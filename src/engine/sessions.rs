@@ -7,7 +7,7 @@ use super::command::{
     BusinessReject, CommandBody, CommandHeader, CommandKind, SessionLogon, SessionMessage,
 };
 use super::event::{AdminMessage, BusinessRejected, EventSink, LogonAnswered, SessionClosed};
-use crate::limits::STEP_EVENTS_MAX;
+use crate::limits::{DAY_ROLL_GRACE_MS, STEP_EVENTS_MAX};
 
 impl Engine {
     pub(super) fn apply_session(
@@ -21,7 +21,7 @@ impl Engine {
             CommandBody::SessionDisconnected(gone) => {
                 if self.admit(header, sink) {
                     let reason = Reason::try_from(gone.reason).unwrap_or(Reason::None);
-                    self.close(header.session, reason, sink);
+                    self.close(header.session, reason, u32::from(gone.grace_ms), sink);
                 }
             }
             CommandBody::SessionMessage(message) => self.session_message(header, message, sink),
@@ -62,9 +62,16 @@ impl Engine {
         }
     }
 
-    fn close(&mut self, session: SessionId, reason: Reason, sink: &mut impl EventSink) {
+    /// `grace_ms`: how long it has to come back at least.
+    fn close(
+        &mut self,
+        session: SessionId,
+        reason: Reason,
+        grace_ms: u32,
+        sink: &mut impl EventSink,
+    ) {
         self.end_connection(session, reason, sink);
-        self.arm_disconnect(session, reason);
+        self.arm_disconnect(session, reason, grace_ms);
     }
 
     fn end_connection(&mut self, session: SessionId, reason: Reason, sink: &mut impl EventSink) {
@@ -97,7 +104,7 @@ impl Engine {
         }
         let was_connected = self.sessions[id].connected;
         if was_connected {
-            self.close(header.session, Reason::Superseded, sink);
+            self.close(header.session, Reason::Superseded, 0, sink);
         }
         let too_low = protocol == SessionProtocol::Fix
             && logon.reset != 1
@@ -141,7 +148,7 @@ impl Engine {
                     self.end_connection(header.session, reason, sink);
                     // A grace that runs goes on; it begins now for who was connected before.
                     if was_connected {
-                        self.arm_disconnect(header.session, reason);
+                        self.arm_disconnect(header.session, reason, 0);
                     }
                 }
             }
@@ -198,7 +205,7 @@ impl Engine {
             self.tell(sink, header.session, Reason::None, body);
         }
         if message.closes == 1 {
-            self.close(header.session, Reason::LogoutRequested, sink);
+            self.close(header.session, Reason::LogoutRequested, 0, sink);
         }
     }
 
@@ -243,7 +250,7 @@ impl Engine {
                 }
                 room -= 1;
                 let session = self.sessions[id].definition.session;
-                self.close(session, Reason::EndOfDay, sink);
+                self.close(session, Reason::EndOfDay, DAY_ROLL_GRACE_MS, sink);
             }
             self.sessions[id].restart_numbers();
         }

@@ -966,7 +966,8 @@ impl Venue {
         self.tell(session, Reason::None, What::LoggedOn);
     }
 
-    pub fn disconnected(&mut self, session: u32, why: Reason) {
+    /// `least_ms`: the grace that there is, whatever was asked for.
+    pub fn disconnected(&mut self, session: u32, why: Reason, least_ms: u16) {
         let now = self.now;
         let state = &mut self.sessions[session as usize];
         state.connected = false;
@@ -974,8 +975,10 @@ impl Venue {
         state.orders_go = state.cancel_on_disconnect & bit != 0;
         state.logged_out = bit == 2;
         // Quotes wait with the orders, if those go, too.
-        let at_once = state.grace_ms == 0 || !state.orders_go;
-        state.cancel_disconnected_at = Some(now + u64::from(state.grace_ms) * MILLISECOND);
+        let asked = if state.orders_go { state.grace_ms } else { 0 };
+        let grace = asked.max(least_ms.into());
+        let at_once = grace == 0;
+        state.cancel_disconnected_at = Some(now + u64::from(grace) * MILLISECOND);
         self.tell(session, why, What::Closed);
         if at_once {
             self.asking = 0;

@@ -837,7 +837,9 @@ impl Auditor {
             }
             EventBody::SessionClosed(_) => {
                 let grace = self.graces.get(&header.session.0).copied().unwrap_or(0);
-                let until = header.sequenced_at.0 + grace;
+                // A disconnect may give more than was asked for.
+                let least = u64::from(request.cancel_grace_ms) * 1_000_000;
+                let until = header.sequenced_at.0 + grace.max(least);
                 self.gone.insert(header.session.0, until);
                 Ok(())
             }

@@ -1192,6 +1192,7 @@ fn build_other(request: &Request, header: CommandHeader) -> Sealed {
             header,
             SessionDisconnected {
                 reason: r.reason.code(),
+                grace_ms: u16::try_from(r.cancel_grace_ms).unwrap_or(u16::MAX),
                 ..SessionDisconnected::default()
             },
         ),
