@@ -494,6 +494,7 @@ impl Reader {
                     original: client(&e.original),
                     request: e.request,
                     status: e.status,
+                    tag: u16::try_from(header.ref_tag).expect("FIX tags have 16 bits"),
                 },
                 EventBody::MassCancelDone(e) => {
                     let asked_for = MassCancel {
@@ -992,6 +993,13 @@ impl Draw {
             request.order_type = order.order_type;
             request.time_in_force = order.time_in_force;
         }
+        if self.one_in(4) {
+            request.stated = self.random.below(16) as u8;
+            request.account = AccountId(order.account);
+            request.protection_group = order.group;
+            request.instructions = order.instructions;
+            request.self_trade_prevention = order.self_trade_prevention;
+        }
         request.price = Price(match self.random.below(3) {
             0 => self.price(instrument, order.side),
             _ => order.price,
@@ -1019,7 +1027,23 @@ impl Draw {
             terms.expire_at = UtcNanos(self.expire_at(now));
         }
         if odd {
-            match self.random.below(9) {
+            match self.random.below(13) {
+                9 => {
+                    request.stated |= 1;
+                    request.account = AccountId(self.random.below(3) as u32);
+                }
+                10 => {
+                    request.stated |= 1 << 1;
+                    request.instructions = self.pick(&[0, 1, 4, 5]);
+                }
+                11 => {
+                    request.stated |= 1 << 2;
+                    request.self_trade_prevention = self.pick(&[0, 1, 2, 3, 4, 0x12]);
+                }
+                12 => {
+                    request.stated |= 1 << 3;
+                    request.protection_group = self.group(2);
+                }
                 0 => request.instrument = InstrumentId(self.random.below(6) as u32),
                 1 => request.side = 3 - order.side,
                 2 => request.order_type = self.pick(&[1, 2, 3, 4, 20, 99]),
@@ -2640,6 +2664,14 @@ const OFTEN: &[&str] = &[
     "refused: DuplicateClientOrderId",
     "refused: TermsMismatch",
     "refused: ReplaceNotAllowed",
+    "not to be replaced: 0",
+    "not to be replaced: 1",
+    "not to be replaced: 18",
+    "not to be replaced: 40",
+    "not to be replaced: 59",
+    "not to be replaced: 2964",
+    "not to be replaced: 9019",
+    "replaced: with all that was stated as the order has it",
     "refused: QuantityBelowMinimum",
     "refused: QuantityAboveMaximum",
     "refused: PriceMissing",

@@ -792,12 +792,31 @@ layout!(
         order_type: u8,
         /// `TimeInForce` as stated, 0xFF = not stated; must agree.
         time_in_force: u8,
-        /// Reserved, 0.
-        reserved: u8,
-        /// Reserved, 0.
-        reserved2: u64,
+        /// Which of the four below are stated, [`stated`] bits; those must agree, too.
+        stated: u8,
+        /// Account(1).
+        account: AccountId,
+        /// Market-maker protection group, 0 = none.
+        protection_group: u16,
+        /// `Instructions` bits.
+        instructions: u8,
+        /// `SelfTradePrevention`.
+        self_trade_prevention: u8,
     }
 );
+
+/// Bits of [`ReplaceOrder`]'s `stated`. That no field has a value for "not stated" keeps an older
+/// log's replaces, with zeros there, what they were.
+pub mod stated {
+    /// `account`.
+    pub const ACCOUNT: u8 = 1;
+    /// `instructions`.
+    pub const INSTRUCTIONS: u8 = 1 << 1;
+    /// `self_trade_prevention`.
+    pub const SELF_TRADE_PREVENTION: u8 = 1 << 2;
+    /// `protection_group`.
+    pub const PROTECTION_GROUP: u8 = 1 << 3;
+}
 
 layout!(
     /// Replaces an order, and more than price and quantity of it.

@@ -313,7 +313,8 @@ impl Engine {
         let limit = OrderType::Limit.as_u8();
         let stated = (replace.order_type == 0 || replace.order_type == limit)
             && (replace.time_in_force == NOT_STATED
-                || replace.time_in_force == state.time_in_force);
+                || replace.time_in_force == state.time_in_force)
+            && replace.stated == 0;
         if !meant.is_plain(at)
             || !stated
             || state.order_type != limit

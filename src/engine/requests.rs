@@ -5,9 +5,11 @@ use trading_engine_protocol::types::{
 };
 
 use super::client_ids::IdHash;
-use super::command::{CancelOrder, CommandKind, NO_PRICE, OrderTerms, RefuseRequest, ReplaceOrder};
+use super::command::{
+    CancelOrder, CommandKind, NO_PRICE, OrderTerms, RefuseRequest, ReplaceOrder, stated,
+};
 use super::entry::shows_too_little;
-use super::event::{EventSink, OrderReplaced, OrderReplacedWithTerms, RequestRejected};
+use super::event::{EventSink, OrderReplaced, OrderReplacedWithTerms, OrderState, RequestRejected};
 use super::instrument::{ladder_side, stop_side};
 use super::order::Flags;
 use super::risk::{Candidate, Collar};
@@ -37,6 +39,8 @@ pub(super) struct Refusal {
     reason: Reason,
     order_id: OrderId,
     status: OrderStatus,
+    /// FIX tag at fault, 0 = the reason's own.
+    ref_tag: u16,
 }
 
 impl Refusal {
@@ -45,12 +49,41 @@ impl Refusal {
         Self { reason, ..self }
     }
 
+    fn naming(self, ref_tag: u16) -> Self {
+        Self { ref_tag, ..self }
+    }
+
     fn unknown(reason: Reason) -> Self {
         Self {
             reason,
             order_id: OrderId(0),
             status: OrderStatus::Rejected,
+            ref_tag: 0,
         }
+    }
+}
+
+/// The tag of a field that a replace states and that is another of the order. Such a field cannot be
+/// replaced, and to pass over it would leave the client with an order it did not ask for.
+fn differing_term(replace: &ReplaceOrder, order: &OrderState) -> Option<u16> {
+    let states = |bit: u8| replace.stated & bit != 0;
+    if replace.order_type != 0 && replace.order_type != order.order_type {
+        Some(40)
+    } else if replace.time_in_force != NOT_STATED && replace.time_in_force != order.time_in_force {
+        Some(59)
+    } else if states(stated::ACCOUNT) && replace.account != order.account {
+        Some(1)
+    } else if states(stated::INSTRUCTIONS) && replace.instructions != order.instructions {
+        Some(18)
+    } else if states(stated::SELF_TRADE_PREVENTION)
+        && replace.self_trade_prevention != order.self_trade_prevention
+    {
+        Some(2964)
+    } else if states(stated::PROTECTION_GROUP) && replace.protection_group != order.protection_group
+    {
+        Some(9019)
+    } else {
+        None
     }
 }
 
@@ -94,6 +127,7 @@ impl Engine {
                 order_id,
                 // An id replaced away has no end of its own; its order answers to its newest id.
                 status: known.ended.unwrap_or(OrderStatus::Rejected),
+                ref_tag: 0,
             }),
         }
     }
@@ -123,7 +157,6 @@ impl Engine {
                 CommandKind::CancelOrder,
                 (cancel.client_order_id, cancel.original),
                 &refusal,
-                0,
                 sink,
             ),
         }
@@ -165,6 +198,7 @@ impl Engine {
             reason,
             order_id: self.orders.order_id(slot),
             status: self.orders.slots[slot as usize].cold.open_status(),
+            ref_tag: 0,
         }
     }
 
@@ -188,7 +222,6 @@ impl Engine {
                     CommandKind::ReplaceOrder,
                     (replace.client_order_id, replace.original),
                     &refusal,
-                    0,
                     sink,
                 );
                 Progress::Done
@@ -215,11 +248,9 @@ impl Engine {
         }
         self.check_stated(slot, replace.instrument, replace.side)?;
         let cold = &self.orders.slots[slot as usize].cold;
-        let stated = |stated: u8, none: u8, actual: u8| stated == none || stated == actual;
-        if !stated(replace.order_type, 0, cold.state.order_type)
-            || !stated(replace.time_in_force, NOT_STATED, cold.state.time_in_force)
-        {
-            return Err(self.refusal(slot, Reason::ReplaceNotAllowed));
+        if let Some(tag) = differing_term(replace, &cold.state) {
+            let refusal = self.refusal(slot, Reason::ReplaceNotAllowed);
+            return Err(refusal.naming(tag));
         }
         if self.blocked(session, cold.state.instrument) {
             return Err(self.refusal(slot, Reason::TradingBlocked));
@@ -540,7 +571,6 @@ impl Engine {
         request: CommandKind,
         (client_order_id, original): (ClientOrderId, ClientOrderId),
         refusal: &Refusal,
-        ref_tag: u16,
         sink: &mut impl EventSink,
     ) {
         let body = RequestRejected {
@@ -551,7 +581,7 @@ impl Engine {
             status: refusal.status.as_u8(),
             ..RequestRejected::default()
         };
-        self.tell_about(sink, self.asking.0, refusal.reason, ref_tag, body);
+        self.tell_about(sink, self.asking.0, refusal.reason, refusal.ref_tag, body);
     }
 
     /// A request the edge could not express; the order it means is looked up for the answer only.
@@ -569,6 +599,6 @@ impl Engine {
             Err(refusal) => Refusal { reason, ..refusal },
         };
         let ids = (refuse.client_order_id, refuse.original);
-        self.refuse_with(request, ids, &refusal, refuse.ref_tag, sink);
+        self.refuse_with(request, ids, &refusal.naming(refuse.ref_tag), sink);
     }
 }

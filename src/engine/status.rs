@@ -102,7 +102,6 @@ impl Engine {
                 CommandKind::OrderStatusRequest,
                 (request.client_order_id, request.original),
                 &refusal,
-                0,
                 sink,
             ),
         }

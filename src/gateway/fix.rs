@@ -31,7 +31,7 @@ use crate::engine::command::{
     BusinessReject, CancelAfter, CancelOrder, CommandKind, ConfigureProtection, EnterOrder,
     EnterOrderWithTerms, KillSwitch, MassCancel, MassQuoteHead, NO_PRICE, OrderStatusRequest,
     OrderTerms, QuoteCancel, RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms,
-    ResetProtection, SessionLogon, SessionMessage, name_text,
+    ResetProtection, SessionLogon, SessionMessage, name_text, stated,
 };
 use crate::engine::event::{
     EventBody, EventHeader, Fill, KillSwitchDone, LogonAnswered, MassCancelDone, MassQuoteAnswered,
@@ -1088,11 +1088,11 @@ fn entry(
                 side: order.side - b'0',
                 order_type: order_type(order),
                 time_in_force: order.time_in_force.unwrap_or(b'0') - b'0',
-                account: order.account,
+                account: order.account.unwrap_or_default(),
                 possible_resend: u8::from(order.possible_resend),
-                instructions: order.instructions.0,
-                self_trade_prevention: order.self_trade_prevention,
-                protection_group: order.protection_group,
+                instructions: order.instructions.unwrap_or_default().0,
+                self_trade_prevention: order.self_trade_prevention.unwrap_or_default(),
+                protection_group: order.protection_group.unwrap_or_default(),
             },
             terms,
         )),
@@ -1237,7 +1237,11 @@ fn replacement(
                 side: side_byte(order.side),
                 order_type: order_type(order),
                 time_in_force: order.time_in_force.map_or(NOT_STATED, |tif| tif - b'0'),
-                ..ReplaceOrder::default()
+                stated: stated_terms(order),
+                account: order.account.unwrap_or_default(),
+                protection_group: order.protection_group.unwrap_or_default(),
+                instructions: order.instructions.unwrap_or_default().0,
+                self_trade_prevention: order.self_trade_prevention.unwrap_or_default(),
             },
             terms,
         )),
@@ -1251,6 +1255,18 @@ fn replacement(
             ..RefuseRequest::default()
         })),
     }
+}
+
+/// Which of the fields that a replace cannot change it states, for the core to compare.
+fn stated_terms(order: &OrderRequest) -> u8 {
+    let bit = |is_stated: bool, bit: u8| if is_stated { bit } else { 0 };
+    bit(order.account.is_some(), stated::ACCOUNT)
+        | bit(order.instructions.is_some(), stated::INSTRUCTIONS)
+        | bit(
+            order.self_trade_prevention.is_some(),
+            stated::SELF_TRADE_PREVENTION,
+        )
+        | bit(order.protection_group.is_some(), stated::PROTECTION_GROUP)
 }
 
 /// Whether a refused request was a question: it is answered by a report.

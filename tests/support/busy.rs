@@ -303,7 +303,7 @@ impl Busy {
         let replace = command::ReplaceOrder {
             client_order_id: self.new_id(),
             original,
-            ..venue::replace(0, 0, 0, price.0, total)
+            ..self.stated(venue::replace(0, 0, 0, price.0, total))
         };
         if self.one_in(2) {
             return of(session, replace);
@@ -315,6 +315,21 @@ impl Busy {
             _ => terms.expire_at = self.later(),
         }
         of(session, ReplaceOrderWithTerms { replace, terms })
+    }
+
+    /// Now and then a replace states what it cannot change, often as the order does not have it.
+    fn stated(&mut self, replace: command::ReplaceOrder) -> command::ReplaceOrder {
+        if !self.one_in(4) {
+            return replace;
+        }
+        command::ReplaceOrder {
+            stated: 1 << self.random.below(4),
+            account: AccountId(self.random.below(2) as u32),
+            protection_group: self.random.below(2) as u16,
+            instructions: self.random.below(2) as u8,
+            self_trade_prevention: self.pick(&[0, 1, 3]),
+            ..replace
+        }
     }
 
     fn mass_quote(&mut self, session: SessionId) -> Vec<u8> {

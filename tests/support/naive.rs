@@ -131,6 +131,8 @@ pub enum What {
         original: u64,
         request: u8,
         status: u8,
+        /// FIX tag at fault.
+        tag: u16,
     },
     /// How many, and what was asked for.
     MassCancelDone(u32, MassCancel),
@@ -1147,6 +1149,7 @@ impl Venue {
             original: means.original,
             request: refused.request,
             status: status as u8,
+            tag: refused.ref_tag,
         };
         self.saw("the edge refused a request");
         self.tell(session, edge, what);
@@ -1649,12 +1652,24 @@ impl Venue {
     // Requests.
 
     fn refused(&mut self, session: u32, ids: (u64, u64), request: CommandKind, why: Refusal) {
+        self.refused_for(session, ids, request, why, 0);
+    }
+
+    fn refused_for(
+        &mut self,
+        session: u32,
+        ids: (u64, u64),
+        request: CommandKind,
+        why: Refusal,
+        tag: u16,
+    ) {
         let (client, original) = ids;
         let what = What::Refused {
             client,
             original,
             request: request as u8,
             status: why.1 as u8,
+            tag,
         };
         self.tell(session, why.0, what);
     }
@@ -1728,7 +1743,14 @@ impl Venue {
             Ok(order) => self.do_replace(order, request, terms),
             Err(why) => {
                 let ids = (client, means.original);
-                self.refused(session, ids, CommandKind::ReplaceOrder, why);
+                let tag = match (why.0, self.target(session, means)) {
+                    (Reason::ReplaceNotAllowed, Ok(order)) => other_than(order, request),
+                    _ => 0,
+                };
+                if why.0 == Reason::ReplaceNotAllowed {
+                    self.saw(format!("not to be replaced: {tag}"));
+                }
+                self.refused_for(session, ids, CommandKind::ReplaceOrder, why, tag);
             }
         }
     }
@@ -1755,10 +1777,7 @@ impl Venue {
             return Err(refused(Reason::ClientOrderIdCapacity));
         }
         agrees(order, request.instrument.0, request.side)?;
-        let other_type = request.order_type != 0 && request.order_type != order.order_type;
-        let other_time =
-            request.time_in_force != NOT_STATED && request.time_in_force != order.time_in_force;
-        if other_type || other_time {
+        if other_than(order, request) != 0 {
             return Err(refused(Reason::ReplaceNotAllowed));
         }
         let instrument = &self.instruments[order.instrument as usize - 1];
@@ -1932,6 +1951,9 @@ impl Venue {
             _ => "to another place",
         };
         self.saw(format!("replaced: {where_it_is} {how}"));
+        if request.stated != 0 {
+            self.saw("replaced: with all that was stated as the order has it");
+        }
         if kept {
             let at = old.instrument as usize - 1;
             let book = &mut self.books[at];
@@ -1952,6 +1974,35 @@ impl Venue {
         new.reached = false;
         self.go(new, is_parked);
     }
+}
+
+/// The first field that a replace states other than the order has it and that cannot be replaced, by
+/// its FIX tag; 0 = none.
+fn other_than(order: &Order, request: &ReplaceOrder) -> u16 {
+    let (states, has) = (request, order);
+    let is_stated = |bit: u8| states.stated & bit != 0;
+    let fields = [
+        (
+            40,
+            states.order_type != 0,
+            states.order_type == has.order_type,
+        ),
+        (
+            59,
+            states.time_in_force != NOT_STATED,
+            states.time_in_force == has.time_in_force,
+        ),
+        (1, is_stated(1), states.account.0 == has.account),
+        (18, is_stated(2), states.instructions == has.instructions),
+        (
+            2964,
+            is_stated(4),
+            states.self_trade_prevention == has.self_trade_prevention,
+        ),
+        (9019, is_stated(8), states.protection_group == has.group),
+    ];
+    let other = |(_, is_stated, is_same): &&(u16, bool, bool)| *is_stated && !is_same;
+    fields.iter().find(other).map_or(0, |(tag, ..)| *tag)
 }
 
 /// Whether an order stays as it is, but for lots that go.

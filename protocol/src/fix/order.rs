@@ -70,8 +70,8 @@ pub struct OrderRequest {
     pub order_type: u8,
     /// TimeInForce(59) as sent; `None` = absent, which is Day for D.
     pub time_in_force: Option<u8>,
-    /// Account(1) as a number, 0 = absent.
-    pub account: AccountId,
+    /// Account(1) as a number.
+    pub account: Option<AccountId>,
     /// StopPx(99).
     pub stop_price: Option<Decimal8>,
     /// MaxFloor(111) or DisplayQty(1138).
@@ -81,11 +81,11 @@ pub struct OrderRequest {
     /// ExpireTime(126), or the end of ExpireDate(432); 0 = absent.
     pub expire_at: UtcNanos,
     /// ExecInst(18).
-    pub instructions: Instructions,
+    pub instructions: Option<Instructions>,
     /// SelfMatchPreventionInstruction(2964) and scope, as `SelfTradePrevention`.
-    pub self_trade_prevention: u8,
+    pub self_trade_prevention: Option<u8>,
     /// ProtectionGroup(9019), 0 = none.
-    pub protection_group: u16,
+    pub protection_group: Option<u16>,
     /// PossResend(97)=Y.
     pub possible_resend: bool,
     /// Why it cannot be done, with the tag at fault: to be refused by the core all the same.
@@ -225,14 +225,14 @@ fn order(kind: &[u8], message: &Message, bytes: &[u8]) -> Result<Request, Refusa
     let one = |tag| character(message, bytes, tag);
     let side = one(54).unwrap_or(0);
     let mut request = OrderRequest {
-        account: AccountId(0),
+        account: None,
         stop_price: None,
         display: None,
         minimum: None,
         expire_at: UtcNanos(0),
-        instructions: Instructions::default(),
-        self_trade_prevention: 0,
-        protection_group: unsigned(message, bytes, 9019)?.unwrap_or(0),
+        instructions: None,
+        self_trade_prevention: None,
+        protection_group: unsigned(message, bytes, 9019)?,
         client_order_id,
         original,
         order_id,
@@ -283,12 +283,14 @@ fn order(kind: &[u8], message: &Message, bytes: &[u8]) -> Result<Request, Refusa
         ),
         (None, None) => UtcNanos(0),
     };
+    // A replace must know what is stated from what is not; a scope without its instruction is no value.
+    let is_stated = |tag: u32| message.get(bytes, tag).is_some();
     let instructions = instructions(message, bytes);
-    request.instructions = instructions.unwrap_or_default();
+    request.instructions = instructions.filter(|_| is_stated(18));
     let prevention = self_trade_prevention(message, bytes);
-    request.self_trade_prevention = prevention.unwrap_or_default();
+    request.self_trade_prevention = prevention.filter(|_| is_stated(2964));
     let account = account(message, bytes);
-    request.account = AccountId(account.unwrap_or_default());
+    request.account = account.filter(|_| is_stated(1)).map(AccountId);
     let unsupported = UNSUPPORTED
         .iter()
         .find(|tag| message.get(bytes, **tag).is_some())

@@ -13,7 +13,7 @@ use trading_engine::engine::command::{
     Genesis, KillSwitch, MassCancel, MassQuoteHead, OrderStatusRequest, OrderTerms, QuoteCancel,
     QuoteEntry, RefuseOrder, RefuseRequest, ReplaceOrder, ReplaceOrderWithTerms, ResetProtection,
     SessionDisconnected, SessionLogon, SessionMessage, SetAccount, SetLimits, SetPhase,
-    SetReference, Tick, mass_quote,
+    SetReference, Tick, mass_quote, stated,
 };
 use trading_engine_protocol::types::{
     AccountId, ClientOrderId, Epoch, FirmId, Instructions, InstrumentId, KillScope,
@@ -60,6 +60,8 @@ pub struct Request {
     pub instructions: u8,
     pub self_trade_prevention: u8,
     pub protection_group: u16,
+    /// Which of the four above a replace states: [`stated`] bits.
+    pub stated: u8,
     /// What only some orders have; the command is the one with terms if one is stated.
     pub terms: OrderTerms,
     /// Terms are stated although there are none.
@@ -150,6 +152,7 @@ impl Request {
             instructions: 0,
             self_trade_prevention: 0,
             protection_group: 0,
+            stated: 0,
             terms: OrderTerms::NONE,
             with_terms: false,
             scope: MassCancelScope::Session as u8,
@@ -337,6 +340,7 @@ const WORDS: &[(&str, Fills)] = &[
         }),
     ),
     ("possible-resend", Fills::Flag(|r| r.possible_resend = 1)),
+    ("stated", Fills::Value(set_stated)),
     // Which order is meant.
     ("order", Fills::Order(|r, id| r.order_id = id)),
     // Bytes that are no word of the language.
@@ -456,6 +460,20 @@ const VERBS: &[(&str, CommandKind, &str)] = &[
 
 fn set<T: TryFrom<i128>>(field: &mut T, value: &str) -> Result<(), String> {
     *field = number(value)?;
+    Ok(())
+}
+
+/// What a replace states of what it cannot change; the values are stated by their own words.
+fn set_stated(request: &mut Request, value: &str) -> Result<(), String> {
+    for what in value.split('+') {
+        request.stated |= match what {
+            "account" => stated::ACCOUNT,
+            "instructions" => stated::INSTRUCTIONS,
+            "stp" => stated::SELF_TRADE_PREVENTION,
+            "group" => stated::PROTECTION_GROUP,
+            _ => return Err(format!("a replace cannot state {what:?}")),
+        };
+    }
     Ok(())
 }
 
@@ -1112,7 +1130,11 @@ fn replace(r: &Request, header: CommandHeader) -> Sealed {
         side: r.side,
         order_type: r.order_type,
         time_in_force: r.time_in_force,
-        ..ReplaceOrder::default()
+        stated: r.stated,
+        account: AccountId(r.account),
+        protection_group: r.protection_group,
+        instructions: r.instructions,
+        self_trade_prevention: r.self_trade_prevention,
     };
     if r.with_terms || r.terms != OrderTerms::NONE {
         let terms = r.terms;
