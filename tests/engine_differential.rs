@@ -473,6 +473,13 @@ impl Reader {
                     order: self.report(&e.order, 0, 0, e.reduced.0),
                     reduced: e.reduced.0,
                     shown: e.shown.0,
+                    entry: None,
+                },
+                EventBody::QuoteRestated(e) => What::Restated {
+                    order: self.report(&e.restated.order, 0, 0, e.restated.reduced.0),
+                    reduced: e.restated.reduced.0,
+                    shown: e.restated.shown.0,
+                    entry: Some(client(&e.entry_id)),
                 },
                 EventBody::OrderRejected(e) => {
                     self.executions += 1;

@@ -469,6 +469,11 @@ fn tell(header: &EventHeader, body: &EventBody<'_>) -> String {
                 order.leaves.0
             )
         }
+        EventBody::QuoteRestated(event) => {
+            let order = &event.restated.order;
+            let id = number(order.order_id);
+            format!("quote restated {id} {}{why}", order.leaves.0)
+        }
         EventBody::RequestRejected(_) => format!("refused{why}"),
         EventBody::OrderCanceled(event) => {
             format!(

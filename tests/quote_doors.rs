@@ -10,7 +10,8 @@ use support::talk::{BinaryTalk, FixTalk};
 use trading_engine::client::Received;
 use trading_engine_protocol::binary::MASS_QUOTE_FULL_ACK;
 use trading_engine_protocol::binary::message::{
-    Fill, MassQuote, MassQuoteAck, OrderAccepted, QuoteCanceled, QuoteEntry,
+    Fill, MassQuote, MassQuoteAck, NewOrder, OrderAccepted, OrderRestated, QuoteCanceled,
+    QuoteEntry,
 };
 use trading_engine_protocol::types::{Decimal8, Reason};
 use zerocopy::FromZeros;
@@ -144,6 +145,41 @@ fn a_mass_quote_of_the_most_entries_is_answered_and_replayed_over_binary() {
     assert_eq!(ends.len(), 2 * ENTRIES - 1, "all but the filled one");
     assert!(ends.iter().all(|end| end.quote_id == 9 && end.reason == 13));
     assert_eq!(ends.iter().filter(|end| end.quote_layer == 1).count(), 1);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_quote_that_self_trade_prevention_shrinks_has_its_layer_over_binary_an_order_none() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let maker = &server.credentials().binary[0];
+    let mut talk = BinaryTalk::logged_on(server.binary, maker, 30_000);
+    let quote = MassQuote {
+        quote_id: 9,
+        ..MassQuote::new_zeroed()
+    };
+    let entry = QuoteEntry {
+        instrument_id: talk.instruments["TEST-A"],
+        layer: 4,
+        bid_price: 40 * Decimal8::ONE,
+        bid_qty: 5 * Decimal8::ONE,
+        ask_price: 60 * Decimal8::ONE,
+        ask_qty: Decimal8::ONE,
+        ..QuoteEntry::new_zeroed()
+    };
+    talk.send_group(&quote, std::iter::once(entry));
+    let sells = |talk: &BinaryTalk, id, lots| NewOrder {
+        stp_mode: 4,
+        ..talk.order(id, 2, lots, 40)
+    };
+    talk.send(&sells(&talk, 1, 2));
+    let of_quote: OrderRestated = talk.expect_a();
+    assert_eq!((of_quote.cl_ord_id, of_quote.quote_layer), (9, 5));
+    assert_eq!(of_quote.leaves_qty, 3 * Decimal8::ONE);
+    talk.send(&sells(&talk, 2, 4));
+    let of_order: OrderRestated = talk.expect_a();
+    assert_eq!((of_order.cl_ord_id, of_order.quote_layer), (2, 0));
+    assert_eq!(of_order.leaves_qty, Decimal8::ONE);
     assert_eq!(server.terminate(), Some(0));
 }
 

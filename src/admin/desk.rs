@@ -500,6 +500,7 @@ fn said(header: &EventHeader, body: &EventBody<'_>) -> Option<Said> {
         | EventBody::OrderReplacedWithTerms(_)
         | EventBody::OrderTriggered(_)
         | EventBody::OrderRestated(_)
+        | EventBody::QuoteRestated(_)
         | EventBody::MassCancelDone(_)
         | EventBody::CancelAfterSet(_)
         | EventBody::AuctionIndicative(_)

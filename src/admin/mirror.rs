@@ -320,6 +320,7 @@ impl Reference {
             | EventBody::OrderReplacedWithTerms(_)
             | EventBody::OrderTriggered(_)
             | EventBody::OrderRestated(_)
+            | EventBody::QuoteRestated(_)
             | EventBody::MassCancelDone(_)
             | EventBody::CancelAfterSet(_)
             | EventBody::AuditNoted(_)

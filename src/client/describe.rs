@@ -102,7 +102,7 @@ fn orders(message: &Received) -> Option<Value> {
     } else if let Some(m) = message.read::<OrderRestated>() {
         json!({"event": "restated", "clOrdId": m.cl_ord_id, "orderId": m.order_id,
                "price": decimal(m.price), "leaves": decimal(m.leaves_qty),
-               "reason": reason(m.reason)})
+               "quote": m.quote_layer != 0, "reason": reason(m.reason)})
     } else if let Some(m) = message.read::<OrderRejected>() {
         json!({"event": "rejected", "clOrdId": m.cl_ord_id, "reason": reason(m.reason),
                "code": m.reason, "field": m.ref_field_id})

@@ -143,6 +143,8 @@ pub enum EventKind {
     OrderStatusReport = 46,
     /// [`QuoteStatusAnswered`]: an [`OrderStatusReport`] of a quote.
     QuoteStatusAnswered = 47,
+    /// [`QuoteRestated`]: an [`OrderRestated`] of a quote.
+    QuoteRestated = 48,
 }
 
 layout!(
@@ -700,6 +702,15 @@ layout!(
     }
 );
 layout!(
+    /// See [`EventKind::QuoteRestated`]. `restated.order.client_order_id` is the QuoteID(117).
+    QuoteRestated, 176 {
+        /// As an order's.
+        restated: OrderRestated,
+        /// QuoteEntryID(299), or none.
+        entry_id: ClientOrderId,
+    }
+);
+layout!(
     /// See [`EventKind::QuoteCancelDone`]. With a reason it was refused.
     QuoteCancelDone, 64 {
         /// QuoteID(117) of the request.
@@ -890,6 +901,7 @@ pub enum EventBody<'a> {
     ProtectionTripped(&'a ProtectionTripped),
     OrderStatusReport(&'a OrderStatusReport),
     QuoteStatusAnswered(&'a QuoteStatusAnswered),
+    QuoteRestated(&'a QuoteRestated),
 }
 
 /// Bytes that are no event.
@@ -985,6 +997,7 @@ bodies!(
     ProtectionTripped,
     OrderStatusReport,
     QuoteStatusAnswered,
+    QuoteRestated,
     TickTableDefined,
     ReferenceSet,
     CapacitiesSet,
@@ -1024,6 +1037,7 @@ impl OrderReport for OrderTriggered {}
 impl OrderReport for OrderRestated {}
 impl OrderReport for QuoteFill {}
 impl OrderReport for QuoteCanceled {}
+impl OrderReport for QuoteRestated {}
 impl OrderReport for OrderStatusReport {}
 impl OrderReport for TradeAmended {}
 

@@ -403,7 +403,11 @@ impl Engine {
             shown: Quantity(self.orders.slots[slot as usize].hot.leaves),
             ..OrderRestated::default()
         };
-        self.report(sink, slot, status, Reason::SelfTradePrevented, &body);
+        if self.orders.slots[slot as usize].hot.flags.any(Flags::QUOTE) {
+            self.restate_quote(slot, status, body, sink);
+        } else {
+            self.report(sink, slot, status, Reason::SelfTradePrevented, &body);
+        }
     }
 
     /// What is left of an order waits at its price for others.

@@ -16,8 +16,8 @@ use zerocopy::IntoBytes;
 use super::collect::{Meant, Purpose};
 use super::command::{MassQuote, MassQuoteHead, QUOTE_ENTRIES_MAX, QuoteCancel, QuoteEntry};
 use super::event::{
-    EventSink, Fill, MassQuoteAnsweredHead, OrderCanceled, QuoteCancelDone, QuoteCanceled,
-    QuoteFill, QuoteResult,
+    EventSink, Fill, MassQuoteAnsweredHead, OrderCanceled, OrderRestated, QuoteCancelDone,
+    QuoteCanceled, QuoteFill, QuoteRestated, QuoteResult,
 };
 use super::instrument::ladder_side;
 use super::mass_cancel::Owners;
@@ -582,6 +582,22 @@ impl Engine {
             fill,
         };
         self.report(sink, slot, status, Reason::None, &body);
+    }
+
+    /// What self-trade prevention left of a quote.
+    #[inline(never)]
+    pub(super) fn restate_quote(
+        &mut self,
+        slot: u32,
+        status: OrderStatus,
+        restated: OrderRestated,
+        sink: &mut impl EventSink,
+    ) {
+        let body = QuoteRestated {
+            entry_id: self.entry_id_of(slot),
+            restated,
+        };
+        self.report(sink, slot, status, Reason::SelfTradePrevented, &body);
     }
 
     /// [`Engine::end_for`] of a quote.

@@ -982,24 +982,11 @@ pub(super) fn encode(
         }
         EventBody::OrderTriggered(OrderTriggered { order })
         | EventBody::OrderRestated(OrderRestated { order, .. }) => {
-            let Some(instrument) = priced(reference, order) else {
-                return;
-            };
-            let message = WireRestated {
-                client_seq,
-                transact_time,
-                cl_ord_id: id(&order.client_order_id),
-                order_id: order.order_id.0,
-                price: limit(instrument, order),
-                leaves_qty: instrument.quantity(order.leaves).0,
-                cum_qty: instrument.quantity(order.cumulative).0,
-                instrument_id: order.instrument.0,
-                reason: header.reason,
-                status: order.status,
-                side: order.side,
-                ..WireRestated::default()
-            };
-            write_message(out, &message, seq);
+            restated(reference, header, order, 0, out);
+        }
+        EventBody::QuoteRestated(event) => {
+            let order = &event.restated.order;
+            restated(reference, header, order, layer(&event.entry_id), out);
         }
         EventBody::MassCancelDone(event) => {
             let message = WireMassCancelDone {
@@ -1203,6 +1190,35 @@ fn mass_cancel_flags(event: &MassCancelDone) -> u8 {
 /// A quote's layer, counted from 1, which is what names its entry here; 0 = it has none.
 fn layer(entry_id: &ClientOrderId) -> u16 {
     u16::try_from(id(entry_id)).unwrap_or(0)
+}
+
+/// What is left of an order, or of a quote of this layer.
+fn restated(
+    reference: &ReferenceData,
+    header: &EventHeader,
+    order: &OrderState,
+    quote_layer: u16,
+    out: &mut Vec<u8>,
+) {
+    let Some(instrument) = priced(reference, order) else {
+        return;
+    };
+    let message = WireRestated {
+        client_seq: header.inbound_seq,
+        transact_time: header.sequenced_at.0,
+        cl_ord_id: id(&order.client_order_id),
+        order_id: order.order_id.0,
+        price: limit(instrument, order),
+        leaves_qty: instrument.quantity(order.leaves).0,
+        cum_qty: instrument.quantity(order.cumulative).0,
+        instrument_id: order.instrument.0,
+        reason: header.reason,
+        status: order.status,
+        side: order.side,
+        quote_layer,
+        ..WireRestated::default()
+    };
+    write_message(out, &message, header.session_seq.0);
 }
 
 /// A fill of an order, or of a quote of this layer.

@@ -35,8 +35,9 @@ use crate::engine::command::{
 };
 use crate::engine::event::{
     EventBody, EventHeader, Fill, KillSwitchDone, LogonAnswered, MassCancelDone, MassQuoteAnswered,
-    OrderState, OrderStatusReport, ProtectionSet, ProtectionTripped, QuoteCancelDone,
-    QuoteCanceled, QuoteResult, QuoteStatusAnswered, RequestRejected, TradeAmended,
+    OrderRestated, OrderState, OrderStatusReport, ProtectionSet, ProtectionTripped,
+    QuoteCancelDone, QuoteCanceled, QuoteResult, QuoteStatusAnswered, RequestRejected,
+    TradeAmended,
 };
 use crate::journal::history::HistoryReply;
 
@@ -1297,6 +1298,7 @@ fn is_application(header: &EventHeader, body: &EventBody<'_>) -> bool {
             | EventBody::OrderReplacedWithTerms(_)
             | EventBody::OrderTriggered(_)
             | EventBody::OrderRestated(_)
+            | EventBody::QuoteRestated(_)
             | EventBody::MassCancelDone(_)
             | EventBody::BusinessRejected(_)
             | EventBody::QuoteFill(_)
@@ -1486,14 +1488,18 @@ fn write_body(
             }
         }
         EventBody::OrderRestated(event) => {
-            let order = &event.order;
-            let instrument = reference.instrument(order.instrument);
-            let ids = (&order.client_order_id, &none);
-            report(instrument, order, b'D', ids, writer);
-            // ExecRestatementReason: 1 renewal for a new day, 5 partial decline of the quantity.
-            let carried = reason == Reason::CarriedOver;
-            writer.number(378, if carried { 1 } else { 5 });
-            writer.text(58, reason.text().as_bytes());
+            restated(
+                reference,
+                reason,
+                event,
+                &event.order.client_order_id,
+                writer,
+            );
+        }
+        EventBody::QuoteRestated(event) => {
+            restated(reference, reason, &event.restated, &none, writer);
+            writer.client_order_id(117, &event.restated.order.client_order_id);
+            writer.client_order_id(299, &event.entry_id);
         }
         EventBody::MassCancelDone(event) => mass_cancel_done(reference, header, event, writer),
         EventBody::Fill(event) => {
@@ -1655,6 +1661,23 @@ fn write_body(
         | EventBody::AuctionUncrossed(_) => return,
     }
     writer.timestamp(60, header.sequenced_at);
+}
+
+/// A restatement's report; `id` is the order's ClOrdID(11), a quote has none.
+fn restated(
+    reference: &ReferenceData,
+    reason: Reason,
+    event: &OrderRestated,
+    id: &ClientOrderId,
+    writer: &mut MessageWriter<'_>,
+) {
+    let order = &event.order;
+    let instrument = reference.instrument(order.instrument);
+    report(instrument, order, b'D', (id, &ClientOrderId::NONE), writer);
+    // ExecRestatementReason: 1 renewal for a new day, 5 partial decline of the quantity.
+    let carried = reason == Reason::CarriedOver;
+    writer.number(378, if carried { 1 } else { 5 });
+    writer.text(58, reason.text().as_bytes());
 }
 
 /// A fill's report; `id` is the order's ClOrdID(11), a quote has none.

@@ -37,9 +37,9 @@ use crate::engine::command::{
 use crate::engine::event::{
     self, AdminMessage, Body, CancelAfterSet, EVENT_VERSION, Event, EventBody, EventHeader,
     EventKind, Fill, KillSwitchDone, LogonAnswered, MassCancelDone, MassQuoteAnsweredHead,
-    OrderCanceled, OrderState, OrderStatusReport, OrderTriggered, ProtectionSet, ProtectionTripped,
-    QuoteCancelDone, QuoteCanceled, QuoteFill, QuoteResult, QuoteStatusAnswered, RequestRejected,
-    SessionClosed, TradeAmended,
+    OrderCanceled, OrderRestated, OrderState, OrderStatusReport, OrderTriggered, ProtectionSet,
+    ProtectionTripped, QuoteCancelDone, QuoteCanceled, QuoteFill, QuoteRestated, QuoteResult,
+    QuoteStatusAnswered, RequestRejected, SessionClosed, TradeAmended,
 };
 use crate::journal::history::HistoryDesk;
 use crate::limits::COMMAND_LENGTH_MAX;
@@ -773,6 +773,11 @@ fn events(session: SessionId, first: u64) -> Vec<(&'static str, Vec<u64>)> {
         liquidity: 1,
         ..Fill::default()
     };
+    let restated = OrderRestated {
+        order: order(session, 1),
+        reduced: Quantity(2),
+        shown: order(session, 1).leaves,
+    };
     let canceled = |status: u8| OrderCanceled {
         order: OrderState {
             leaves: Quantity(0),
@@ -1084,6 +1089,13 @@ fn events(session: SessionId, first: u64) -> Vec<(&'static str, Vec<u64>)> {
                 ..refused
             };
             words_of(next(Reason::LimitMessages), open)
+        }),
+        ("self-trade prevention shrinks an order", {
+            words_of(next(Reason::SelfTradePrevented), restated)
+        }),
+        ("self-trade prevention shrinks a quote", {
+            let quote = QuoteRestated { restated, entry_id };
+            words_of(next(Reason::SelfTradePrevented), quote)
         }),
     ]
 }

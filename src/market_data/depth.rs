@@ -13,7 +13,8 @@ use trading_engine_protocol::types::{
 use super::levels::Levels;
 use crate::engine::command::DefineInstrument;
 use crate::engine::event::{
-    EventBody, EventHeader, Fill, MassQuoteAnswered, OpenOrder, OrderState, QuoteResult,
+    EventBody, EventHeader, Fill, MassQuoteAnswered, OpenOrder, OrderState, QuoteRestated,
+    QuoteResult,
 };
 use crate::limits::ORDER_SLOT_BITS;
 
@@ -314,7 +315,8 @@ impl Depth {
                 };
                 self.set(order, shown, display);
             }
-            EventBody::OrderRestated(restated) => {
+            &EventBody::OrderRestated(restated)
+            | &EventBody::QuoteRestated(QuoteRestated { restated, .. }) => {
                 let known = self.orders.find(restated.order.order_id.0);
                 if let Some(known) = known.filter(|known| !known.waits) {
                     let display = known.display;

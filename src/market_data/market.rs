@@ -290,6 +290,7 @@ impl Market {
             | EventBody::OrderReplacedWithTerms(_)
             | EventBody::OrderTriggered(_)
             | EventBody::OrderRestated(_)
+            | EventBody::QuoteRestated(_)
             | EventBody::OrderCanceled(_)
             | EventBody::OrderRejected(_)
             | EventBody::RequestRejected(_)

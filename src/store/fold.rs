@@ -484,6 +484,15 @@ impl<S: RowSink> Fold<S> {
                 };
                 self.report(h, EventKind::OrderRestated, &event.order, report);
             }
+            EventBody::QuoteRestated(event) => {
+                let report = Report {
+                    request: event.entry_id,
+                    reduced: Some(event.restated.reduced.0),
+                    ..Report::default()
+                };
+                let order = &event.restated.order;
+                self.report(h, EventKind::QuoteRestated, order, report);
+            }
             EventBody::OrderRejected(event) => self.rejected(h, event),
             EventBody::TradeAmended(event) => self.amended(h, event),
             EventBody::QuoteFill(event) => {
@@ -1405,6 +1414,7 @@ fn asked_for(header: &EventHeader, body: &EventBody<'_>) -> Option<(CommandKind,
         | EventBody::OrderReplacedWithTerms(_)
         | EventBody::OrderTriggered(_)
         | EventBody::OrderRestated(_)
+        | EventBody::QuoteRestated(_)
         | EventBody::MassCancelDone(_)
         | EventBody::CancelAfterSet(_)
         | EventBody::AuctionIndicative(_)

@@ -604,7 +604,7 @@ fn execution_kind(kind: i64, corrected: bool) -> &'static str {
         "fill"
     } else if is(EventKind::OrderTriggered) {
         "triggered"
-    } else if is(EventKind::OrderRestated) {
+    } else if is(EventKind::OrderRestated) || is(EventKind::QuoteRestated) {
         "restated"
     } else if is(EventKind::TradeAmended) {
         if corrected { "corrected" } else { "busted" }
@@ -666,7 +666,8 @@ fn execution_row(record: &Record) -> Result<ExecutionRow, StoreError> {
         minimum_quantity: lots("minimum_quantity")?,
         expire_at: record.number_or_null("expire_at")?.map(Time),
         is_quote: kind == i64::from(EventKind::QuoteFill as u8)
-            || kind == i64::from(EventKind::QuoteCanceled as u8),
+            || kind == i64::from(EventKind::QuoteCanceled as u8)
+            || kind == i64::from(EventKind::QuoteRestated as u8),
     })
 }
 

@@ -321,6 +321,7 @@ impl Tally {
             | EventBody::AdminMessage(_)
             | EventBody::OrderTriggered(_)
             | EventBody::OrderRestated(_)
+            | EventBody::QuoteRestated(_)
             | EventBody::MassCancelDone(_)
             | EventBody::CancelAfterSet(_)
             | EventBody::DayRolled(_)
@@ -436,7 +437,7 @@ impl Source for Business {
 }
 
 /// What the kinds are called.
-const EVENT_KINDS: [(EventKind, &str); 41] = {
+const EVENT_KINDS: [(EventKind, &str); 42] = {
     use EventKind as K;
     [
         (K::InstrumentDefined, "instrument_defined"),
@@ -475,6 +476,7 @@ const EVENT_KINDS: [(EventKind, &str); 41] = {
         (K::MassQuoteAnswered, "mass_quote_answered"),
         (K::QuoteCanceled, "quote_canceled"),
         (K::QuoteFill, "quote_fill"),
+        (K::QuoteRestated, "quote_restated"),
         (K::QuoteCancelDone, "quote_cancel_done"),
         (K::ProtectionSet, "protection_set"),
         (K::ProtectionTripped, "protection_tripped"),

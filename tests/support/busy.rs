@@ -338,7 +338,7 @@ impl Busy {
             account: AccountId(self.random.below(2) as u32),
             protection_group: self.random.below(3) as u16,
             instructions: self.random.below(2) as u8,
-            self_trade_prevention: self.pick(&[0, 1, 3]),
+            self_trade_prevention: self.pick(&[0, 1, 3, 4]),
             ..MassQuoteHead::default()
         };
         let entries: Vec<QuoteEntry> = (0..1 + self.random.below(5))

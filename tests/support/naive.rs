@@ -114,6 +114,8 @@ pub enum What {
         order: State,
         reduced: u64,
         shown: u64,
+        /// Of a quote.
+        entry: Option<u64>,
     },
     Rejected {
         client: u64,
@@ -1043,6 +1045,7 @@ impl Venue {
             let what = What::Restated {
                 order: order.state(order.open_status()),
                 reduced: 0,
+                entry: None,
                 shown: if waits { 0 } else { order.shown },
             };
             self.tell(order.session, Reason::CarriedOver, what);
@@ -1624,6 +1627,7 @@ impl Venue {
                     let what = What::Restated {
                         order: resting.state(resting.open_status()),
                         reduced: lots,
+                        entry: resting.quote.map(|quote| quote.entry),
                         shown: if resting.shown == 0 {
                             resting.full_display()
                         } else {
@@ -1641,6 +1645,7 @@ impl Venue {
                 let what = What::Restated {
                     order: order.state(order.open_status()),
                     reduced: lots,
+                    entry: order.quote.map(|quote| quote.entry),
                     shown: order.open(),
                 };
                 self.tell(order.session, why, what);

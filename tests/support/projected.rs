@@ -223,6 +223,11 @@ impl Projected {
                 rest[0] = e.reduced.to_string();
                 self.report(h, &e.order, None, rest, "-".into());
             }
+            EventBody::QuoteRestated(e) => {
+                let mut rest = plain;
+                rest[0] = e.restated.reduced.to_string();
+                self.report(h, &e.restated.order, None, rest, some_id(&e.entry_id));
+            }
             EventBody::Fill(e) => self.fill(h, e, "-".into()),
             EventBody::QuoteFill(e) => self.fill(h, &e.fill, some_id(&e.entry_id)),
             EventBody::TradeAmended(e) => {

@@ -748,7 +748,7 @@ messages! {
         client_seq: u64,
         /// UTC ns of the log.
         transact_time: u64,
-        /// The order's newest client id.
+        /// The order's newest client id, the quote's quote id.
         cl_ord_id: u64,
         /// The venue's id.
         order_id: u64,
@@ -766,8 +766,10 @@ messages! {
         status: u8,
         /// Side.
         side: u8,
+        /// Of a quote: its layer + 1; 0 = an order.
+        quote_layer: u16,
         /// Reserved, 0.
-        reserved: u64,
+        reserved: [u8; 6],
     }
     /// What became of a mass quote; results follow. Its quotes' own reports come after it.
     MassQuoteAck = 210, 48 {

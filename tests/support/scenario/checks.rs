@@ -682,6 +682,7 @@ impl Auditor {
             EventBody::QuoteFill(event) => self.fill(engine, half, header, &event.fill, taker),
             EventBody::OrderTriggered(event) => self.triggered(entering, header, &event.order),
             EventBody::OrderRestated(event) => self.restated(header, event),
+            EventBody::QuoteRestated(event) => self.restated(header, &event.restated),
             EventBody::OrderReplaced(event) => {
                 self.replaced(engine, request, header, event, &OrderTerms::NONE)
             }

@@ -62,6 +62,7 @@ pub fn line(view: &View<'_>, header: &EventHeader, body: EventBody<'_>) -> Strin
         }
         EventBody::OrderTriggered(event) => triggered(view, header, event),
         EventBody::OrderRestated(event) => restated(view, header, event),
+        EventBody::QuoteRestated(event) => restated(view, header, &event.restated),
         EventBody::MassCancelDone(event) => mass_canceled(view, header, event),
         EventBody::CancelAfterSet(event) => cancel_after(view, header, event),
         EventBody::OrderRejected(event) => rejected(view, header, event),
