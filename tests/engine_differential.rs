@@ -514,6 +514,7 @@ impl Reader {
                         kinds: e.kinds,
                         product: e.product,
                         protection_group: e.protection_group,
+                        request_type: e.request_type,
                         ..MassCancel::default()
                     };
                     What::MassCancelDone(e.canceled, asked_for)
@@ -1096,8 +1097,16 @@ impl Draw {
             request.by_account = 1;
             request.account = AccountId(self.random.below(4) as u32);
         }
+        if self.one_in(2) {
+            request.request_type = match (request.instrument.0, request.product) {
+                (0, 0) => b'7',
+                (0, _) => b'3',
+                _ => b'1',
+            };
+        }
         if odd {
-            match self.random.below(5) {
+            match self.random.below(6) {
+                5 => request.request_type = self.pick(b"1347"),
                 0 => request.scope = self.pick(&[0, 4, 7]),
                 1 => request.side = 3,
                 2 => request.by_account = 2,

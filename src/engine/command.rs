@@ -850,8 +850,10 @@ layout!(
         product: u32,
         /// Only of this protection group, 0 = any.
         protection_group: u16,
+        /// MassCancelRequestType(530) as sent, 0 = not stated; what else is stated must go with it.
+        request_type: u8,
         /// Reserved, 0.
-        reserved: [u16; 3],
+        reserved: [u8; 5],
     }
 );
 

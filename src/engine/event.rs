@@ -451,8 +451,10 @@ layout!(
         kinds: u8,
         /// 1 = of one account.
         by_account: u8,
+        /// MassCancelRequestType(530) as sent, 0 = not stated.
+        request_type: u8,
         /// Reserved, 0.
-        reserved: u16,
+        reserved: u8,
     }
 );
 layout!(

@@ -91,6 +91,7 @@ impl Engine {
             account: request.account,
             kinds: request.kinds,
             by_account: request.by_account,
+            request_type: request.request_type,
             ..MassCancelDone::default()
         };
         let owners = match self.check_mass_cancel(request) {
@@ -128,7 +129,7 @@ impl Engine {
             }
             Ok(MassCancelScope::User) | Err(_) => return Err(Reason::InvalidMassCancel),
         };
-        if request.by_account > 1 || request.kinds > ONLY_ORDERS {
+        if request.by_account > 1 || request.kinds > ONLY_ORDERS || !goes_together(request) {
             return Err(Reason::InvalidMassCancel);
         }
         // A firm's other sessions are its risk desk's business.
@@ -306,5 +307,18 @@ impl Engine {
     pub(super) fn deadline_of(&self, session: SessionId, which: u32) -> u64 {
         let place = self.sessions[session.0 as usize].deadlines[which as usize];
         self.deadlines.at(place).map_or(0, |deadline| deadline.at.0)
+    }
+}
+
+/// Whether the request's type and what it names say the same: 1 one security, 3 a product, 7 all
+/// orders; the other types are not there.
+fn goes_together(request: &MassCancel) -> bool {
+    let (by_symbol, by_product) = (request.instrument.0 != 0, request.product != 0);
+    match request.request_type {
+        0 => true,
+        b'1' => by_symbol && !by_product,
+        b'3' => by_product && !by_symbol,
+        b'7' => !by_symbol && !by_product,
+        _ => false,
     }
 }

@@ -1182,25 +1182,17 @@ fn cancellation(
 }
 
 fn mass_cancellation(reference: &ReferenceData, request: &MassCancelRequest) -> MassCancel {
-    let instrument = named_or_unknown(reference, &request.symbol);
-    let (by_symbol, by_product) = (instrument.0 != 0, request.product != 0);
-    // 530: 1 one security, 3 a product, 7 all orders; what is named goes with it.
-    let fits = match request.kind {
-        b'1' => by_symbol && !by_product,
-        b'3' => by_product && !by_symbol,
-        b'7' => !by_symbol && !by_product,
-        _ => false,
-    };
     MassCancel {
         client_order_id: request.client_order_id,
-        instrument,
+        instrument: named_or_unknown(reference, &request.symbol),
         account: request.account.unwrap_or_default(),
-        scope: if fits { request.scope } else { 0 },
+        scope: request.scope,
         side: stated_side(request.side),
         by_account: u8::from(request.account.is_some()),
         kinds: request.kinds,
         product: request.product,
         protection_group: request.protection_group,
+        request_type: request.kind,
         ..MassCancel::default()
     }
 }
@@ -1939,11 +1931,12 @@ fn mass_cancel_done(
     let reason = Reason::try_from(header.reason).unwrap_or(Reason::None);
     writer.client_order_id(11, &event.client_order_id);
     writer.number(37, header.sequence.0);
-    // MassCancelRequestType: 1 one security, 3 one product, 7 all orders.
-    let what = match (event.instrument.0, event.product) {
-        (0, 0) => b'7',
-        (0, _) => b'3',
-        _ => b'1',
+    // MassCancelRequestType: 1 one security, 3 one product, 7 all orders. Older logs do not have it.
+    let what = match (event.request_type, event.instrument.0, event.product) {
+        (0, 0, 0) => b'7',
+        (0, 0, _) => b'3',
+        (0, ..) => b'1',
+        (stated, ..) => stated,
     };
     writer.character(530, what);
     writer.character(531, if reason == Reason::None { what } else { b'0' });

@@ -86,12 +86,21 @@ impl Venue {
         if number_of(&request.client_order_id) == 0 {
             return Err(Reason::InvalidClientOrderId);
         }
+        let named = (request.instrument.0 != 0, request.product != 0);
+        let is_of_its_type = match request.request_type {
+            0 => true,
+            b'1' => named == (true, false),
+            b'3' => named == (false, true),
+            b'7' => named == (false, false),
+            _ => false,
+        };
         let no_user = request.scope == 3 && of.user == 0;
         if request.side > 2
             || ![1, 2, 3].contains(&request.scope)
             || no_user
             || request.by_account > 1
             || request.kinds > 2
+            || !is_of_its_type
         {
             return Err(Reason::InvalidMassCancel);
         }

@@ -1253,6 +1253,10 @@ fn build_other(request: &Request, header: CommandHeader) -> Sealed {
                 kinds: r.kinds,
                 product: r.product,
                 protection_group: r.protection_group,
+                request_type: match r.order_type {
+                    0 => 0,
+                    digit => b'0' + digit,
+                },
                 ..MassCancel::default()
             },
         ),
