@@ -265,12 +265,12 @@ fn order(kind: &[u8], message: &Message, bytes: &[u8]) -> Result<Request, Refusa
     request.quantity = decimal(38, Reason::QuantityNotOnLot, Reason::QuantityAboveMaximum);
     request.stop_price = decimal(99, Reason::StopPriceInvalid, Reason::StopPriceInvalid);
     let invalid = Reason::DisplayQuantityInvalid;
-    let shown = if message.get(bytes, 1138).is_some() {
-        1138
-    } else {
-        111
-    };
-    request.display = decimal(shown, invalid, invalid);
+    let floor = decimal(111, invalid, invalid);
+    let display = decimal(1138, invalid, invalid);
+    // Two names of one quantity, of an earlier and a later version of the standard.
+    let shown = if display.is_some() { 1138 } else { 111 };
+    request.display = display.or(floor);
+    let two_displays = floor.is_some() && display.is_some() && floor != display;
     let invalid = Reason::MinimumQuantityInvalid;
     request.minimum = decimal(110, invalid, invalid);
     request.expire_at = match (message.get(bytes, 126), message.get(bytes, 432)) {
@@ -305,6 +305,8 @@ fn order(kind: &[u8], message: &Message, bytes: &[u8]) -> Result<Request, Refusa
         Some((Reason::UnsupportedInstruction, tag))
     } else if instructions.is_none() {
         Some((Reason::UnsupportedInstruction, 18))
+    } else if two_displays {
+        Some((Reason::DisplayQuantityInvalid, 111))
     } else if request.display == Some(Decimal8(0)) {
         // FIX's hidden order.
         Some((Reason::UnsupportedInstruction, shown))
