@@ -264,7 +264,7 @@ impl Engine {
             self.report(sink, slot, status, Reason::None, &body);
             return;
         }
-        let end = self.end_of(fill, booked);
+        let end = self.end_of(fill, request.new_price == NO_PRICE);
         if end == OrderStatus::Canceled && fill.is_quote == 0 {
             // Whoever asks after it is told the same.
             let hash = self.ids.hash(fill.session, &fill.order.client_order_id);
@@ -282,8 +282,8 @@ impl Engine {
     }
 
     /// How an order that is not open ended: as stated, else by its id, if it is of today. A quote's
-    /// id is none of those. One that was filled and of which less is now is not: its rest is gone.
-    fn end_of(&self, fill: &AmendedFill, booked: &Booked) -> OrderStatus {
+    /// id is none of those. One that was filled is not any more after a bust: what is busted is gone.
+    fn end_of(&self, fill: &AmendedFill, busts: bool) -> OrderStatus {
         let stated = OrderStatus::try_from(fill.order.status).ok();
         let by_id = || {
             let hash = self.ids.hash(fill.session, &fill.order.client_order_id);
@@ -292,7 +292,7 @@ impl Engine {
         stated
             .filter(|status| status.is_terminal())
             .or_else(|| by_id().filter(|_| fill.is_quote == 0))
-            .filter(|&end| end != OrderStatus::Filled || booked.cumulative == fill.order.quantity)
+            .filter(|&end| end != OrderStatus::Filled || !busts)
             .unwrap_or(OrderStatus::Canceled)
     }
 }
