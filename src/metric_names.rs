@@ -194,7 +194,7 @@ metrics! {
         TRADES = "trading_engine_trades_total", COUNTER, Count, ["instrument"], "Trades.";
         TRADED_QUANTITY = "trading_engine_traded_quantity_total", COUNTER, Count, ["instrument"], "Quantity traded, in units of the instrument.";
         TRADED_NOTIONAL = "trading_engine_traded_notional_total", COUNTER, Count, ["instrument"], "Price times quantity traded, in the instrument's currency.";
-        TRADES_AMENDED = "trading_engine_trades_amended_total", COUNTER, Count, ["instrument"], "Trades busted or corrected; they stay in the other counts.";
+        TRADES_AMENDED = "trading_engine_trades_amended_total", COUNTER, Count, ["instrument"], "Busts and corrections of trades, which stay in the other counts.";
     }
     Log {
         JOURNAL_BYTES = "trading_engine_journal_bytes_total", COUNTER, Bytes, [], "Bytes appended to the journal.";

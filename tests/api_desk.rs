@@ -804,10 +804,47 @@ fn a_bust_and_a_correction_reach_both_sides() {
         trade["busted"] == true
     });
     assert_eq!(busted["symbol"], "TEST-A");
-    let path = "/api/v1/instruments/TEST-A/trades";
-    let public = world.until(path, |trades| trades["items"][0]["state"] == "corrected");
-    assert_eq!(public["items"][0]["corrected_price"], "49.5");
-    assert_eq!(public["items"][1]["state"], "busted");
+    let public = "/api/v1/instruments/TEST-A/trades";
+    let told = world.until(public, |trades| trades["items"][0]["state"] == "corrected");
+    assert_eq!(told["items"][0]["corrected_price"], "49.5");
+    assert_eq!(told["items"][1]["state"], "busted");
+    // That was a mistake: 49.75 was meant. Then the trade goes altogether.
+    let mut chain = Vec::new();
+    let told_after = |path: &str, price: Option<&str>| {
+        let told = match price {
+            Some(price) => operator.post(path, &json!({ "price": price })).ok(),
+            None => operator.ask(path).ok(),
+        };
+        let sides = told["sides"].as_array().unwrap().clone();
+        let text = |side: &Value, what: &str| side[what].as_str().unwrap().to_owned();
+        let ids = |what| {
+            sides
+                .iter()
+                .map(|side| text(side, what))
+                .collect::<Vec<_>>()
+        };
+        (ids("amends"), ids("exec_id"))
+    };
+    chain.push(told_after(&path, Some("49.75")));
+    chain.push(told_after(&path, Some("49.7")));
+    chain.push(told_after(&format!("/api/v1/trades/{second}/bust"), None));
+    for two in chain.windows(2) {
+        assert_eq!(two[0].1, two[1].0, "each starts where the last ended");
+    }
+    for talk in [&mut alpha, &mut beta] {
+        for (was, new) in [
+            (49_5000_0000, 49_7500_0000),
+            (49_7500_0000, 49_7000_0000),
+            (49_7000_0000, NULL_PRICE),
+        ] {
+            let amended = talk.expect_a::<TradeAmended>();
+            assert_eq!((amended.last_price, amended.new_price), (was, new));
+        }
+    }
+    let again = operator.post(&path, &json!({"price": "49.5"})).problem(409);
+    assert_eq!(again["reason"], "TradeAlreadyBusted");
+    let told = world.until(public, |trades| trades["items"][0]["state"] == "busted");
+    assert_eq!(told["items"][0]["corrected_price"], Value::Null);
 
     // An order by any of its ids.
     let by_trade = operator

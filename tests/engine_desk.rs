@@ -5,6 +5,7 @@ mod support;
 
 use support::counting::{ALLOCATIONS, ARMED, Counting};
 use support::venue::{self, Driver, amendment, cancel, enter, fills, replace};
+use trading_engine::engine::Engine;
 use trading_engine::engine::command::{
     AmendTrade, DayRoll, DefineFirm, DefineInstrument, DefineSession, EnterOrder,
     EnterOrderWithTerms, KillSwitch, MassCancel, NO_PRICE, OrderStatusRequest, OrderTerms, name,
@@ -1082,7 +1083,7 @@ fn ignored(reason: Reason) -> [Told; 1] {
 }
 
 #[test]
-fn a_trade_is_amended_once_and_must_have_been_today() {
+fn a_trade_is_busted_once_and_must_have_been_today() {
     let mut driver = world();
     let fills = two_trades(&mut driver);
     let bust = amendment(&fills, 1, NO_PRICE);
@@ -1121,6 +1122,63 @@ fn a_trade_is_amended_once_and_must_have_been_today() {
     for trade in [1, 2] {
         let late = amendment(&fills, trade, NO_PRICE);
         assert_eq!(apply!(driver, VENUE, late), ignored(Reason::UnknownTrade));
+    }
+}
+
+/// The same trade as the last correction left it: its price, its reports, its orders.
+fn from_there_on(before: &AmendTrade, told: &[(EventHeader, TradeAmended)]) -> AmendTrade {
+    let mut request = *before;
+    request.price = before.new_price;
+    for (fill, (_, amended)) in request.fills.iter_mut().zip(told) {
+        fill.order = amended.order;
+    }
+    request
+}
+
+/// A mistake in a correction can be put right, and what was corrected can be busted.
+#[test]
+fn what_was_corrected_can_be_corrected_again_and_busted_once() {
+    let (mut driver, mut out) = (world(), Vec::new());
+    let fills = two_trades(&mut driver);
+    let first = amendment(&fills, 1, Price(1_000));
+    driver.apply(VENUE, first, &mut out);
+    let corrected = amended(&out);
+    let mut second = from_there_on(&first, &corrected);
+    second.new_price = Price(101);
+    // Where it starts from is held against what it was corrected to.
+    let mut others = [first, second, second];
+    others[1].price = Price(100);
+    others[2].fills[1].order.exec_id = fills[1].1.order.exec_id;
+    for other in others {
+        assert_eq!(apply!(driver, VENUE, other), ignored(Reason::UnknownTrade));
+    }
+    // A snapshot knows it too.
+    let saved = driver.engine.save().unwrap();
+    driver.engine = Engine::restore(limits(), &saved).unwrap();
+    out.clear();
+    driver.apply(VENUE, second, &mut out);
+    let again = amended(&out);
+    for ((_, now), (_, before)) in again.iter().zip(&corrected) {
+        assert_eq!(now.reference, before.order.exec_id);
+        assert_eq!((now.price, now.new_price), (Price(1_000), Price(101)));
+        assert_eq!(now.order.cumulative, before.order.cumulative);
+    }
+    assert_eq!(again[0].1.order.notional, [4 * 101 + 3 * 100, 0]);
+    assert_eq!(again[1].1.order.notional, [4 * 101, 0]);
+    let mut bust = from_there_on(&second, &again);
+    bust.new_price = NO_PRICE;
+    out.clear();
+    driver.apply(VENUE, bust, &mut out);
+    let busted = amended(&out);
+    assert_eq!(busted[0].1.order.notional, [3 * 100, 0]);
+    assert_eq!(busted[1].1.order.notional, [0, 0]);
+    assert_eq!(busted[1].1.reference, again[1].1.order.exec_id);
+    assert_eq!(busted[1].1.price, Price(101));
+    for more in [bust, second] {
+        assert_eq!(
+            apply!(driver, VENUE, more),
+            ignored(Reason::TradeAlreadyBusted)
+        );
     }
 }
 
@@ -1228,15 +1286,22 @@ fn so_many_trades_of_a_day_can_be_amended() {
     let count = AMENDED_TRADES_MAX as u64;
     // From the last to the first: the worst order to remember them in.
     let trades: Vec<_> = (1..=count + 1).map(|id| trade(&mut driver, id)).collect();
-    for id in (1..=count).rev() {
+    for id in (2..=count).rev() {
         let bust = amendment(&trades[id as usize - 1], id, NO_PRICE);
         assert_eq!(apply!(driver, VENUE, bust).len(), 2, "{id}");
     }
+    let correction = amendment(&trades[0], 1, Price(99));
+    let mut out = Vec::new();
+    driver.apply(VENUE, correction, &mut out);
     let one_more = amendment(&trades[count as usize], count + 1, NO_PRICE);
     assert_eq!(
         apply!(driver, VENUE, one_more),
         ignored(Reason::AmendmentCapacity)
     );
+    // It takes no more room to amend what was amended.
+    let mut again = from_there_on(&correction, &amended(&out));
+    again.new_price = NO_PRICE;
+    assert_eq!(apply!(driver, VENUE, again).len(), 2);
     let known = amendment(&trades[4_999], 5_000, NO_PRICE);
     assert_eq!(
         apply!(driver, VENUE, known),
@@ -1356,6 +1421,9 @@ fn the_state_hash_covers_blocks_and_amended_trades() {
         after(|driver, fills| {
             driver.apply(VENUE, amendment(fills, 1, Price(99)), &mut Vec::new());
         }),
+        after(|driver, fills| {
+            driver.apply(VENUE, amendment(fills, 1, Price(100)), &mut Vec::new());
+        }),
         apply_kill(KillScope::Session, 1),
         apply_kill(KillScope::User, 7),
         apply_kill(KillScope::Firm, 1),
@@ -1364,7 +1432,7 @@ fn the_state_hash_covers_blocks_and_amended_trades() {
     ];
     hashes.sort_unstable();
     hashes.dedup();
-    assert_eq!(hashes.len(), 8);
+    assert_eq!(hashes.len(), 9);
 }
 
 /// Two engines of which one would go on another way do not agree.

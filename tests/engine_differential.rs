@@ -9,6 +9,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
 
 use support::naive::{
     Block, CLOSED, CLOSING, CONTINUOUS, HALTED, Indication, Known, Means, OPENING, Order, PRE_OPEN,
@@ -32,8 +33,9 @@ use trading_engine::engine::{Engine, KillBlock};
 use trading_engine::limits::{EngineLimits, QUANTITY_MAX, STEP_EVENTS_MAX};
 use trading_engine::market_data::depth::Depth;
 use trading_engine_protocol::types::{
-    AccountId, ClientOrderId, FirmId, InstrumentId, KillScope, OrderId, OrderType, Price, Quantity,
-    Reason, SelfTradePrevention, SessionId, SessionProtocol, Side, TimeInForce, TradeId, UtcNanos,
+    AccountId, ClientOrderId, ExecId, FirmId, InstrumentId, KillScope, OrderId, OrderType, Price,
+    Quantity, Reason, SelfTradePrevention, SessionId, SessionProtocol, Side, TimeInForce, TradeId,
+    UtcNanos,
 };
 use zerocopy::IntoBytes;
 
@@ -170,7 +172,10 @@ struct Life {
 /// One side of a trade, as it was told.
 #[derive(Clone, Copy, Debug)]
 struct Part {
+    /// As the fill left it; its ExecID is that of the last report of the trade.
     order: OrderState,
+    /// ExecID of the report before that.
+    exec_id_before: ExecId,
     session: u32,
     liquidity: u8,
     is_quote: bool,
@@ -180,7 +185,10 @@ struct Part {
 #[derive(Clone, Debug)]
 struct Trade {
     id: u64,
+    /// What it stands at.
     price: i64,
+    /// What it stood at before.
+    price_before: i64,
     lots: u64,
     sides: Vec<Part>,
 }
@@ -280,6 +288,7 @@ impl Reader {
     fn fill(&mut self, fill: &Fill, session: u32, entry: Option<u64>) -> What {
         let part = Part {
             order: fill.order,
+            exec_id_before: fill.order.exec_id,
             session,
             liquidity: fill.liquidity,
             is_quote: entry.is_some(),
@@ -293,6 +302,7 @@ impl Reader {
             _ => self.trades.push(Trade {
                 id: fill.trade_id.0,
                 price: fill.last_price.0,
+                price_before: fill.last_price.0,
                 lots: fill.last_quantity.0,
                 sides: vec![part],
             }),
@@ -575,10 +585,18 @@ impl Reader {
                     cancels_only: e.cancels_only,
                 },
                 EventBody::TradeAmended(e) => {
-                    let trade = self.trades.iter().find(|trade| trade.id == e.trade_id.0);
-                    let mut fills = trade.expect("of the day").sides.iter();
+                    let mut trades = self.trades.iter_mut();
+                    let trade = trades.find(|trade| trade.id == e.trade_id.0);
+                    let trade = trade.expect("of the day");
+                    if e.new_price != NO_PRICE && trade.price != e.new_price.0 {
+                        trade.price_before = mem::replace(&mut trade.price, e.new_price.0);
+                    }
+                    let mut fills = trade.sides.iter_mut();
                     let of = fills.find(|part| part.order.order_id == e.order.order_id);
-                    assert_eq!(e.reference, of.expect("it is its").order.exec_id);
+                    let of = of.expect("it is its");
+                    // The next amendment refers to this one.
+                    assert_eq!(e.reference, of.order.exec_id);
+                    of.exec_id_before = mem::replace(&mut of.order.exec_id, e.order.exec_id);
                     let busted = if e.new_price == NO_PRICE {
                         e.quantity.0
                     } else {
@@ -2100,7 +2118,8 @@ impl Run {
         true
     }
 
-    /// A trade of the day is busted or corrected; sometimes again, or one that never was.
+    /// A trade of the day is busted or corrected; sometimes again, from what it stood at before, or one
+    /// that never was.
     fn amend(&mut self) -> bool {
         let trades = &self.reader.trades;
         if trades.is_empty() {
@@ -2112,17 +2131,25 @@ impl Run {
             trades.len().min(8)
         };
         let at = trades.len() - 1 - self.draw.random.below(back as u64) as usize;
-        let again = trades
-            .iter()
-            .find(|trade| self.venue.amended.contains(&trade.id));
-        let trade = match again {
-            Some(again) if self.draw.one_in(10) => again.clone(),
-            _ => trades[at].clone(),
+        let again: Vec<_> = (trades.iter())
+            .filter(|trade| self.venue.amended.contains_key(&trade.id))
+            .collect();
+        let trade = if !again.is_empty() && self.draw.one_in(5) {
+            self.draw.pick(&again).clone()
+        } else {
+            trades[at].clone()
         };
+        let is_known = self.venue.amended.contains_key(&trade.id);
+        let old_price = is_known && self.draw.one_in(8);
+        let old_reports = is_known && self.draw.one_in(8);
         let corrects = self.draw.one_in(2);
         let mut request = AmendTrade {
             trade_id: TradeId(trade.id),
-            price: Price(trade.price),
+            price: Price(if old_price {
+                trade.price_before
+            } else {
+                trade.price
+            }),
             quantity: Quantity(trade.lots),
             new_price: if corrects {
                 Price(trade.price + self.draw.random.below(9) as i64 - 4)
@@ -2149,6 +2176,9 @@ impl Run {
                     };
                 }
             }
+            if old_reports {
+                order.exec_id = part.exec_id_before;
+            }
             request.fills[index] = AmendedFill {
                 order,
                 session: SessionId(part.session),
@@ -2163,7 +2193,7 @@ impl Run {
             request.trade_id = TradeId(self.draw.pick(&[0, 1 << 40]));
         }
         self.last = format!("{request:?}");
-        self.venue.amend(&request, numbers);
+        self.venue.amend(&request, numbers, !old_reports);
         let command = self.driver.command(SessionId(0), request);
         let bytes = command.to_bytes();
         let mut words = vec![0u64; bytes.len() / 8];
@@ -2722,6 +2752,8 @@ const OFTEN: &[&str] = &[
     "correction of an order that is open",
     "deadline: interruption ends",
     "a collar ends how far an order goes",
+    "what was corrected is busted",
+    "what was corrected is corrected again",
     "what was filled is not any more",
     "a reference price after a trade",
     "definition refused: InvalidDefinition",

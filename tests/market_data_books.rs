@@ -39,7 +39,8 @@ struct Expected {
     /// Every record the tape must have: instrument, trade, kind.
     tape: Vec<(u32, u64, &'static str)>,
     last_trade: u64,
-    last_amended: u64,
+    /// Sequence of the last bust or correction.
+    last_amendment: u64,
     indicative: BTreeMap<u32, (i64, u64)>,
     seen: BTreeMap<&'static str, u64>,
 }
@@ -60,8 +61,8 @@ impl Expected {
                 self.tape.push((id, fill.trade_id.0, "new"));
                 *self.seen.entry("trades").or_default() += 1;
             }
-            EventBody::TradeAmended(amended) if amended.trade_id.0 != self.last_amended => {
-                self.last_amended = amended.trade_id.0;
+            EventBody::TradeAmended(amended) if header.sequence.0 != self.last_amendment => {
+                self.last_amendment = header.sequence.0;
                 let id = amended.order.instrument.0;
                 let day = self.day.entry(id).or_default();
                 let what = if amended.new_price.0 == i64::MIN {

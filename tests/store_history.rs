@@ -1067,22 +1067,46 @@ fn questions(target: &Target) {
         store.close().await;
         fills
     });
-    let amend = AmendTrade {
-        trade_id: trade.trade_id,
-        price: trade.price,
-        quantity: trade.quantity,
-        new_price: Price(i64::MIN),
-        fills: trade.fills,
-    };
-    let events = world.venue(amend, 77);
-    let mut amended = 0;
-    venue::for_each_event(&events, |header, body| {
-        assert_eq!(header.reason, 0, "the engine takes it: {body:?} {amend:?}");
-        amended += usize::from(matches!(body, EventBody::TradeAmended(_)));
-    });
-    assert_eq!(amended, 2);
-    world.flush();
-    wait_for_all(&projector.status(), &world);
+    let mut trade = trade;
+    for (new_price, request) in [(10_000, 77), (10_025, 78), (i64::MIN, 79)] {
+        let amend = AmendTrade {
+            trade_id: trade.trade_id,
+            price: trade.price,
+            quantity: trade.quantity,
+            new_price: Price(new_price),
+            fills: trade.fills,
+        };
+        let events = world.venue(amend, request);
+        let mut told = Vec::new();
+        venue::for_each_event(&events, |header, body| {
+            assert_eq!(header.reason, 0, "the engine takes it: {body:?} {amend:?}");
+            if let EventBody::TradeAmended(amended) = body {
+                told.push((amended.reference, amended.order.exec_id));
+            }
+        });
+        let [one, other] = told[..] else {
+            panic!("both sides are told: {told:?}");
+        };
+        assert_eq!(
+            [one.0, other.0],
+            trade.fills.map(|fill| fill.order.exec_id),
+            "it starts from the last report"
+        );
+        world.flush();
+        wait_for_all(&projector.status(), &world);
+        trade = block_on(async {
+            let store = Store::connect(&target.url).unwrap();
+            let now = store.fill_of_trade(trade.trade_id).await.unwrap();
+            store.close().await;
+            now.unwrap()
+        });
+        assert_eq!(
+            [one.1, other.1],
+            trade.fills.map(|fill| fill.order.exec_id),
+            "which is this one from now on"
+        );
+        assert_eq!(trade.busted, new_price == i64::MIN);
+    }
     check(target, &world);
     assert_eq!(CommandKind::AmendTrade as u8, 34);
     assert!(projector.stop(PATIENCE));

@@ -3,11 +3,12 @@
 //! The core keeps no trades: the command brings both fills from the event log, and the core believes
 //! nothing of it that could not be so. What is open is amended where it is; of an order that ended,
 //! the command says what it was, or is refused: what was read of an order before it ended tells nobody
-//! what it came to. Which trades of the day were amended is remembered until it ends.
+//! what it came to. What the day's trades were amended to is remembered until it ends: what was corrected can be
+//! corrected again, or busted, by a command that starts from the last correction; a bust is the end.
 
 use trading_engine_protocol::types::{
-    ClientOrderId, Instructions, OrderStatus, OrderType, Quantity, Reason, SelfTradePrevention,
-    Side, TimeInForce, TradeId,
+    ClientOrderId, ExecId, Instructions, OrderStatus, OrderType, Price, Quantity, Reason,
+    SelfTradePrevention, Side, TimeInForce, TradeId,
 };
 
 use super::command::{AmendTrade, AmendedFill, CommandKind, NO_PRICE};
@@ -19,9 +20,27 @@ use super::snapshot::{In, Out, SnapshotError};
 use super::{Engine, Progress};
 use crate::limits::{AMENDED_TRADES_MAX, ORDER_SLOT_BITS, QUANTITY_MAX};
 
+/// What became of a trade of the day.
+#[derive(Clone, Copy)]
+struct Amendment {
+    trade: TradeId,
+    /// What it stands at; [`NO_PRICE`]: it is busted.
+    price: Price,
+    /// ExecID of the report that said so to the first of its sides; the other's is the next.
+    exec_id: ExecId,
+}
+
+impl Amendment {
+    /// Whether a command says what this left behind.
+    fn is_as_stated(&self, request: &AmendTrade) -> bool {
+        let [one, other] = request.fills.each_ref().map(|fill| fill.order.exec_id.0);
+        self.price == request.price && self.exec_id.0 == one && one + 1 == other
+    }
+}
+
 /// Trades of the day that were amended, ascending. All memory is there from the start.
 pub(super) struct AmendedTrades {
-    trades: Vec<u64>,
+    trades: Vec<Amendment>,
     /// First trade of the day.
     first: u64,
 }
@@ -41,7 +60,7 @@ impl AmendedTrades {
 
     /// Start and length of the table.
     pub fn memory(&self, each: &mut impl FnMut(*const u8, usize)) {
-        let length = self.trades.capacity() * size_of::<u64>();
+        let length = self.trades.capacity() * size_of::<Amendment>();
         each(self.trades.as_ptr().cast(), length);
     }
 
@@ -60,31 +79,44 @@ impl AmendedTrades {
         self.trades.len() < AMENDED_TRADES_MAX
     }
 
-    fn contains(&self, trade: TradeId) -> bool {
-        self.trades.binary_search(&trade.0).is_ok()
+    fn place(&self, trade: TradeId) -> Result<usize, usize> {
+        self.trades
+            .binary_search_by_key(&trade, |known| known.trade)
     }
 
-    /// The caller checked [`AmendedTrades::has_room`].
-    fn insert(&mut self, trade: TradeId) {
-        if let Err(place) = self.trades.binary_search(&trade.0) {
-            self.trades.insert(place, trade.0);
+    fn find(&self, trade: TradeId) -> Option<&Amendment> {
+        self.place(trade).ok().map(|place| &self.trades[place])
+    }
+
+    /// The trade is known, or the caller checked [`AmendedTrades::has_room`].
+    fn set(&mut self, amendment: Amendment) {
+        match self.place(amendment.trade) {
+            Ok(place) => self.trades[place] = amendment,
+            Err(place) => self.trades.insert(place, amendment),
         }
     }
 
     pub fn save(&self, out: &mut Out) {
         out.words([self.first, self.trades.len() as u64]);
-        out.words(self.trades.iter().copied());
+        for known in &self.trades {
+            let price = known.price.0.cast_unsigned();
+            out.words([known.trade.0, price, known.exec_id.0]);
+        }
     }
 
     /// Reads what [`AmendedTrades::save`] wrote.
     pub fn load(&mut self, input: &mut In<'_>) -> Result<(), SnapshotError> {
         self.first = input.word()?;
         for _ in 0..input.at_most(AMENDED_TRADES_MAX as u64, "amended trades")? {
-            let trade = input.word()?;
-            if self.trades.last().is_some_and(|&last| last >= trade) {
+            let trade = TradeId(input.word()?);
+            if self.trades.last().is_some_and(|last| last.trade >= trade) {
                 return Err(SnapshotError::Damaged("amended trades"));
             }
-            self.trades.push(trade);
+            self.trades.push(Amendment {
+                trade,
+                price: Price(input.word()?.cast_signed()),
+                exec_id: ExecId(input.word()?),
+            });
         }
         Ok(())
     }
@@ -104,7 +136,11 @@ impl Engine {
     ) -> Progress {
         match self.check_amendment(request) {
             Ok(booked) => {
-                self.amended.insert(request.trade_id);
+                self.amended.set(Amendment {
+                    trade: request.trade_id,
+                    price: request.new_price,
+                    exec_id: ExecId(self.executions + 1),
+                });
                 for (fill, booked) in request.fills.iter().zip(booked) {
                     self.amend_fill(request, fill, &booked, sink);
                     self.recount_fill(request, fill);
@@ -146,7 +182,8 @@ impl Engine {
         if trade < self.amended.first || trade > self.trades {
             return Err(Reason::UnknownTrade);
         }
-        if self.amended.contains(request.trade_id) {
+        let before = self.amended.find(request.trade_id);
+        if before.is_some_and(|before| before.price == NO_PRICE) {
             return Err(Reason::TradeAlreadyBusted);
         }
         let [one, other] = &request.fills;
@@ -160,7 +197,8 @@ impl Engine {
             && (1..=QUANTITY_MAX).contains(&request.quantity.0)
             && instrument.tick_of(request.price).is_ok()
             && self.could_be(one)
-            && self.could_be(other);
+            && self.could_be(other)
+            && before.is_none_or(|before| before.is_as_stated(request));
         if !could_be {
             return Err(Reason::UnknownTrade);
         }
@@ -174,7 +212,7 @@ impl Engine {
         let [Some(one), Some(other)] = booked else {
             return Err(Reason::UnknownTrade);
         };
-        if self.amended.has_room() {
+        if before.is_some() || self.amended.has_room() {
             Ok([one, other])
         } else {
             Err(Reason::AmendmentCapacity)
@@ -268,7 +306,7 @@ impl Engine {
         if end == OrderStatus::Canceled && fill.is_quote == 0 {
             // Whoever asks after it is told the same.
             let hash = self.ids.hash(fill.session, &fill.order.client_order_id);
-            self.ids.is_filled_no_more(hash);
+            self.ids.unfill(hash);
         }
         body.order = OrderState {
             exec_id: self.next_exec_id(),

@@ -264,7 +264,7 @@ impl ClientIds {
     }
 
     /// The id's order, if it ended filled, ended canceled: less of it was left of its fills.
-    pub fn is_filled_no_more(&mut self, hash: IdHash) {
+    pub fn unfill(&mut self, hash: IdHash) {
         let (bucket, found) = self.probe(hash);
         let is_filled = found
             && self.entries[bucket as usize].tail >> TAIL_BITS

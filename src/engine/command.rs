@@ -409,7 +409,7 @@ layout!(
     AmendedFill, 136 {
         /// The order as its fill stated it. Of one that ended since, as its last report did, but for
         /// `exec_id`: what it filled later is known to nobody else. One that is open is amended as it is,
-        /// whatever is stated.
+        /// whatever is stated. Of a trade that was corrected `exec_id` is that of the last correction.
         order: super::event::OrderState,
         /// Whose.
         session: SessionId,
@@ -431,7 +431,7 @@ layout!(
     AmendTrade, 304 {
         /// TrdMatchID(880).
         trade_id: TradeId,
-        /// What it traded at.
+        /// What it stands at: what it traded at, or was corrected to last.
         price: Price,
         /// Lots it traded.
         quantity: Quantity,

@@ -601,9 +601,9 @@ layout!(
         order: OrderState,
         /// TrdMatchID(880).
         trade_id: TradeId,
-        /// ExecID(17) of the fill, ExecRefID(19).
+        /// ExecID(17) of the fill, or of the correction that this amends in its turn: ExecRefID(19).
         reference: ExecId,
-        /// What it traded at, price units.
+        /// What it stood at, price units.
         price: Price,
         /// Lots it traded.
         quantity: Quantity,

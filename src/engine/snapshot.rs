@@ -37,8 +37,8 @@ use crate::limits::{EngineLimits, ORDER_ENTRY_BITS, QUANTITY_MAX};
 /// all of it, and instruments know the last price before the day. 4: sessions know whether they logged out.
 /// 5: firms have accounts, limits know whether their stop was told, instruments which of last trade and reference price
 /// is newer; what there is room for is stated, which the hash is not of. 6: stops know whether they were passed.
-/// 7: binary ids that follow each other are next to each other.
-pub const SNAPSHOT_VERSION: u64 = 7;
+/// 7: binary ids that follow each other are next to each other. 8: amended trades know what they were amended to.
+pub const SNAPSHOT_VERSION: u64 = 8;
 /// As far as anything is counted: there is always a next number.
 const COUNT_MAX: u64 = 1 << 62;
 

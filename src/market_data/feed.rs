@@ -433,7 +433,8 @@ impl MarketData {
                 }
                 trades.push(trade);
             } else {
-                amended.insert(trade.trade_id, trade.kind);
+                // The newest is what stands.
+                amended.entry(trade.trade_id).or_insert(trade.kind);
             }
         }
         Some(trades)

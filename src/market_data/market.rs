@@ -177,9 +177,9 @@ pub struct Market {
     instruments: Vec<Option<Box<Instrument>>>,
     /// Trades that were not published yet, and what became of older ones.
     trades: Vec<TradeWords>,
-    /// The last trade, and the last amended one: each is told twice, once for each side.
+    /// The last trade, and the command that amended the last one: each is told twice, once for each side.
     last_trade: TradeId,
-    last_amended: TradeId,
+    last_amendment: Sequence,
     /// First trade that is of this day.
     day_from: u64,
     trading_day: u32,
@@ -382,11 +382,11 @@ impl Market {
     }
 
     fn amend(&mut self, header: &EventHeader, amended: &TradeAmended) {
-        // A trade is amended once; its two sides are told one after the other.
-        if amended.trade_id == self.last_amended {
+        // Both sides are told by one command.
+        if header.sequence == self.last_amendment {
             return;
         }
-        self.last_amended = amended.trade_id;
+        self.last_amendment = header.sequence;
         let id = amended.order.instrument.0;
         let today = amended.trade_id.0 >= self.day_from;
         let mut number = 0;

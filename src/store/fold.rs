@@ -848,7 +848,7 @@ impl<S: RowSink> Fold<S> {
             let is = i128::from(event.new_price.0) * i128::from(lots);
             self.book(h, &event.order, 0, is - was);
         }
-        // Said twice, once for each side: the second says the same.
+        // Said twice, once for each side: the second says the same. The last amendment is what stands.
         let mut sql = Sql::new("UPDATE trades SET busted = ");
         sql.bind(i64::from(busted));
         sql.push(", corrected_price = ")

@@ -151,7 +151,8 @@ pub struct TradeFills {
     pub quantity: Quantity,
     /// It is no more.
     pub busted: bool,
-    /// Both fills in the order of their ExecIDs, with the last report of each order.
+    /// Both fills in the order of their ExecIDs, which are those of the last correction if there was one, with the last
+    /// report of each order.
     pub fills: [AmendedFill; 2],
 }
 
@@ -407,7 +408,8 @@ impl Store {
     /// As [`Store::orders`].
     pub async fn fill_of_trade(&self, id: TradeId) -> Result<Option<TradeFills>, StoreError> {
         let mut sql = Sql::new(
-            "SELECT e.exec_id AS fill_exec_id, e.liquidity, t.quantity AS traded, t.busted, \
+            "SELECT (SELECT MAX(a.exec_id) FROM executions a \
+             WHERE a.order_id = o.order_id AND a.trade_id = t.trade_id) AS last_exec_id, e.liquidity, t.quantity AS traded, t.busted, \
              COALESCE(t.corrected_price, t.price) AS traded_at, s.protocol, o.order_id, \
              o.client_order_id, o.price, o.quantity, o.leaves, o.cumulative, \
              CAST(o.notional AS TEXT) AS notional, o.instrument, o.account, o.side, o.order_type, \
@@ -862,7 +864,7 @@ fn amended_fill(record: &Record) -> Result<AmendedFill, StoreError> {
     Ok(AmendedFill {
         order: OrderState {
             order_id: OrderId(record.number("order_id")?),
-            exec_id: ExecId(record.number("fill_exec_id")?),
+            exec_id: ExecId(record.number("last_exec_id")?),
             client_order_id,
             price: record.int_or_null("price")?.map_or(NO_PRICE, Price),
             quantity: Quantity(record.number("quantity")?),

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use trading_engine_protocol::types::{QuoteStatus, Reason, TradeId};
+use trading_engine_protocol::types::{QuoteStatus, Reason, Sequence, TradeId};
 
 use super::{Exposition, Source};
 use crate::engine::command::{DefineFirm, DefineInstrument, DefineSession, name_text};
@@ -130,7 +130,8 @@ pub struct Tally {
     pairs: HashMap<(u32, u32), usize>,
     /// The sides of a trade follow each other.
     last_trade: TradeId,
-    last_amended: TradeId,
+    /// One command tells both sides of an amendment.
+    last_amendment: Sequence,
 }
 
 impl Tally {
@@ -162,7 +163,7 @@ impl Tally {
             instruments: HashMap::new(),
             pairs: HashMap::new(),
             last_trade: TradeId(0),
-            last_amended: TradeId(0),
+            last_amendment: Sequence(0),
         };
         for definition in instruments {
             tally.define_instrument(&definition);
@@ -300,8 +301,8 @@ impl Tally {
                     }
                 }
             }
-            EventBody::TradeAmended(amended) if amended.trade_id != self.last_amended => {
-                self.last_amended = amended.trade_id;
+            EventBody::TradeAmended(amended) if header.sequence != self.last_amendment => {
+                self.last_amendment = header.sequence;
                 let known = self.instrument(amended.order.instrument.0);
                 add(&self.shared.instruments[known.series].amended, 1);
             }

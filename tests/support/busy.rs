@@ -110,9 +110,22 @@ impl Busy {
         words
     }
 
-    /// Remembers trades, for busts.
+    /// Remembers trades, for busts, and what they were corrected to.
     pub fn saw(&mut self, events: &[u8]) {
         venue::for_each_event(events, |header, body| {
+            if let EventBody::TradeAmended(amended) = body
+                && amended.new_price != NO_PRICE
+            {
+                let sides = self.trades.iter_mut().flatten().map(|(_, fill)| fill);
+                let of = |fill: &&mut Fill| {
+                    let order = fill.order.order_id == amended.order.order_id;
+                    order && fill.trade_id == amended.trade_id
+                };
+                for side in sides.filter(of) {
+                    side.order = amended.order;
+                    side.last_price = amended.new_price;
+                }
+            }
             let (EventBody::Fill(&fill) | EventBody::QuoteFill(&QuoteFill { fill, .. })) = body
             else {
                 return;
@@ -528,7 +541,7 @@ impl Busy {
             trade_id: maker.1.trade_id,
             price: maker.1.last_price,
             quantity: maker.1.last_quantity,
-            new_price: self.pick(&[NO_PRICE, Price(10_000)]),
+            new_price: self.pick(&[NO_PRICE, Price(10_000), Price(10_025)]),
             fills: [fill(maker), fill(taker)],
         };
         of(SessionId(0), amend)

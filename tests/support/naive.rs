@@ -585,7 +585,8 @@ pub struct Venue {
     /// What was told of each order last.
     last_reports: HashMap<u64, State>,
     /// Trades of the day that were.
-    pub amended: BTreeSet<u64>,
+    /// What the day's amended trades stand at; none: busted.
+    pub amended: BTreeMap<u64, Option<i64>>,
     /// First trade of the day: what was due before the day roll may have traded behind the last command
     /// of the day before.
     first_trade: u64,
@@ -644,7 +645,7 @@ impl Venue {
             ),
             blocks: BTreeSet::new(),
             last_reports: HashMap::new(),
-            amended: BTreeSet::new(),
+            amended: BTreeMap::new(),
             first_trade: 1,
             order_capacity: limits.orders as usize,
             id_capacity: limits.client_order_ids as usize,

@@ -708,11 +708,11 @@ messages! {
         order_id: u64,
         /// Unique for each report.
         exec_id: u64,
-        /// `execId` of the fill.
+        /// `execId` of the fill, or of the correction before.
         ref_exec_id: u64,
         /// `tradeId` of the fill.
         trade_id: u64,
-        /// What it traded at.
+        /// What it stood at.
         last_price: i64,
         /// What it traded.
         last_qty: i64,

@@ -452,7 +452,7 @@ pub async fn trade(caller: Viewer, Named(text): Named<String>) -> Result<Json<Tr
 
 /// Bust a trade.
 ///
-/// It never was: both sides are told. A trade of the day can be busted or corrected once.
+/// It never was: both sides are told. A trade of the day can be busted, once; corrected before or not.
 #[utoipa::path(post, path = "/trades/{id}/bust", tag = "trades", security(("bearer" = [])),
     params(("id" = String, Path, description = "TrdMatchID(880).", min_length = 1, max_length = 20)),
     responses((status = 200, description = "It is busted.", body = Amended)))]
@@ -474,7 +474,7 @@ pub struct Correction {
 
 /// Correct the price of a trade.
 ///
-/// Both sides are told. A trade of the day can be busted or corrected once.
+/// Both sides are told. A trade of the day can be corrected, again too, until it is busted.
 #[utoipa::path(post, path = "/trades/{id}/correct", tag = "trades", security(("bearer" = [])),
     request_body = Correction,
     params(("id" = String, Path, description = "TrdMatchID(880).", min_length = 1, max_length = 20)),
@@ -558,7 +558,7 @@ pub struct AmendedSide {
     order_id: String,
     /// ExecID(17) of the report.
     exec_id: String,
-    /// ExecID(17) of the fill that it amends.
+    /// ExecID(17) of the fill, or of the correction, that it amends.
     amends: String,
     /// What the order is filled by from now on.
     executed: Amount,

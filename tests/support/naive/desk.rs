@@ -359,8 +359,9 @@ impl Venue {
 
     // Busts and corrections.
 
-    /// `numbers` and sessions: of the two fills, in their order.
-    pub fn amend(&mut self, request: &AmendTrade, numbers: [u64; 2]) {
+    /// `numbers` and sessions: of the two fills, in their order. `newest`: the ExecIDs are those of the
+    /// last reports of the trade.
+    pub fn amend(&mut self, request: &AmendTrade, numbers: [u64; 2], newest: bool) {
         self.asking = 0;
         let trade = request.trade_id.0;
         let ended = [0, 1].map(|at: usize| {
@@ -372,8 +373,14 @@ impl Venue {
         let ended = ended[0] | ended[1];
         let refusal = if trade < self.first_trade || trade > self.trades {
             Some(Reason::UnknownTrade)
-        } else if self.amended.contains(&trade) {
+        } else if self.amended.get(&trade) == Some(&None) {
             Some(Reason::TradeAlreadyBusted)
+        } else if self
+            .amended
+            .get(&trade)
+            .is_some_and(|&at| !newest || at != Some(request.price.0))
+        {
+            Some(Reason::UnknownTrade)
         } else if ended != 0 {
             Some(Reason::OrderEnded)
         } else if request.new_price == NO_PRICE {
@@ -392,9 +399,14 @@ impl Venue {
             self.tell(0, why, What::Ignored(ended));
             return;
         }
-        self.amended.insert(trade);
         let lots = request.quantity.0;
         let busts = request.new_price == NO_PRICE;
+        let stands_at = (!busts).then_some(request.new_price.0);
+        if let Some(before) = self.amended.insert(trade, stands_at) {
+            let how = if busts { "busted" } else { "corrected again" };
+            assert!(before.is_some());
+            self.saw(format!("what was corrected is {how}"));
+        }
         let change = if busts {
             -i128::from(request.price.0)
         } else {

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use trading_engine::engine::command::{
-    self, AmendTrade, AmendedFill, CommandBody, CommandHeader, CommandKind,
+    self, AmendTrade, AmendedFill, CommandBody, CommandHeader, CommandKind, NO_PRICE,
 };
-use trading_engine::engine::event::{self, EventBody, EventHeader, Fill, OrderState};
+use trading_engine::engine::event::{self, EventBody, EventHeader, Fill, OrderState, TradeAmended};
 use trading_engine::engine::{Engine, Progress, SessionState};
 use trading_engine::limits::{STEP_BYTES_MAX, STEP_EVENTS_MAX};
 use trading_engine_protocol::types::{
@@ -336,7 +336,10 @@ impl<'a> Run<'a> {
             EventBody::QuoteCanceled(event) => self.learn_end(&event.canceled.order),
             EventBody::OrderReplaced(event) => self.learn_end(&event.order),
             EventBody::OrderReplacedWithTerms(event) => self.learn_end(&event.replaced.order),
-            EventBody::TradeAmended(event) => self.learn_end(&event.order),
+            EventBody::TradeAmended(event) => {
+                self.learn_end(&event.order);
+                self.learn_correction(event);
+            }
             _ => {}
         }
     }
@@ -378,6 +381,18 @@ impl<'a> Run<'a> {
                 fills: [half, AmendedFill::default()],
                 ..AmendTrade::default()
             }),
+        }
+    }
+
+    /// The next amendment of the trade starts from this one.
+    fn learn_correction(&mut self, event: &TradeAmended) {
+        let mut trades = self.trades.iter_mut();
+        let trade = trades.find(|trade| trade.trade_id == event.trade_id);
+        if let Some(trade) = trade.filter(|_| event.new_price != NO_PRICE) {
+            trade.price = event.new_price;
+            let mut sides = trade.fills.iter_mut().map(|fill| &mut fill.order);
+            let of = sides.find(|order| order.order_id == event.order.order_id);
+            *of.unwrap() = event.order;
         }
     }
 
