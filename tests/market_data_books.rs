@@ -6,6 +6,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use support::busy::{Busy, LIMITS};
 use support::market::{Floor, Rig, market_of};
@@ -13,14 +14,14 @@ use support::settings::{number, seed};
 use support::venue;
 use support::workload::Random;
 use trading_engine::engine::Engine;
-use trading_engine::engine::command::DayRoll;
-use trading_engine::engine::event::{EventBody, QuoteFill};
+use trading_engine::engine::command::{DayRoll, DefineInstrument, SetPhase};
+use trading_engine::engine::event::{EventBody, Fill, QuoteFill};
 use trading_engine::market_data::feed::Selection;
 use trading_engine::market_data::state::{
-    Amount, InstrumentView, LEVELS_SHOWN, LevelView, TradeKind,
+    Amount, InstrumentInfo, InstrumentView, LEVELS_SHOWN, LevelView, Statistics, TradeKind,
 };
 use trading_engine_protocol::types::{
-    Decimal8, InstrumentId, Price, SessionId, Side, TradingPhase,
+    Decimal8, InstrumentId, Price, Reason, SessionId, Side, TradingPhase,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +36,10 @@ struct DayTrade {
 struct Expected {
     /// By instrument.
     day: BTreeMap<u32, Vec<DayTrade>>,
+    /// What traded last before the day.
     closes: BTreeMap<u32, i64>,
+    /// What traded last, whatever became of it.
+    traded: BTreeMap<u32, i64>,
     /// Every record the tape must have: instrument, trade, kind.
     tape: Vec<(u32, u64, &'static str)>,
     last_trade: u64,
@@ -53,6 +57,7 @@ impl Expected {
             {
                 self.last_trade = fill.trade_id.0;
                 let id = fill.order.instrument.0;
+                self.traded.insert(id, fill.last_price.0);
                 self.day.entry(id).or_default().push(DayTrade {
                     id: fill.trade_id.0,
                     price: fill.last_price.0,
@@ -78,12 +83,8 @@ impl Expected {
                 *self.seen.entry(what).or_default() += 1;
             }
             EventBody::DayRolled(_) => {
-                for (id, day) in &mut self.day {
-                    if let Some(last) = day.last() {
-                        self.closes.insert(*id, last.price);
-                    }
-                    day.clear();
-                }
+                self.closes = self.traded.clone();
+                self.day.values_mut().for_each(Vec::clear);
                 *self.seen.entry("days").or_default() += 1;
             }
             EventBody::AuctionIndicative(indicative) => {
@@ -200,6 +201,8 @@ fn check_day(view: &InstrumentView, expected: &Expected, what: &str) {
     assert_eq!(statistics.high, high, "{what}");
     let low = day.iter().map(|trade| trade.price).min().map(price);
     assert_eq!(statistics.low, low, "{what}");
+    let close = expected.closes.get(&id).copied().map(price);
+    assert_eq!(statistics.previous_close, close, "{what}");
     let last = day.last();
     assert_eq!(
         statistics.last.map(|last| (last.trade_id.0, last.price)),
@@ -254,7 +257,9 @@ fn what_is_published_is_what_the_core_has_whatever_happens() {
             let engine = Engine::restore(LIMITS, &saved).unwrap();
             let mut market = market_of(&engine);
             venue::for_each_event(&day, |header, body| market.remember(header, &body));
+            let before = statistics(&rig);
             rig = Rig::with(engine, market);
+            assert_eq!(statistics(&rig), before, "a start after command {step}");
             reader = rig.market_data.reader(Selection::All);
             check(
                 &mut rig,
@@ -280,6 +285,16 @@ fn what_is_published_is_what_the_core_has_whatever_happens() {
         assert!(amended.iter().flatten().copied().sum::<u64>() > 0);
         assert!(starts > 5);
     }
+}
+
+/// Of all instruments, but for why the phase is what it is: that may be of a day before.
+fn statistics(rig: &Rig) -> Vec<Statistics> {
+    let all = rig.market_data.instruments();
+    let of = |info: &Arc<InstrumentInfo>| Statistics {
+        phase_reason: Reason::None,
+        ..rig.market_data.statistics(&info.symbol).unwrap()
+    };
+    all.iter().map(of).collect()
 }
 
 /// The events of a day do not have it: the core does.
@@ -319,6 +334,102 @@ fn the_close_of_the_day_before_is_known_after_a_start() {
             assert_eq!(statistics.previous_close, Some(price(close)), "{symbol}");
         }
     }
+}
+
+/// Applies a command, adds its events to the day's; its fills.
+fn apply(floor: &mut Floor, day: &mut Vec<u8>, words: &[u64]) -> Vec<(SessionId, Fill)> {
+    let mut events = Vec::new();
+    floor.rig.apply(words, &mut events);
+    day.extend_from_slice(&events);
+    let mut fills = Vec::new();
+    venue::for_each_event(&events, |header, body| {
+        if let EventBody::Fill(fill) = body {
+            fills.push((header.session, *fill));
+        }
+    });
+    fills
+}
+
+/// A lot between the two sessions, or what an auction will trade.
+fn trade(floor: &mut Floor, day: &mut Vec<u8>, on: u32, price: i64) -> Vec<(SessionId, Fill)> {
+    let sell = floor.order(1, on, 2, price, 1);
+    apply(floor, day, &sell);
+    let buy = floor.order(2, on, 1, price, 1);
+    apply(floor, day, &buy)
+}
+
+/// A start from a snapshot, whose core knows nothing of these, publishes what was published before it.
+#[test]
+fn a_start_says_the_same_of_amended_trades_auctions_and_interruptions() {
+    let (mut floor, mut day) = (Floor::new(3), Vec::new());
+    // Of the day before: the last trade of one is corrected, of the other busted.
+    let one = trade(&mut floor, &mut day, 1, 100);
+    let other = trade(&mut floor, &mut day, 2, 100);
+    for (fills, new_price) in [(one, Price(97)), (other, venue::NO_PRICE)] {
+        let trade = fills[0].1.trade_id.0;
+        let amend = venue::amendment(&fills, trade, new_price);
+        let amend = floor.words(SessionId(0), amend);
+        apply(&mut floor, &mut day, &amend);
+    }
+    let roll = DayRoll {
+        trading_day: 20_260_102,
+        ..DayRoll::default()
+    };
+    let roll = floor.words(SessionId(0), roll);
+    apply(&mut floor, &mut day, &roll);
+    // Today: an auction, a correction, an interruption.
+    let phase = |phase: TradingPhase| SetPhase {
+        instrument: InstrumentId(2),
+        phase: phase.as_u8(),
+        ..SetPhase::default()
+    };
+    let auction = floor.words(SessionId(0), phase(TradingPhase::OpeningAuction));
+    apply(&mut floor, &mut day, &auction);
+    trade(&mut floor, &mut day, 2, 103);
+    let continuous = floor.words(SessionId(0), phase(TradingPhase::Continuous));
+    let fills = apply(&mut floor, &mut day, &continuous);
+    let trade = fills[0].1.trade_id.0;
+    let correct = venue::amendment(&fills, trade, Price(104));
+    let correct = floor.words(SessionId(0), correct);
+    apply(&mut floor, &mut day, &correct);
+    let states: Vec<_> = floor.rig.engine.instrument_states().collect();
+    let banded = DefineInstrument {
+        dynamic_band: 5,
+        interruption_ms: 60_000,
+        ..states[2].definition
+    };
+    let banded = floor.words(SessionId(0), banded);
+    apply(&mut floor, &mut day, &banded);
+    for (session, side, price) in [(1, 2, 100), (2, 1, 100), (1, 2, 120), (2, 1, 120)] {
+        let order = floor.order(session, 3, side, price, 1);
+        apply(&mut floor, &mut day, &order);
+    }
+    let saved = floor.rig.engine.save().unwrap();
+    let engine = Engine::restore(floor.rig.engine.limits(), &saved).unwrap();
+    let mut market = market_of(&engine);
+    venue::for_each_event(&day, |header, body| market.remember(header, &body));
+    let started = Rig::with(engine, market);
+    let of = |rig: &Rig, symbol: &str| rig.market_data.statistics(symbol).unwrap();
+    for symbol in ["INST1", "INST2", "INST3"] {
+        assert_eq!(of(&started, symbol), of(&floor.rig, symbol), "{symbol}");
+    }
+    let price = |price| {
+        floor
+            .rig
+            .market_data
+            .instrument("INST1")
+            .unwrap()
+            .info
+            .price(Price(price))
+    };
+    assert_eq!(of(&started, "INST1").previous_close, Some(price(100)));
+    let auctioned = of(&started, "INST2");
+    assert_eq!(auctioned.previous_close, Some(price(100)));
+    assert_eq!(auctioned.uncrossed, Some(price(103)));
+    assert_eq!(auctioned.last.unwrap().price, price(104));
+    let interrupted = of(&started, "INST3");
+    assert_eq!(interrupted.phase, TradingPhase::VolatilityAuction);
+    assert_eq!(interrupted.phase_reason, Reason::VolatilityInterruption);
 }
 
 /// Levels far from each other, and many: the whole book is asked for.

@@ -12,8 +12,8 @@ use super::levels::Levels;
 use super::state::{LEVELS_SHOWN, NONE, StateWords, TradeWords, level_words};
 use crate::engine::command::DefineInstrument;
 use crate::engine::event::{
-    AuctionIndicative, EventBody, EventHeader, Fill, InstrumentState, OpenOrder, PhaseChanged,
-    TradeAmended,
+    AuctionIndicative, AuctionUncrossed, EventBody, EventHeader, Fill, InstrumentState, OpenOrder,
+    PhaseChanged, TradeAmended,
 };
 
 /// Trades of an instrument that a bust of its last or first one can go back to.
@@ -38,6 +38,9 @@ struct Instrument {
     /// The day's first trades and its last ones, oldest first.
     first: Vec<DayTrade>,
     last: VecDeque<DayTrade>,
+    /// What it traded at last, whatever became of that trade: the core knows no more of it, so that a start from a
+    /// snapshot has the same close.
+    traded: i64,
 }
 
 impl Instrument {
@@ -53,10 +56,12 @@ impl Instrument {
             prices,
             first: Vec::new(),
             last: VecDeque::new(),
+            traded: NONE,
         }
     }
 
     fn trade(&mut self, trade: DayTrade) {
+        self.traded = trade.price;
         self.prices.add(trade.price, trade.lots, 1);
         if self.first.len() < REMEMBERED {
             self.first.push(trade);
@@ -128,8 +133,8 @@ impl Instrument {
         self.first.clear();
         self.last.clear();
         let words = &mut self.words;
-        if words.last != NONE {
-            words.previous_close = words.last;
+        if self.traded != NONE {
+            words.previous_close = self.traded;
         }
         *words = StateWords {
             open: NONE,
@@ -143,10 +148,19 @@ impl Instrument {
             volume: 0,
             notional_low: 0,
             notional_high: 0,
-            uncrossed: NONE,
-            uncrossed_volume: 0,
             ..*words
         };
+        self.forget_uncrossed();
+    }
+
+    fn uncross(&mut self, uncrossed: &AuctionUncrossed) {
+        self.words.uncrossed = uncrossed.price.0;
+        self.words.uncrossed_volume = uncrossed.volume.0;
+    }
+
+    fn forget_uncrossed(&mut self) {
+        self.words.uncrossed = NONE;
+        self.words.uncrossed_volume = 0;
     }
 
     fn indicate(&mut self, indicative: &AuctionIndicative) {
@@ -225,8 +239,8 @@ impl Market {
         }
     }
 
-    /// A trade of this day, or what became of one, that happened before [`Market::begin_with`]'s
-    /// command: only the day's statistics and the newest trades learn of it.
+    /// A trade of this day, what became of one, why a phase began or what an auction came to, before
+    /// [`Market::begin_with`]'s command: of that the core knows nothing any more.
     pub fn remember(&mut self, header: &EventHeader, body: &EventBody<'_>) {
         self.depth.begin(header);
         match body {
@@ -234,6 +248,18 @@ impl Market {
             EventBody::QuoteFill(quote) => self.trade(header, &quote.fill),
             EventBody::TradeAmended(amended) if amended.trade_id.0 >= self.day_from => {
                 self.amend(header, amended);
+            }
+            EventBody::PhaseChanged(changed) => {
+                let reason = header.reason.into();
+                self.change(changed.instrument.0, |i| i.words.phase_reason = reason);
+            }
+            EventBody::AuctionUncrossed(uncrossed) => {
+                self.change(uncrossed.instrument.0, |i| i.uncross(uncrossed));
+            }
+            EventBody::DayRolled(_) => {
+                for instrument in self.instruments.iter_mut().flatten() {
+                    instrument.forget_uncrossed();
+                }
             }
             _ => {}
         }
@@ -257,8 +283,7 @@ impl Market {
             }
             EventBody::AuctionUncrossed(uncrossed) => {
                 self.change(uncrossed.instrument.0, |instrument| {
-                    instrument.words.uncrossed = uncrossed.price.0;
-                    instrument.words.uncrossed_volume = uncrossed.volume.0;
+                    instrument.uncross(uncrossed);
                     // What an auction trades at is the reference from then on.
                     instrument.words.reference = uncrossed.price.0;
                 });

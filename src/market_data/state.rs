@@ -332,7 +332,7 @@ pub struct Statistics {
     pub blocked: bool,
     /// Reference price.
     pub reference: Option<Decimal8>,
-    /// Last price of the day before (after a start: the last one that is known).
+    /// What it traded at last before the day, whatever became of that trade since.
     pub previous_close: Option<Decimal8>,
     /// First price of the day. Busts are taken back here and below.
     pub open: Option<Decimal8>,
@@ -469,7 +469,7 @@ pub struct Trade {
     pub kind: TradeKind,
     /// TrdMatchID(880).
     pub trade_id: TradeId,
-    /// What it traded at first.
+    /// What it traded at; of an amendment, what it stood at until then.
     pub price: Decimal8,
     /// How much.
     pub quantity: Decimal8,

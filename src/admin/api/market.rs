@@ -171,19 +171,19 @@ pub struct PublicTrade {
     trade_id: String,
     /// What it is now.
     state: TradeState,
-    /// What it traded at first.
+    /// What it traded at. Where the stream says what became of a trade: what it stood at until then.
     price: Amount,
     /// What it was corrected to.
     #[serde(skip_serializing_if = "Option::is_none")]
     corrected_price: Option<Amount>,
     /// How much.
     quantity: Amount,
-    /// Side of the order that came in; absent in an auction.
+    /// Side of the order that came in; absent in an auction, and where the stream says what became of a trade.
     #[serde(skip_serializing_if = "Option::is_none")]
     aggressor: Option<SideName>,
-    /// When.
+    /// When it traded, or in the stream became what it is.
     at: Timestamp,
-    /// The command that did it.
+    /// The command that did that.
     sequence: u64,
 }
 
@@ -280,7 +280,7 @@ pub struct StatisticsView {
     /// Reference price.
     #[serde(skip_serializing_if = "Option::is_none")]
     reference_price: Option<Amount>,
-    /// Last price of the day before.
+    /// What it traded at last before the day, whatever became of that trade since.
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_close: Option<Amount>,
     /// First price of the day.

@@ -383,8 +383,12 @@ const ofOne = {
 function addTrade(of) {
   if (of.symbol !== symbol) return;
   const known = trades.findIndex((trade) => trade.trade_id === of.trade_id);
-  if (known >= 0) trades[known] = of;
-  else trades.push(of);
+  if (of.state === "traded") {
+    if (known < 0) trades.push(of);
+  } else if (known >= 0) {
+    // It stays the trade it was, in its place.
+    trades[known] = { ...trades[known], state: of.state, corrected_price: of.corrected_price };
+  }
   trades.sort((a, b) => b.sequence - a.sequence || Number(b.trade_id) - Number(a.trade_id));
   trades.length = Math.min(trades.length, TRADES);
   drawTrades();

@@ -98,8 +98,8 @@ struct Run<'a> {
     known: OrderIds,
     /// What the venue would look up of every trade; the second fill is there when it came.
     trades: Vec<AmendTrade>,
-    /// Orders that ended, as their last reports stated them.
-    ended: BTreeMap<u64, OrderState>,
+    /// Orders as their last reports stated them.
+    reported: BTreeMap<u64, OrderState>,
     reasons: BTreeSet<Reason>,
 }
 
@@ -115,7 +115,7 @@ impl<'a> Run<'a> {
             names: Names::new(),
             quotes: Quotes::new(),
             trades: Vec::new(),
-            ended: BTreeMap::new(),
+            reported: BTreeMap::new(),
             known: OrderIds::new(),
             reasons: BTreeSet::new(),
         }
@@ -202,7 +202,7 @@ impl<'a> Run<'a> {
             for fill in &mut trade.fills {
                 if request.as_traded {
                     fill.checks_end = 1;
-                } else if let Some(last) = self.ended.get(&fill.order.order_id.0) {
+                } else if let Some(last) = self.reported.get(&fill.order.order_id.0) {
                     let exec_id = fill.order.exec_id;
                     fill.order = OrderState { exec_id, ..*last };
                 }
@@ -332,12 +332,12 @@ impl<'a> Run<'a> {
             }
             EventBody::Fill(fill) => self.learn_fill(header, fill, false),
             EventBody::QuoteFill(quote) => self.learn_fill(header, &quote.fill, true),
-            EventBody::OrderCanceled(event) => self.learn_end(&event.order),
-            EventBody::QuoteCanceled(event) => self.learn_end(&event.canceled.order),
-            EventBody::OrderReplaced(event) => self.learn_end(&event.order),
-            EventBody::OrderReplacedWithTerms(event) => self.learn_end(&event.replaced.order),
+            EventBody::OrderCanceled(event) => self.learn_report(&event.order),
+            EventBody::QuoteCanceled(event) => self.learn_report(&event.canceled.order),
+            EventBody::OrderReplaced(event) => self.learn_report(&event.order),
+            EventBody::OrderReplacedWithTerms(event) => self.learn_report(&event.replaced.order),
             EventBody::TradeAmended(event) => {
-                self.learn_end(&event.order);
+                self.learn_report(&event.order);
                 self.learn_correction(event);
             }
             _ => {}
@@ -357,14 +357,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn learn_end(&mut self, order: &OrderState) {
-        if order.leaves.0 == 0 {
-            self.ended.insert(order.order_id.0, *order);
-        }
+    fn learn_report(&mut self, order: &OrderState) {
+        self.reported.insert(order.order_id.0, *order);
     }
 
     fn learn_fill(&mut self, header: &EventHeader, fill: &Fill, is_quote: bool) {
-        self.learn_end(&fill.order);
+        self.learn_report(&fill.order);
         let half = AmendedFill {
             order: fill.order,
             session: header.session,
