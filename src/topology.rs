@@ -974,14 +974,17 @@ fn capacities(engine: &Engine, limits: EngineLimits) -> Option<Vec<u8>> {
     (!is_said).then(|| Command::new(SetCapacities::of(&limits)).to_bytes())
 }
 
-/// Commands that close what a crash left open.
+/// Commands that close what a crash left open, and give who was gone before it time to come back, too.
 fn disconnects(engine: &Engine) -> Vec<Vec<u8>> {
-    let open = engine.sessions().filter(|session| session.connected);
-    open.map(|session| {
+    let lost = engine
+        .sessions()
+        .filter(|session| session.connected || engine.is_waited_for(session.definition.session));
+    lost.map(|session| {
         let mut command = Command::new(SessionDisconnected {
             reason: Reason::GoingAway.code(),
             // It is not they who went.
             grace_ms: RESTART_GRACE_MS,
+            after_restart: 1,
             ..SessionDisconnected::default()
         });
         command.header.session = SessionId(session.definition.session.0);

@@ -1883,6 +1883,32 @@ impl Run {
         }
     }
 
+    /// The venue was away for a while; a session was connected when it went, or gone, or was never there.
+    fn restart(&mut self, session: u32) -> (u32, u64) {
+        let away = self.draw.pick(&[1, 3, 40, 200]) * MILLISECOND;
+        let now = self.driver.next_time() + self.draw.random.below(away);
+        let least_ms = self.draw.pick(&[0, 1, 5, 30]);
+        self.driver.wait_until(now);
+        self.venue.was_away(now, least_ms);
+        self.venue.begin(now);
+        let gone = SessionDisconnected {
+            reason: Reason::GoingAway.code(),
+            grace_ms: least_ms,
+            after_restart: 1,
+            ..SessionDisconnected::default()
+        };
+        self.last = format!("{gone:?}");
+        if self.venue.is_waited_for(session) {
+            self.venue
+                .saw("a restart gives who is waited for time to come back");
+        } else if self.venue.admit(session, true) {
+            self.venue
+                .disconnected(session, Reason::GoingAway, least_ms);
+        }
+        self.driver.apply(SessionId(session), gone, &mut self.out);
+        (session, 0)
+    }
+
     /// Log time goes on, now and then exactly to what is due next.
     fn pass_time(&mut self) {
         let next = self.driver.next_time();
@@ -1920,6 +1946,9 @@ impl Run {
         self.draw.sessions = self.venue.sessions.len() as u32 - 1;
         let session = 1 + self.draw.random.below(u64::from(self.draw.sessions)) as u32;
         let at = SessionId(session);
+        if self.draw.one_in(1_500) && !self.draw.filling && !self.draw.sweeping {
+            return self.restart(session);
+        }
         self.pass_time();
         if self.draw.one_in(60) {
             self.driver
@@ -2752,6 +2781,7 @@ const OFTEN: &[&str] = &[
     "correction of an order that is open",
     "deadline: interruption ends",
     "a collar ends how far an order goes",
+    "a restart gives who is waited for time to come back",
     "what was corrected is busted",
     "what was corrected is corrected again",
     "what was filled is not any more",

@@ -156,6 +156,34 @@ fn a_lost_connection_without_a_grace_cancels_at_once() {
     assert_eq!(kinds(&out), [("closed", 0), ("ended", 1)]);
 }
 
+/// A venue that ends again and again, or stays away for long, takes nobody's time to come back.
+#[test]
+fn a_venue_that_was_away_waits_anew_for_everyone() {
+    const SECOND: u64 = 1_000_000_000;
+    let back = SessionDisconnected {
+        reason: Reason::GoingAway.code(),
+        grace_ms: 5_000,
+        after_restart: 1,
+        ..SessionDisconnected::default()
+    };
+    let (mut driver, mut out) = (restarting(1_000), Vec::new());
+    driver.apply(ONE, SessionDisconnected::default(), &mut out);
+    assert_eq!(kinds(&out), [("closed", 0)]);
+    // Its second is over three times, and nobody was there to come back to.
+    for _ in 0..3 {
+        out.clear();
+        let later = driver.next_time() + 7 * SECOND;
+        driver.wait_until(later);
+        driver.apply(ONE, back, &mut out);
+        assert_eq!(kinds(&out), []);
+        driver.wait_until(later + 5 * SECOND - 1);
+        driver.apply(SessionId(0), Tick::default(), &mut out);
+        assert_eq!(kinds(&out), []);
+    }
+    driver.apply(SessionId(0), Tick::default(), &mut out);
+    assert_eq!(kinds(&out), [("ended", 1)]);
+}
+
 /// Replacing: "at or below what is filled, the order ends Filled"; "a post-only order's replace
 /// that would trade is refused", and this one leaves nothing to trade.
 #[test]

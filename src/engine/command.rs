@@ -664,8 +664,11 @@ layout!(
         reason: u16,
         /// How long it has at least to come back before its orders or quotes are canceled, milliseconds.
         grace_ms: u16,
+        /// 1 = it was the venue that was away: every session that is waited for has that long from now on, too, even if
+        /// its time would be over. 0 as in journals from before it was there.
+        after_restart: u8,
         /// Reserved, 0.
-        reserved: [u16; 2],
+        reserved: [u8; 3],
     }
 );
 

@@ -10,7 +10,7 @@ use trading_engine_protocol::types::{
 };
 
 use super::collect::{Meant, Purpose};
-use super::command::{CancelAfter, MassCancel};
+use super::command::{CancelAfter, MassCancel, SessionDisconnected};
 use super::deadlines::{NOWHERE, Whose};
 use super::event::{CancelAfterSet, EventSink, MassCancelDone};
 use super::order::Flags;
@@ -251,6 +251,30 @@ impl Engine {
                 .saturating_add(u64::from(after_ms) * 1_000_000),
         );
         self.add_deadline(at, Whose::Session(session.0 << 1 | which));
+    }
+
+    /// The venue was away, if the command says so: nobody could come back meanwhile. Returns whether it was.
+    pub(super) fn wait_anew(&mut self, gone: &SessionDisconnected) -> bool {
+        if gone.after_restart != 1 {
+            return false;
+        }
+        let grace_ms = u32::from(gone.grace_ms);
+        let until = self.sequenced_at.0 + u64::from(grace_ms) * 1_000_000;
+        for index in 0..self.sessions.len() {
+            let place = self.sessions[index].deadlines[LOST as usize];
+            let due = self.deadlines.at(place);
+            if due.is_some_and(|due| due.at.0 < until) {
+                let session = self.sessions[index].definition.session;
+                self.arm(session, LOST, grace_ms);
+            }
+        }
+        true
+    }
+
+    /// Whether the session's connection is gone, and it still has time to come back.
+    pub fn is_waited_for(&self, session: SessionId) -> bool {
+        let state = self.sessions.get(session.0 as usize);
+        state.is_some_and(|state| state.deadlines[LOST as usize] != NOWHERE)
     }
 
     fn disarm(&mut self, session: SessionId, which: u32) {

@@ -606,6 +606,12 @@ impl Engine {
         body: CommandBody<'_>,
         sink: &mut impl EventSink,
     ) -> Progress {
+        if let CommandBody::SessionDisconnected(gone) = body
+            && self.wait_anew(gone)
+            && header.sequenced_at < self.next_deadline
+        {
+            return self.begin(header, body, sink);
+        }
         let (header, body) = (header.as_bytes(), body.as_bytes());
         let held = self.held.as_mut_bytes();
         held[..header.len()].copy_from_slice(header);

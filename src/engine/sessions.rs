@@ -19,6 +19,10 @@ impl Engine {
         match body {
             CommandBody::SessionLogon(logon) => self.logon(header, logon, sink),
             CommandBody::SessionDisconnected(gone) => {
+                // It may be one that was gone already when the venue went.
+                if self.wait_anew(gone) && self.is_waited_for(header.session) {
+                    return;
+                }
                 if self.admit(header, sink) {
                     let reason = Reason::try_from(gone.reason).unwrap_or(Reason::None);
                     self.close(header.session, reason, u32::from(gone.grace_ms), sink);

@@ -971,6 +971,22 @@ impl Venue {
         self.tell(session, Reason::None, What::LoggedOn);
     }
 
+    /// The venue was away, before `begin`: who is waited for has so long from now on at least.
+    pub fn was_away(&mut self, now: u64, least_ms: u16) {
+        let until = now + u64::from(least_ms) * MILLISECOND;
+        for session in &mut self.sessions {
+            if let Some(at) = &mut session.cancel_disconnected_at {
+                *at = until.max(*at);
+            }
+        }
+    }
+
+    pub fn is_waited_for(&self, session: u32) -> bool {
+        self.sessions[session as usize]
+            .cancel_disconnected_at
+            .is_some()
+    }
+
     /// `least_ms`: the grace that there is, whatever was asked for.
     pub fn disconnected(&mut self, session: u32, why: Reason, least_ms: u16) {
         let now = self.now;
