@@ -8,6 +8,10 @@ use std::process::Command;
 use support::server::Server;
 use support::talk::{BinaryTalk, FixTalk};
 use trading_engine::client::Received;
+use trading_engine::engine::command::{self, CommandBody};
+use trading_engine::journal::disk::OsDisk;
+use trading_engine::journal::recovery;
+use trading_engine::limits::RESTART_GRACE_MS;
 use trading_engine_protocol::binary::MASS_QUOTE_FULL_ACK;
 use trading_engine_protocol::binary::message::{
     Fill, MassQuote, MassQuoteAck, NewOrder, OrderAccepted, OrderRestated, QuoteCanceled,
@@ -146,6 +150,37 @@ fn a_mass_quote_of_the_most_entries_is_answered_and_replayed_over_binary() {
     assert!(ends.iter().all(|end| end.quote_id == 9 && end.reason == 13));
     assert_eq!(ends.iter().filter(|end| end.quote_layer == 1).count(), 1);
     assert_eq!(server.terminate(), Some(0));
+}
+
+/// Each life of the venue gives the maker whose quotes are there its time to come back, not the first alone.
+#[test]
+fn a_venue_that_is_killed_again_waits_again_for_the_maker() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = [("JOURNAL_POLICY", "os")];
+    let server = Server::start(data.path(), &settings);
+    let maker = &server.credentials().binary[0];
+    let mut talk = BinaryTalk::logged_on(server.binary, maker, 30_000);
+    binary_quote(&mut talk);
+    talk.expect().read_group::<MassQuoteAck>().unwrap();
+    server.kill();
+    for _ in 0..2 {
+        let server = Server::start(data.path(), &settings);
+        // What comes first is in the journal before this is answered.
+        BinaryTalk::logged_on(server.binary, &server.credentials().binary[1], 30_000);
+        server.kill();
+    }
+    let disk = OsDisk::new(&data.path().join("journal")).unwrap();
+    let mut waits = Vec::new();
+    recovery::inspect(&disk, |command| {
+        if let Ok((header, CommandBody::SessionDisconnected(gone))) = command::read(command) {
+            let wait = (gone.after_restart, gone.grace_ms);
+            waits.push((header.session.0, wait));
+        }
+    })
+    .unwrap();
+    let of_maker = |(session, wait): &(u32, _)| (*session == maker.session).then_some(*wait);
+    let waits: Vec<_> = waits.iter().filter_map(of_maker).collect();
+    assert_eq!(waits, [(1, RESTART_GRACE_MS); 2]);
 }
 
 #[test]
