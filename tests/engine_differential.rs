@@ -1885,6 +1885,15 @@ impl Run {
 
     /// The venue was away for a while; a session was connected when it went, or gone, or was never there.
     fn restart(&mut self, session: u32) -> (u32, u64) {
+        // Few are waited for, and not for long.
+        let waited_for: Vec<_> = (1..=self.draw.sessions)
+            .filter(|&session| self.venue.is_waited_for(session))
+            .collect();
+        let session = if waited_for.is_empty() || self.draw.one_in(4) {
+            session
+        } else {
+            self.draw.pick(&waited_for)
+        };
         let away = self.draw.pick(&[1, 3, 40, 200]) * MILLISECOND;
         let now = self.driver.next_time() + self.draw.random.below(away);
         let least_ms = self.draw.pick(&[0, 1, 5, 30]);
@@ -1946,7 +1955,7 @@ impl Run {
         self.draw.sessions = self.venue.sessions.len() as u32 - 1;
         let session = 1 + self.draw.random.below(u64::from(self.draw.sessions)) as u32;
         let at = SessionId(session);
-        if self.draw.one_in(1_500) && !self.draw.filling && !self.draw.sweeping {
+        if self.draw.one_in(400) && !self.draw.filling && !self.draw.sweeping {
             return self.restart(session);
         }
         self.pass_time();
