@@ -976,15 +976,18 @@ fn capacities(engine: &Engine, limits: EngineLimits) -> Option<Vec<u8>> {
 
 /// Commands that close what a crash left open, and give who was gone before it time to come back, too.
 fn disconnects(engine: &Engine) -> Vec<Vec<u8>> {
-    let lost = engine
+    // One of those that are waited for speaks for all of them, before anything is due.
+    let waited_for = engine
         .sessions()
-        .filter(|session| session.connected || engine.is_waited_for(session.definition.session));
+        .find(|session| engine.is_waited_for(session.definition.session));
+    let open = engine.sessions().filter(|session| session.connected);
+    let lost = waited_for.into_iter().chain(open);
     lost.map(|session| {
         let mut command = Command::new(SessionDisconnected {
             reason: Reason::GoingAway.code(),
             // It is not they who went.
             grace_ms: RESTART_GRACE_MS,
-            after_restart: 1,
+            after_restart: u8::from(!session.connected),
             ..SessionDisconnected::default()
         });
         command.header.session = SessionId(session.definition.session.0);

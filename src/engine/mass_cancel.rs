@@ -245,12 +245,16 @@ impl Engine {
 
     fn arm(&mut self, session: SessionId, which: u32, after_ms: u32) {
         self.disarm(session, which);
-        let at = UtcNanos(
-            self.sequenced_at
-                .0
-                .saturating_add(u64::from(after_ms) * 1_000_000),
+        self.add_deadline(
+            self.after_ms(after_ms),
+            Whose::Session(session.0 << 1 | which),
         );
-        self.add_deadline(at, Whose::Session(session.0 << 1 | which));
+    }
+
+    /// So long after the command at work.
+    fn after_ms(&self, after_ms: u32) -> UtcNanos {
+        let nanos = u64::from(after_ms) * 1_000_000;
+        UtcNanos(self.sequenced_at.0.saturating_add(nanos))
     }
 
     /// The venue was away, if the command says so: nobody could come back meanwhile. Returns whether it was.
@@ -259,11 +263,11 @@ impl Engine {
             return false;
         }
         let grace_ms = u32::from(gone.grace_ms);
-        let until = self.sequenced_at.0 + u64::from(grace_ms) * 1_000_000;
+        let until = self.after_ms(grace_ms);
         for index in 0..self.sessions.len() {
             let place = self.sessions[index].deadlines[LOST as usize];
             let due = self.deadlines.at(place);
-            if due.is_some_and(|due| due.at.0 < until) {
+            if due.is_some_and(|due| due.at < until) {
                 let session = self.sessions[index].definition.session;
                 self.arm(session, LOST, grace_ms);
             }

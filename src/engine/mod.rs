@@ -606,6 +606,7 @@ impl Engine {
         body: CommandBody<'_>,
         sink: &mut impl EventSink,
     ) -> Progress {
+        // Who could not come back while the venue was away is not due.
         if let CommandBody::SessionDisconnected(gone) = body
             && self.wait_anew(gone)
             && header.sequenced_at < self.next_deadline

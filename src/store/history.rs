@@ -409,7 +409,8 @@ impl Store {
     pub async fn fill_of_trade(&self, id: TradeId) -> Result<Option<TradeFills>, StoreError> {
         let mut sql = Sql::new(
             "SELECT (SELECT MAX(a.exec_id) FROM executions a \
-             WHERE a.order_id = o.order_id AND a.trade_id = t.trade_id) AS last_exec_id, e.liquidity, t.quantity AS traded, t.busted, \
+             WHERE a.order_id = o.order_id AND a.trade_id = t.trade_id) AS last_exec_id, \
+             e.liquidity, t.quantity AS traded, t.busted, \
              COALESCE(t.corrected_price, t.price) AS traded_at, s.protocol, o.order_id, \
              o.client_order_id, o.price, o.quantity, o.leaves, o.cumulative, \
              CAST(o.notional AS TEXT) AS notional, o.instrument, o.account, o.side, o.order_type, \

@@ -584,7 +584,6 @@ pub struct Venue {
     pub blocks: BTreeSet<(bool, Block)>,
     /// What was told of each order last.
     last_reports: HashMap<u64, State>,
-    /// Trades of the day that were.
     /// What the day's amended trades stand at; none: busted.
     pub amended: BTreeMap<u64, Option<i64>>,
     /// First trade of the day: what was due before the day roll may have traded behind the last command
