@@ -36,9 +36,10 @@ fn dialogues(text: &str) -> Vec<Dialogue> {
     all
 }
 
-fn time(value: &str) -> String {
+/// What `@`, `@+9` and `@-9` stand for in a message that is written at `now`.
+fn time(value: &str, now: UtcNanos) -> String {
     let offset: i64 = value[1..].parse().unwrap_or(0);
-    let nanos = now().0.cast_signed() + offset * 1_000_000_000;
+    let nanos = now.0.cast_signed() + offset * 1_000_000_000;
     let mut text = [0; 21];
     write_timestamp(UtcNanos(nanos.cast_unsigned()), &mut text);
     String::from_utf8(text.to_vec()).unwrap()
@@ -47,12 +48,14 @@ fn time(value: &str) -> String {
 /// Turns a script's message into bytes; also says its number.
 fn build(talk: &FixTalk, text: &str) -> (Vec<u8>, u64) {
     let (kind, rest) = text.split_once('|').unwrap_or((text, ""));
+    // One time for the whole message: an OrigSendingTime of now must not be after its SendingTime.
+    let now = now();
     let mut header = vec![
         ("8".to_owned(), "FIX.4.4".to_owned()),
         ("35".into(), kind.into()),
         ("34".into(), talk.next.to_string()),
         ("49".into(), talk.comp_id.clone()),
-        ("52".into(), time("@")),
+        ("52".into(), time("@", now)),
         ("56".into(), talk.venue.clone()),
     ];
     let (mut body, mut length, mut sum, mut first) = (String::new(), None, None, None);
@@ -68,7 +71,7 @@ fn build(talk: &FixTalk, text: &str) -> (Vec<u8>, u64) {
             continue;
         };
         let value = if value.starts_with('@') {
-            time(value)
+            time(value, now)
         } else {
             value.into()
         };
